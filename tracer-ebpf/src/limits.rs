@@ -1,0 +1,41 @@
+//! Capacities of maps and buffers, and lengths of strings.
+
+/// Bytes of one session's event ring (a power of two and a multiple of the page size).
+///
+/// A spawn storm on two cores makes about 2 MiB of records a second, and the ring is read at least every
+/// 50 ms: this leaves a second's room.
+pub const RING_BYTES: u32 = 4 * 1024 * 1024;
+
+/// Unread bytes of the ring from which on a record wakes the reader at once; below it the reader's own
+/// timer is soon enough, and the traced job is not taxed with a wake-up an event.
+pub const RING_WAKE_BYTES: u64 = RING_BYTES as u64 / 8;
+
+/// Processes of one session that live at a time, and fates not yet collected.
+pub const SESSION_PROCESSES: u32 = 65_536;
+
+/// Slots for sleeping writers, indexed by the low bits of the thread id.
+pub const WRITER_SLOTS: u32 = 65_536;
+
+/// Sleeping writers whose slot was taken by another thread with the same low bits.
+pub const WRITER_COLLISIONS: u32 = 4_096;
+
+/// Finished stalls kept for all sessions to read; a reader that falls further behind counts what it missed.
+pub const STALL_LOG_RECORDS: u32 = 8_192;
+
+/// (process, resource) pairs with stall totals; the least recently used go first.
+pub const STALL_TOTALS: u32 = 16_384;
+
+/// Bytes of a comm, with its terminating NUL (`TASK_COMM_LEN`).
+pub const COMM_BYTES: usize = 16;
+
+/// Bytes kept of an executed file's name.
+pub const FILENAME_BYTES: usize = 256;
+
+/// Buckets of a stall histogram: bucket n counts stalls of 2^n up to 2^(n+1) microseconds, the last one all above.
+pub const HISTOGRAM_BUCKETS: usize = 32;
+
+/// Ancestors looked at for the subreaper that inherits a dying process's children.
+pub const REAPER_DEPTH: u32 = 32;
+
+/// Pipe buffers whose bytes are added up for a pipe's fill; the byte count of a longer ring is unknown.
+pub const PIPE_BUFFERS: u32 = 256;

@@ -1,0 +1,1 @@
+//! The kernel fields the programs read, by struct and member path.

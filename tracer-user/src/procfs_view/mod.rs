@@ -1,0 +1,24 @@
+//! The only reader of `/proc` and of netlink: samples, file descriptors, holders, locks.
+
+use std::path::{Path, PathBuf};
+
+/// Where `/proc` is. Tests give it a directory of their own making.
+#[derive(Clone, Debug)]
+pub struct ProcRoot(PathBuf);
+
+impl ProcRoot {
+    /// The machine's own.
+    pub fn system() -> Self {
+        Self(PathBuf::from("/proc"))
+    }
+
+    /// Another directory laid out like `/proc`.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self(root.into())
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}

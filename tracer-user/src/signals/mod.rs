@@ -1,0 +1,1 @@
+//! pidfds, and the ladder of signals that ends processes.

@@ -1,0 +1,1 @@
+//! The only writer and reader of files: trace directory, traces, sidecars and their locks, session log.

@@ -1,0 +1,5 @@
+//! `cargo xtask TASK`: the repository's own tasks.
+
+fn main() -> anyhow::Result<()> {
+    anyhow::bail!("no task given")
+}
