@@ -1,0 +1,92 @@
+//! What a session's kernel events told before the moment of the evidence.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Name, ObjectId};
+use crate::core::identity::{ProcessId, WaitStatus};
+
+/// What happened before. Bounded by whoever keeps it: the oldest entries may be missing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct History {
+    /// Events are known from here on, CLOCK_BOOTTIME nanoseconds.
+    pub since_boot_ns: Option<u64>,
+    /// Events that were lost: with any, a proof that needs history becomes `likely`.
+    pub lost: u64,
+    /// Processes that ended.
+    pub exits: Vec<ExitSeen>,
+    /// Processes that were made.
+    pub forks: Vec<ForkSeen>,
+    /// Writes that are blocked now.
+    pub blocked_writes: Vec<BlockedWrite>,
+    /// Signals sent.
+    pub signals: Vec<SignalSeen>,
+}
+
+/// A process ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitSeen {
+    /// CLOCK_BOOTTIME nanoseconds.
+    pub at_boot_ns: u64,
+    /// Who.
+    pub process: ProcessId,
+    /// Its parent.
+    #[serde(default)]
+    pub parent: Option<ProcessId>,
+    /// How.
+    #[serde(default)]
+    pub status: Option<WaitStatus>,
+    /// Tgid of who sent the signal it died of.
+    #[serde(default)]
+    pub killer: Option<u32>,
+    /// Memory shortage ended it.
+    #[serde(default)]
+    pub oom: Option<bool>,
+    /// Last comm.
+    #[serde(default)]
+    pub comm: Name,
+}
+
+/// A process was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForkSeen {
+    /// CLOCK_BOOTTIME nanoseconds.
+    pub at_boot_ns: u64,
+    /// By whom.
+    pub parent: ProcessId,
+    /// The new one.
+    pub child: ProcessId,
+}
+
+/// A write that is blocked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockedWrite {
+    /// Who.
+    pub process: ProcessId,
+    /// Which thread.
+    pub tid: u32,
+    /// Since when, CLOCK_BOOTTIME nanoseconds.
+    pub since_boot_ns: u64,
+    /// On which fd.
+    #[serde(default)]
+    pub fd: Option<u32>,
+    /// On what.
+    #[serde(default)]
+    pub object: Option<ObjectId>,
+}
+
+/// A signal was sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignalSeen {
+    /// CLOCK_BOOTTIME nanoseconds.
+    pub at_boot_ns: u64,
+    /// To whom.
+    pub target: ProcessId,
+    /// By whom; `None` for the kernel.
+    #[serde(default)]
+    pub sender: Option<ProcessId>,
+    /// Signal number.
+    pub signal: u32,
+    /// It was queued; false when ignored, pending already or lost.
+    pub delivered: bool,
+}

@@ -1,0 +1,135 @@
+//! One moment of the machine, as plain values: what the diagnosis judges.
+//!
+//! `procfs_view` fills these types (with help of a session's kernel events), `diagnosis` reads them. Nothing here decides
+//! anything. Three rules hold for every field:
+//!
+//! - Unknown is `None`. An empty list says that there is nothing; `None` says that nobody could look.
+//! - Identity is a [`ProcessId`] or an [`ObjectId`]. A bare number names a process only inside one moment, where
+//!   `/proc` itself names it so (`ppid`, `/proc/locks`); [`Evidence::process`] turns it into its process.
+//! - Foreign words (comm, argv, paths) are [`Name`]s: bytes that nothing can print without choosing how to escape them.
+//!
+//! [`Evidence`] holds *every process that was found on the machine*, not just the ones asked about: who else holds the end of a pipe
+//! decides between a deadlock and an orphaned wait. [`Process::in_scope`] says which ones the question is about.
+
+mod history;
+mod name;
+mod object;
+mod process;
+mod thread;
+
+pub use history::{BlockedWrite, ExitSeen, ForkSeen, History, SignalSeen};
+pub use name::Name;
+pub use object::{
+    AnonKind, EpollItem, InetFacts, LockEntry, LockKind, LockMode, Object, ObjectFacts, ObjectId, PipeFacts,
+    PtySide, SocketAddress, TcpState, UnixFacts, UnixKind, UnixState,
+};
+pub use process::{Access, Fd, FdLock, IoCounters, Limits, Process, Ptraced, Terminal, Unread};
+pub use thread::{
+    ChildTarget, FutexOp, FutexShared, PollFd, Progress, Syscall, Thread, ThreadState, Timeout, Wait, events,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::identity::ProcessId;
+
+/// One moment of the machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Evidence {
+    /// When it was.
+    pub clock: Clock,
+    /// Where it was.
+    pub host: Host,
+    /// What was asked about.
+    pub scope: Scope,
+    /// A session's kernel events were there to help.
+    pub kernel_events: bool,
+    /// Every process of the machine that was found, by tgid.
+    pub processes: Vec<Process>,
+    /// What is known of the objects behind the fds, for those that something waits on or holds.
+    pub objects: Vec<Object>,
+    /// `/proc/locks`; `None` when it could not be read.
+    pub locks: Option<Vec<LockEntry>>,
+    /// What the kernel events told before this moment; `None` without kernel events.
+    pub history: Option<History>,
+    /// How far the look reached.
+    pub reach: Reach,
+    /// What could not be read, and why: a line each, for the report.
+    pub problems: Vec<Problem>,
+}
+
+impl Evidence {
+    /// The process that `/proc/<tgid>` named at this moment.
+    pub fn process(&self, tgid: u32) -> Option<&Process> {
+        self.processes.iter().find(|p| p.id.tgid == tgid)
+    }
+
+    /// What is known of `id`.
+    pub fn object(&self, id: &ObjectId) -> Option<&Object> {
+        self.objects.iter().find(|o| o.id == *id)
+    }
+}
+
+/// When the evidence was taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Clock {
+    /// Wall clock at the second sample, nanoseconds since 1970 UTC.
+    pub taken_at_unix_ns: i64,
+    /// CLOCK_BOOTTIME at the second sample, nanoseconds.
+    pub boot_ns: u64,
+    /// Time between the two samples, nanoseconds; 0 when there was one sample only (then every `moved` is `None`).
+    pub quiet_window_ns: u64,
+}
+
+/// The machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Host {
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: Option<String>,
+    /// `uname -r`.
+    pub kernel: Option<Name>,
+    /// `uname -n`.
+    pub hostname: Option<Name>,
+    /// `/proc/sys/fs/pipe-max-size`, bytes: how far an unprivileged user can enlarge a pipe.
+    pub pipe_max_size: Option<u64>,
+    /// `/proc/sys/fs/pipe-user-pages-soft`, pages: past it a new pipe of that user gets two pages only.
+    pub pipe_user_pages_soft: Option<u64>,
+}
+
+/// What was asked about.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Every process of the machine.
+    #[default]
+    All,
+    /// This process and its descendants.
+    Tree(ProcessId),
+    /// The processes of a session of ours.
+    Session(String),
+}
+
+/// How far the look reached: what a proof may rest on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Reach {
+    /// `/proc` showed every process of the machine: the initial pid namespace, no `hidepid`.
+    pub whole_machine: bool,
+    /// UNIX socket peers were read (sock_diag).
+    pub unix_peers: bool,
+    /// TCP and UDP sockets were read, in the network namespaces of the processes in scope.
+    pub inet_sockets: bool,
+}
+
+/// Something that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Whose, when it is a process's.
+    pub process: Option<ProcessId>,
+    /// What: `fds`, `syscall`, `sock_diag`, …
+    pub what: String,
+    /// Why: the system's words.
+    pub why: String,
+}

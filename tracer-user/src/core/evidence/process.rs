@@ -1,0 +1,261 @@
+//! A process: identity, family, fds, threads.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{LockKind, LockMode, Name, ObjectId, Thread};
+use crate::core::identity::{ProcessId, WaitStatus};
+
+/// A process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Which.
+    pub id: ProcessId,
+    /// Parent's tgid, 0 when it has none that can be seen.
+    #[serde(default)]
+    pub ppid: u32,
+    /// Process group.
+    #[serde(default)]
+    pub pgrp: u32,
+    /// Session id.
+    #[serde(default)]
+    pub sid: u32,
+    /// Controlling terminal.
+    #[serde(default)]
+    pub tty: Option<Terminal>,
+    /// comm of the leader.
+    #[serde(default)]
+    pub comm: Name,
+    /// argv; `None` when it could not be read, empty for kernel threads and zombies.
+    #[serde(default)]
+    pub cmdline: Option<Vec<Name>>,
+    /// Effective uid.
+    #[serde(default)]
+    pub uid: Option<u32>,
+    /// Target of `/proc/PID/exe`.
+    #[serde(default)]
+    pub exe: Option<Name>,
+    /// Working directory.
+    #[serde(default)]
+    pub cwd: Option<Name>,
+    /// The variables the report needs, by name, and no others; `None` when the environment could not be read.
+    #[serde(default)]
+    pub env: Option<BTreeMap<String, Name>>,
+    /// File descriptors in order; `None` when they could not be read.
+    #[serde(default)]
+    pub fds: Option<Vec<Fd>>,
+    /// Live threads in order, the leader too, even as a zombie.
+    #[serde(default)]
+    pub threads: Vec<Thread>,
+    /// It is dead and not collected: every thread is gone.
+    #[serde(default)]
+    pub zombie: bool,
+    /// Its status, for a zombie whose status could be read (`/proc/PID/stat` field 52, or kernel events).
+    #[serde(default)]
+    pub exit_status: Option<WaitStatus>,
+    /// The question is about it.
+    #[serde(default)]
+    pub in_scope: bool,
+    /// A kernel thread.
+    #[serde(default)]
+    pub kernel_thread: bool,
+    /// Its cgroup is frozen (either version), itself or through an ancestor.
+    #[serde(default)]
+    pub frozen: Option<bool>,
+    /// Path of its cgroup (version 2, else the freezer's).
+    #[serde(default)]
+    pub cgroup: Option<Name>,
+    /// Signals pending for the whole process (ShdPnd): bit n-1 is signal n.
+    #[serde(default)]
+    pub shared_pending: Option<u64>,
+    /// Signals it ignores (SigIgn).
+    #[serde(default)]
+    pub ignored: Option<u64>,
+    /// Signals it has handlers for (SigCgt).
+    #[serde(default)]
+    pub caught: Option<u64>,
+    /// Who ptraces it.
+    #[serde(default)]
+    pub traced_by: Option<Ptraced>,
+    /// Bytes moved since its birth.
+    #[serde(default)]
+    pub io: Option<IoCounters>,
+    /// Limits that it may have met.
+    #[serde(default)]
+    pub limits: Option<Limits>,
+    /// Inode of its pid namespace.
+    #[serde(default)]
+    pub pidns: Option<u64>,
+    /// Its number in its own pid namespace (last field of NSpid).
+    #[serde(default)]
+    pub ns_pid: Option<u32>,
+    /// Inode of its network namespace.
+    #[serde(default)]
+    pub netns: Option<u64>,
+    /// It is a child subreaper or the init of its pid namespace, when that is known.
+    #[serde(default)]
+    pub reaper: Option<bool>,
+    /// What of it could not be read, and why.
+    #[serde(default)]
+    pub unread: Vec<Unread>,
+}
+
+impl Process {
+    /// A process of which nothing but its identity is known.
+    pub fn new(id: ProcessId) -> Self {
+        Self {
+            id,
+            ppid: 0,
+            pgrp: 0,
+            sid: 0,
+            tty: None,
+            comm: Name::default(),
+            cmdline: None,
+            uid: None,
+            exe: None,
+            cwd: None,
+            env: None,
+            fds: None,
+            threads: Vec::new(),
+            zombie: false,
+            exit_status: None,
+            in_scope: false,
+            kernel_thread: false,
+            frozen: None,
+            cgroup: None,
+            shared_pending: None,
+            ignored: None,
+            caught: None,
+            traced_by: None,
+            io: None,
+            limits: None,
+            pidns: None,
+            ns_pid: None,
+            netns: None,
+            reaper: None,
+            unread: Vec::new(),
+        }
+    }
+
+    /// The fd with that number.
+    pub fn fd(&self, number: u32) -> Option<&Fd> {
+        self.fds.as_deref()?.iter().find(|f| f.number == number)
+    }
+}
+
+/// The controlling terminal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Terminal {
+    /// `tty_nr` of `/proc/PID/stat`, as major and minor.
+    pub device: (u32, u32),
+    /// The terminal's foreground process group (tpgid).
+    pub foreground: Option<u32>,
+}
+
+/// A file descriptor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fd {
+    /// Its number.
+    pub number: u32,
+    /// What it refers to.
+    pub object: ObjectId,
+    /// Access mode.
+    pub access: Access,
+    /// O_NONBLOCK.
+    #[serde(default)]
+    pub nonblocking: bool,
+    /// Close-on-exec.
+    #[serde(default)]
+    pub cloexec: bool,
+    /// Which open file description, where that could be told (`kcmp`, or a BPF iterator): equal for fds that share one.
+    #[serde(default)]
+    pub description: Option<u64>,
+    /// Locks that this open file description or process holds through this fd (`lock:` lines of fdinfo).
+    #[serde(default)]
+    pub locks: Vec<FdLock>,
+}
+
+/// How an fd was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    /// O_RDONLY.
+    Read,
+    /// O_WRONLY.
+    Write,
+    /// O_RDWR.
+    ReadWrite,
+    /// O_PATH, or it could not be read.
+    None,
+}
+
+impl Access {
+    /// Can read.
+    pub fn reads(self) -> bool {
+        matches!(self, Self::Read | Self::ReadWrite)
+    }
+
+    /// Can write.
+    pub fn writes(self) -> bool {
+        matches!(self, Self::Write | Self::ReadWrite)
+    }
+}
+
+/// A lock held through an fd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FdLock {
+    /// Which kind.
+    pub kind: LockKind,
+    /// Shared or exclusive.
+    pub mode: LockMode,
+}
+
+/// Who ptraces a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ptraced {
+    /// Tracer's tgid.
+    pub tgid: u32,
+}
+
+/// `/proc/PID/io`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct IoCounters {
+    /// Bytes read by any means (rchar).
+    pub read_bytes: u64,
+    /// Bytes written by any means (wchar).
+    pub written_bytes: u64,
+    /// Read calls (syscr).
+    pub read_calls: u64,
+    /// Write calls (syscw).
+    pub write_calls: u64,
+}
+
+/// Limits a process may have met.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// Soft RLIMIT_NOFILE.
+    pub open_files_soft: Option<u64>,
+    /// Open fds.
+    pub open_files: Option<u64>,
+    /// `pids.max` of the tightest cgroup above it; `None` also for "max".
+    pub cgroup_pids_max: Option<u64>,
+    /// `pids.current` there.
+    pub cgroup_pids: Option<u64>,
+    /// Soft RLIMIT_NPROC.
+    pub processes_soft: Option<u64>,
+    /// Time for which `cpu.max` throttled its cgroup during the window, microseconds.
+    pub throttled_us: Option<u64>,
+}
+
+/// Something of a process that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unread {
+    /// What: `fds`, `syscall`, `environ`, …
+    pub what: String,
+    /// Why: the system's words.
+    pub why: String,
+}
