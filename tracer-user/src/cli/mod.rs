@@ -1,8 +1,73 @@
 //! What was typed, turned into plain configuration; exit statuses; the only place that prints.
+//!
+//! Two stages. A verb's file holds its `Args`, which is what was typed (clap, no I/O), and one function that
+//! turns it into the plain configuration of a session function, calls that, and prints what it gives. To add a
+//! verb: a file with `Args` and `execute`, a variant of [`Verb`], a line in [`dispatch`]. Every option of it
+//! is then read from `TRACER_<NAME>` too, and every error becomes one line: see [`typed`] and [`output`].
+
+mod completions;
+pub mod exit;
+mod man;
+pub mod output;
+pub mod typed;
+pub mod value;
 
 use std::process::ExitCode;
 
+use self::exit::{Exit, Failure};
+use self::output::Output;
+
+/// What was typed.
+#[derive(clap::Parser, Debug)]
+#[command(
+    name = "tracer-user",
+    bin_name = "tracer-user",
+    version,
+    about,
+    subcommand_required = true,
+    disable_help_subcommand = true,
+    after_help = "Every option can also be given in the environment, as TRACER_ and its name: TRACER_TRACE_DIR for --trace-dir."
+)]
+pub struct Typed {
+    /// Say more on standard error; twice adds the kernel side's own log
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do: only what works.
+#[derive(clap::Subcommand, Debug)]
+pub enum Verb {
+    /// Print a completion script for a shell
+    Completions(completions::Args),
+    /// Print the manual page
+    Man(man::Args),
+}
+
 /// The whole program.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let mut output = Output::from_environment();
+    let exit = match typed::parse(&arguments, |name| std::env::var_os(name)) {
+        Ok(typed) => {
+            output.set_verbosity(typed.verbose);
+            dispatch(typed.verb, &mut output)
+        }
+        Err(typed::Refused::Help(text)) => output.text(&text).map(|()| Exit::Success),
+        Err(typed::Refused::Usage(failure)) => Err(failure),
+    };
+    let exit = exit.and_then(|exit| output.finish().map(|()| exit)).unwrap_or_else(|failure| {
+        output.complain(&failure);
+        failure.exit
+    });
+    ExitCode::from(exit.code())
+}
+
+fn dispatch(verb: Verb, output: &mut Output) -> Result<Exit, Failure> {
+    match verb {
+        Verb::Completions(args) => completions::execute(&args, output),
+        Verb::Man(args) => man::execute(&args, output),
+    }
 }

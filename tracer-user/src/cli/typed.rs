@@ -1,0 +1,154 @@
+//! From the words typed, and the environment, to [`Typed`]; from clap's refusals to one line.
+
+use std::ffi::{OsStr, OsString};
+
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, CommandFactory, FromArgMatches};
+
+use super::Typed;
+use super::exit::{Exit, Failure};
+
+/// Why there is nothing to do.
+#[derive(Debug)]
+pub enum Refused {
+    /// Help or the version was asked for.
+    Help(String),
+    /// The command line makes no sense.
+    Usage(Failure),
+}
+
+/// The command as clap knows it. `environment` is asked for every `TRACER_<NAME>`; one that is empty does not
+/// count as given.
+pub fn command(environment: impl Fn(&OsStr) -> Option<OsString>) -> clap::Command {
+    with_environment(Typed::command(), &environment)
+}
+
+/// Every option with a long name is also read from the environment, so that nobody can forget to say so.
+fn with_environment(
+    command: clap::Command,
+    environment: &impl Fn(&OsStr) -> Option<OsString>,
+) -> clap::Command {
+    command
+        .mut_args(|arg| {
+            let Some(long) = arg.get_long().filter(|long| !matches!(*long, "help" | "version")) else {
+                return arg;
+            };
+            let name = OsString::from(format!("TRACER_{}", long.to_uppercase().replace('-', "_")));
+            let arg = match arg.get_action() {
+                ArgAction::SetTrue => arg.value_parser(BoolishValueParser::new()),
+                _ => arg,
+            };
+            let empty = environment(&name).is_some_and(|value| value.is_empty());
+            if empty { arg } else { arg.env(clap::builder::OsStr::from(name)).hide_env(true) }
+        })
+        .mut_subcommands(|verb| with_environment(verb, environment))
+}
+
+/// What was typed, or why not. The first word is the program's name.
+pub fn parse(
+    arguments: &[OsString],
+    environment: impl Fn(&OsStr) -> Option<OsString>,
+) -> Result<Typed, Refused> {
+    command(environment)
+        .try_get_matches_from(arguments)
+        .and_then(|matches| Typed::from_arg_matches(&matches))
+        .map_err(|error| refuse(&error, verb_of(arguments)))
+}
+
+/// The verb typed, were it one or not: the first word that is no option. (No option before it takes a value.)
+fn verb_of(arguments: &[OsString]) -> Option<&str> {
+    arguments.iter().skip(1).filter_map(|word| word.to_str()).find(|word| !word.starts_with('-'))
+}
+
+fn refuse(error: &clap::Error, verb: Option<&str>) -> Refused {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayVersion};
+    if matches!(error.kind(), DisplayHelp | DisplayVersion) {
+        return Refused::Help(error.to_string());
+    }
+    // `run` ends as env(1) does, so that its own refusals are told from the job's exit statuses.
+    let exit = if verb == Some("run") { Exit::Failed } else { Exit::Usage };
+    let known = verb.filter(|verb| Typed::command().find_subcommand(verb).is_some());
+    let (place, help) = match known {
+        Some(verb) => (format!("{verb}: "), format!("tracer-user {verb} --help")),
+        None => (String::new(), "tracer-user --help".to_owned()),
+    };
+    let message = format!("{place}{}: try '{help}'", first_paragraphs(&error.to_string()));
+    Refused::Usage(Failure::usage(message).with_exit(exit))
+}
+
+/// What clap says, without its usage text and on one line.
+fn first_paragraphs(text: &str) -> String {
+    let text = text.strip_prefix("error: ").unwrap_or(text);
+    let lines = text
+        .lines()
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+        .map(|line| line.trim())
+        .filter(|line| !line.is_empty());
+    let mut out = String::new();
+    for line in lines {
+        match out.chars().last() {
+            None => {}
+            Some(':' | ',') => out.push(' '),
+            Some(_) if line.starts_with('[') => out.push(' '),
+            Some(_) => out.push_str("; "),
+        }
+        out.push_str(line);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(words: &[&str], environment: &[(&str, &str)]) -> Result<Typed, Refused> {
+        let words: Vec<OsString> =
+            std::iter::once("tracer-user").chain(words.iter().copied()).map(Into::into).collect();
+        parse(&words, |name| environment.iter().find(|(n, _)| *n == name).map(|(_, value)| value.into()))
+    }
+
+    fn refusal(words: &[&str]) -> Failure {
+        match typed(words, &[]) {
+            Err(Refused::Usage(failure)) => failure,
+            other => panic!("{words:?} gave {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definitions_of_all_verbs_hold_together() {
+        command(|_| None).debug_assert();
+    }
+
+    #[test]
+    fn every_option_is_also_read_from_the_environment() {
+        fn walk(command: &clap::Command) {
+            for arg in command.get_arguments() {
+                let Some(long) = arg.get_long().filter(|long| !matches!(*long, "help" | "version")) else {
+                    continue;
+                };
+                let expected = format!("TRACER_{}", long.to_uppercase().replace('-', "_"));
+                assert_eq!(arg.get_env().and_then(OsStr::to_str), Some(expected.as_str()), "--{long}");
+            }
+            command.get_subcommands().for_each(walk);
+        }
+        walk(&command(|_| None));
+    }
+
+    #[test]
+    fn a_refusal_is_one_line_that_says_what_to_do() {
+        for words in [&["no-such-verb"][..], &[], &["completions", "tcsh-1"], &["man", "--bogus"], &["-x"]] {
+            let failure = refusal(words);
+            assert_eq!(failure.exit, Exit::Usage);
+            assert!(!failure.message.contains('\n'), "{:?}", failure.message);
+            assert!(failure.message.contains("try 'tracer-user"), "{:?}", failure.message);
+        }
+        assert!(refusal(&["man", "--bogus"]).message.contains("'--bogus'"));
+        assert!(refusal(&["no-such-verb"]).message.contains("no-such-verb"));
+    }
+
+    #[test]
+    fn run_refuses_its_own_options_with_125() {
+        assert_eq!(refusal(&["run", "--bogus"]).exit, Exit::Failed);
+        assert_eq!(refusal(&["-v", "run", "--bogus"]).exit, Exit::Failed);
+    }
+}

@@ -1,0 +1,94 @@
+//! Values as they are typed: durations, sizes, formats.
+
+use std::time::Duration;
+
+/// How something is reported on standard output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs: JSON, and nothing else on standard output.
+    Json,
+}
+
+/// `--format`, for verbs that report.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct FormatArg {
+    /// How to report
+    #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    pub format: Format,
+}
+
+/// A duration with its unit: `500ms`, `30s`, `5m`, `1h 30m`. For `#[arg(value_parser = value::duration)]`.
+pub fn duration(typed: &str) -> Result<Duration, String> {
+    humantime::parse_duration(typed.trim()).map_err(|_| "not a duration: write 500ms, 30s or 5m".to_owned())
+}
+
+/// A [`duration`] that is not zero.
+pub fn positive_duration(typed: &str) -> Result<Duration, String> {
+    match duration(typed)? {
+        Duration::ZERO => Err("has to be longer than zero".to_owned()),
+        value => Ok(value),
+    }
+}
+
+/// A size in bytes, with or without a unit: `4096`, `64KiB`, `64MiB`, `1GB`.
+pub fn size(typed: &str) -> Result<u64, String> {
+    typed
+        .trim()
+        .parse::<bytesize::ByteSize>()
+        .map(|size| size.as_u64())
+        .map_err(|_| "not a size: write 4096, 64MiB or 1GB".to_owned())
+}
+
+/// A pid: a positive number.
+pub fn pid(typed: &str) -> Result<u32, String> {
+    match typed.parse::<u32>() {
+        Ok(pid) if (1..=i32::MAX as u32).contains(&pid) => Ok(pid),
+        _ => Err("not a process id".to_owned()),
+    }
+}
+
+/// `KEY=VALUE`, the key not empty.
+pub fn key_value(typed: &str) -> Result<(String, String), String> {
+    match typed.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("not KEY=VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_need_a_unit() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(duration("1h 30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        for bad in ["", "30", "s", "-1s", "5 parsecs", "99999999999999999999h", "1e3s", "NaN"] {
+            assert!(duration(bad).is_err(), "{bad:?} was taken for a duration");
+        }
+        assert!(positive_duration("0s").is_err());
+    }
+
+    #[test]
+    fn sizes_take_binary_and_decimal_units() {
+        assert_eq!(size("4096"), Ok(4096));
+        assert_eq!(size("64MiB"), Ok(64 << 20));
+        assert_eq!(size("1GB"), Ok(1_000_000_000));
+        for bad in ["", "MiB", "-5", "12 bananas", "64XiB"] {
+            assert!(size(bad).is_err(), "{bad:?} was taken for a size");
+        }
+    }
+
+    #[test]
+    fn a_pid_is_positive() {
+        assert_eq!(pid("1"), Ok(1));
+        for bad in ["0", "-1", "", "x", "4294967295", "99999999999"] {
+            assert!(pid(bad).is_err(), "{bad:?} was taken for a pid");
+        }
+    }
+}
