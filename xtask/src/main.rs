@@ -1,5 +1,7 @@
 //! `cargo xtask TASK`: the repository's own tasks.
 
-fn main() -> anyhow::Result<()> {
-    anyhow::bail!("no task given")
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    xtask::main()
 }

@@ -1,0 +1,146 @@
+//! What the committed object was built from: kept beside it, compared by `--check`.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::toolchain::Toolchain;
+use crate::workspace::root;
+
+/// The file beside the object.
+#[derive(Serialize, Deserialize)]
+pub struct Record {
+    /// Of the programs' sources, manifest, locked BPF crates and build flags.
+    pub sources_sha256: String,
+    /// Of the object itself.
+    pub object_sha256: String,
+    /// What built it.
+    pub toolchain: Versions,
+}
+
+/// Versions that decide what code comes out.
+#[derive(Clone, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Versions {
+    /// `rustc --version`.
+    pub rustc: String,
+    /// Whether `core` came prebuilt from the distribution, or was built from source.
+    pub core: CoreFrom,
+    /// `bpf-linker --version`.
+    pub bpf_linker: String,
+    /// The LLVM that bpf-linker uses, as its library is named; `None` when it is linked in.
+    pub linker_llvm: Option<String>,
+}
+
+/// Where the BPF target's `core` comes from.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum CoreFrom {
+    /// Built by cargo (`-Z build-std=core`) from the `rust-src` component.
+    RustSrc,
+    /// Prebuilt, from the distribution's package.
+    Distribution,
+}
+
+impl fmt::Display for Versions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let llvm = self.linker_llvm.as_deref().unwrap_or("LLVM linked in");
+        write!(f, "{}, {} ({llvm})", self.rustc, self.bpf_linker)
+    }
+}
+
+impl Record {
+    /// Describes an object.
+    pub fn new(object: &[u8], sources_sha256: String, toolchain: &Toolchain) -> Self {
+        Self { sources_sha256, object_sha256: digest(object), toolchain: toolchain.versions.clone() }
+    }
+
+    /// As it is written to its file.
+    pub fn to_json(&self) -> Result<String> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+
+    /// As it is read from its file.
+    pub fn from_json(text: &str) -> Result<Self> {
+        Ok(serde_json::from_str(text)?)
+    }
+}
+
+/// SHA-256 of bytes, in hexadecimal.
+pub fn digest(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Digest of all that the object is made from in this repository.
+pub fn source_digest(flags: &[&str]) -> Result<String> {
+    let mut files = vec![PathBuf::from("tracer-ebpf/Cargo.toml")];
+    sources_below(Path::new("tracer-ebpf/src"), &mut files)?;
+    files.sort();
+    let mut sum = Sha256::new();
+    let mut part = |name: &str, bytes: &[u8]| {
+        // Lengths first, so that no two different sets of parts give the same bytes.
+        sum.update((name.len() as u64).to_le_bytes());
+        sum.update((bytes.len() as u64).to_le_bytes());
+        sum.update(name.as_bytes());
+        sum.update(bytes);
+    };
+    for file in files {
+        let bytes =
+            fs::read(root().join(&file)).with_context(|| format!("cannot read {}", file.display()))?;
+        part(&file.to_string_lossy(), &bytes);
+    }
+    let lock = fs::read_to_string(root().join("Cargo.lock")).context("cannot read Cargo.lock")?;
+    part("Cargo.lock", bpf_packages(&lock).as_bytes());
+    part("flags", flags.join("\n").as_bytes());
+    Ok(hex(&sum.finalize()))
+}
+
+fn sources_below(dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    let entries = fs::read_dir(root().join(dir)).with_context(|| format!("cannot read {}", dir.display()))?;
+    for entry in entries {
+        let entry = entry?;
+        let path = dir.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            sources_below(&path, files)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// The lock file's entries for the crates that end up in the object: name, version and checksum.
+fn bpf_packages(lock: &str) -> String {
+    let of_ours = |entry: &&str| {
+        let name = entry.lines().find_map(|line| line.strip_prefix("name = "));
+        name.is_some_and(|name| name.starts_with("\"aya-ebpf") || name.starts_with("\"aya-log-"))
+    };
+    let kept = |line: &&str| ["name = ", "version = ", "checksum = "].iter().any(|key| line.starts_with(key));
+    let entries = lock.split("[[package]]").filter(of_ours);
+    entries.flat_map(|entry| entry.lines().filter(kept)).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lock_entries_of_the_bpf_crates_alone_count() {
+        let lock = "[[package]]\nname = \"anyhow\"\nversion = \"1\"\n\n[[package]]\nname = \"aya-ebpf\"\nversion = \
+                    \"0.2.1\"\nsource = \"s\"\nchecksum = \"c\"\ndependencies = [\n \"x\",\n]\n";
+        assert_eq!(bpf_packages(lock), "name = \"aya-ebpf\"\nversion = \"0.2.1\"\nchecksum = \"c\"");
+    }
+
+    #[test]
+    fn another_flag_is_another_digest() {
+        assert_eq!(source_digest(&["a"]).unwrap(), source_digest(&["a"]).unwrap());
+        assert_ne!(source_digest(&["a"]).unwrap(), source_digest(&["b"]).unwrap());
+    }
+}

@@ -1,0 +1,133 @@
+//! Which compiler and linker build the kernel programs.
+//!
+//! Two kinds of toolchain bring `core` for the BPF target: a nightly with `rust-src` (rustup), and the distribution's
+//! own rustc with its package of prebuilt `core`. The first that is there is taken.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use super::object;
+use super::record::{CoreFrom, Versions};
+use crate::exec::probe;
+use crate::workspace::{cargo, cargo_home, root};
+
+/// A toolchain that can build the programs.
+pub struct Toolchain {
+    /// What decides about the code that comes out.
+    pub versions: Versions,
+    /// Where its rustc lives.
+    pub sysroot: PathBuf,
+    rustc: PathBuf,
+}
+
+impl Toolchain {
+    /// For people.
+    pub fn named(&self) -> String {
+        self.versions.to_string()
+    }
+
+    /// A cargo that compiles for the BPF target, at the repository's root.
+    pub fn cargo(&self) -> Command {
+        match self.versions.core {
+            CoreFrom::Distribution => {
+                let mut cargo = cargo();
+                // bpf-linker is a linker of an unstable target, which stable rustc takes only when bootstrapping.
+                cargo.env("RUSTC", &self.rustc).env("RUSTC_BOOTSTRAP", "1");
+                cargo
+            }
+            CoreFrom::RustSrc => {
+                let mut cargo = Command::new("rustup");
+                cargo.current_dir(root()).args(["run", "nightly", "cargo", "-Zbuild-std=core"]);
+                cargo.env_remove("RUSTC").env_remove("CARGO").env_remove("RUSTUP_TOOLCHAIN");
+                cargo
+            }
+        }
+    }
+}
+
+/// The toolchain of this machine; where there are several, the one `preferred` describes.
+///
+/// # Errors
+/// Names the piece that is missing and the command that gets it.
+pub fn find(preferred: Option<&Versions>) -> Result<Toolchain> {
+    let Some((bpf_linker, linker_llvm)) = bpf_linker() else {
+        bail!("bpf-linker is not installed: `cargo xtask setup` gets it (`cargo install bpf-linker`)");
+    };
+    let make = |core, (rustc, version, sysroot): (PathBuf, String, PathBuf)| Toolchain {
+        versions: Versions {
+            rustc: version,
+            core,
+            bpf_linker: bpf_linker.clone(),
+            linker_llvm: linker_llvm.clone(),
+        },
+        sysroot,
+        rustc,
+    };
+    let mut found: Vec<Toolchain> =
+        nightly().map(|rustc| make(CoreFrom::RustSrc, rustc)).into_iter().collect();
+    found.extend(distribution().map(|rustc| make(CoreFrom::Distribution, rustc)));
+    if let Some(at) = found.iter().position(|toolchain| Some(&toolchain.versions) == preferred) {
+        return Ok(found.swap_remove(at));
+    }
+    match found.into_iter().next() {
+        Some(toolchain) => Ok(toolchain),
+        None => bail!(
+            "no toolchain has `core` for the BPF target: `cargo xtask setup` gets one \
+             (`rustup toolchain install nightly --component rust-src`, or on Debian and Ubuntu \
+             `apt-get install rustc libstd-rust-dev-bpf`, in bookworm `rustc-web libstd-rust-web-dev-bpf`)"
+        ),
+    }
+}
+
+/// rustup's nightly, when its `rust-src` component is there: rustc, its version, its sysroot.
+pub fn nightly() -> Option<(PathBuf, String, PathBuf)> {
+    let run = |flags: &[&str]| {
+        let mut rustc = Command::new("rustup");
+        // No network: a toolchain that is not there is not installed by asking for it.
+        probe(rustc.env("RUSTUP_AUTO_INSTALL", "0").args(["run", "nightly", "rustc"]).args(flags))
+    };
+    let sysroot = PathBuf::from(run(&["--print", "sysroot"])?.trim());
+    sysroot.join("lib/rustlib/src/rust/library/core/Cargo.toml").exists().then_some(())?;
+    Some((sysroot.join("bin/rustc"), run(&["--version"])?.trim().into(), sysroot))
+}
+
+/// The distribution's rustc, when a prebuilt `core` for the BPF target is there: rustc, its version, its sysroot.
+pub fn distribution() -> Option<(PathBuf, String, PathBuf)> {
+    distribution_rustcs().into_iter().find_map(|rustc| {
+        let sysroot = PathBuf::from(probe(Command::new(&rustc).args(["--print", "sysroot"]))?.trim());
+        let core = fs::read_dir(sysroot.join("lib/rustlib/bpfel-unknown-none/lib")).ok()?;
+        core.flatten().any(|file| file.file_name().to_string_lossy().starts_with("libcore-")).then_some(())?;
+        let version = probe(Command::new(&rustc).arg("--version"))?.trim().to_string();
+        Some((rustc, version, sysroot))
+    })
+}
+
+/// `/usr/bin/rustc`, and the versioned ones Ubuntu installs beside it, newest first.
+fn distribution_rustcs() -> Vec<PathBuf> {
+    let versioned = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+    let mut versioned: Vec<PathBuf> = versioned
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("rust-"))
+        .map(|entry| entry.path().join("bin/rustc"))
+        .collect();
+    versioned.sort();
+    versioned.push(PathBuf::from("/usr/bin/rustc"));
+    versioned.into_iter().rev().filter(|rustc| rustc.exists()).collect()
+}
+
+/// bpf-linker's version and the LLVM it is linked with.
+pub fn bpf_linker() -> Option<(String, Option<String>)> {
+    let version = probe(Command::new("bpf-linker").arg("--version"))?.trim().to_string();
+    let path = std::env::var_os("PATH")?;
+    let mut places: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    places.push(cargo_home().join("bin"));
+    let file = places.iter().map(|dir| dir.join("bpf-linker")).find(|file| file.exists());
+    Some((version, file.as_deref().and_then(linked_llvm)))
+}
+
+fn linked_llvm(program: &Path) -> Option<String> {
+    let libraries = object::needed_libraries(&fs::read(program).ok()?).ok()?;
+    libraries.into_iter().find(|name| name.starts_with("libLLVM"))
+}
