@@ -1,5 +1,12 @@
 //! The pure part: no files, environment, processes, clocks, threads or printing. Time is an argument.
 
+pub mod anomaly;
 pub mod event;
 pub mod evidence;
 pub mod identity;
+pub mod record;
+pub mod session_state;
+pub mod snapshot;
+pub mod summary;
+pub mod text;
+pub mod time;

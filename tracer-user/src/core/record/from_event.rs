@@ -1,0 +1,120 @@
+//! Kernel events as lines.
+
+use super::*;
+use crate::core::event::{Event, EventBody, Exit, Fork, ResourceKind, Stall};
+use crate::core::text::ByteText;
+
+/// Names that are empty are names nobody could tell.
+fn name(bytes: &[u8]) -> Option<ByteText> {
+    (!bytes.is_empty()).then(|| ByteText::from(bytes))
+}
+
+impl Body {
+    /// What a kernel event says, as a line says it.
+    pub fn from_event(event: &Event) -> Self {
+        match &event.body {
+            EventBody::Fork(fork) => Self::Fork(Box::new(fork.into())),
+            EventBody::Exec(exec) => Self::Exec(ExecLine {
+                who: exec.process.into(),
+                by_thread: exec.by_thread,
+                comm: exec.comm.clone().into(),
+                filename: exec.filename.clone().map(ByteText),
+            }),
+            EventBody::Exit(exit) => Self::Exit(Box::new(ExitLine::from_exit(exit, Source::Kernel))),
+            EventBody::Signal(signal) => Self::Signal(SignalLine {
+                who: signal.target.into(),
+                signal: signal_name(signal.signal),
+                sender: signal.sender.map(Who::from),
+                sender_comm: name(&signal.sender_comm),
+                code: signal.code,
+                delivered: signal.delivered,
+                group: signal.group,
+            }),
+            EventBody::StallOpen(stall) => {
+                Self::Stall(Box::new(StallLine::from_stall(stall, StallPhase::Open, event.boot_ns)))
+            }
+            EventBody::StallClosed(stall) => {
+                Self::Stall(Box::new(StallLine::from_stall(stall, StallPhase::Close, event.boot_ns)))
+            }
+        }
+    }
+}
+
+impl From<&Fork> for ForkLine {
+    fn from(fork: &Fork) -> Self {
+        Self {
+            who: fork.child.into(),
+            origin: Origin::Fork,
+            parent: Some(fork.parent.into()),
+            parent_tid: fork.parent_tid,
+            start_boottime_ns: fork.extras.start_boottime_ns,
+            pidns_ino: fork.extras.pidns_ino,
+            ns_pid: fork.extras.ns_pid,
+            pidfd_ino: fork.extras.pidfd_ino,
+            comm: name(&fork.comm),
+        }
+    }
+}
+
+impl ExitLine {
+    /// An end, and where it was learnt from.
+    pub fn from_exit(exit: &Exit, source: Source) -> Self {
+        Self {
+            who: exit.process.into(),
+            status: exit.status.map(|status| WaitCode(status.0)),
+            exit_code: exit.status.and_then(|status| status.exit_code()),
+            signal: exit.status.and_then(|status| status.signal()).map(|n| signal_name(n.into())),
+            core_dumped: exit.status.map(|status| status.core_dumped()),
+            parent: exit.parent.map(Who::from),
+            reaper_pid: exit.reaper_tgid,
+            killer: exit.killer.as_ref().map(|killer| KillerLine {
+                pid: killer.tgid,
+                comm: killer.comm.clone().into(),
+                signal: signal_name(killer.signal),
+            }),
+            oom_victim: exit.oom_victim,
+            cpu_ns: exit.cpu_ns,
+            comm: name(&exit.comm),
+            source,
+        }
+    }
+}
+
+impl StallLine {
+    fn from_stall(stall: &Stall, phase: StallPhase, boot_ns: u64) -> Self {
+        Self {
+            who: stall.process.into(),
+            phase,
+            tid: stall.tid,
+            comm: stall.comm.clone().into(),
+            since_boot_ns: stall.since_boot_ns,
+            length_ns: boot_ns.saturating_sub(stall.since_boot_ns),
+            fd: stall.fd,
+            syscall: stall.syscall,
+            resource: resource_name(stall.kind).map(str::to_owned),
+            inode: stall.inode,
+            device: stall.device,
+            socket_family: stall.socket.map(|(family, _)| family),
+            socket_type: stall.socket.map(|(_, kind)| kind),
+            slots_used: stall.slots.map(|(used, _)| used),
+            slots: stall.slots.map(|(_, slots)| slots),
+            used_bytes: stall.used_bytes,
+            capacity_bytes: stall.capacity_bytes,
+            readers: stall.ends.map(|(readers, _)| readers),
+            writers: stall.ends.map(|(_, writers)| writers),
+        }
+    }
+}
+
+/// The name of a kind of resource in lines; `None` when it could not be told.
+pub fn resource_name(kind: ResourceKind) -> Option<&'static str> {
+    match kind {
+        ResourceKind::Pipe => Some("pipe"),
+        ResourceKind::Fifo => Some("fifo"),
+        ResourceKind::UnixSocket => Some("unix_socket"),
+        ResourceKind::Socket => Some("socket"),
+        ResourceKind::Tty => Some("tty"),
+        ResourceKind::Other => Some("other"),
+        ResourceKind::Unknown => None,
+    }
+}

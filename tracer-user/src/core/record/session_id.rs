@@ -1,0 +1,79 @@
+//! Session ids, which become names of directories.
+
+use std::fmt;
+
+/// A name that is safe as one component of a path and on a terminal: 1 to 100 of `A-Z a-z 0-9 . _ -`, not beginning
+/// with a dot or a dash.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(String);
+
+/// Why a text is no session id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SessionIdError {
+    /// Nothing.
+    #[error("a session id may not be empty")]
+    Empty,
+    /// Too long.
+    #[error("a session id has at most {MAX_BYTES} characters, this one has {0}")]
+    TooLong(usize),
+    /// Has a character that may not be in it.
+    #[error("a session id is made of letters, digits, '.', '_' and '-', and begins with a letter or digit")]
+    Character,
+}
+
+/// Longest id.
+const MAX_BYTES: usize = 100;
+
+impl SessionId {
+    /// Checks a text.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, SessionIdError> {
+        let Some(first) = text.bytes().next() else { return Err(SessionIdError::Empty) };
+        if text.len() > MAX_BYTES {
+            return Err(SessionIdError::TooLong(text.len()));
+        }
+        let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        if !(first.is_ascii_alphanumeric() || first == b'_') || !text.bytes().all(inner) {
+            return Err(SessionIdError::Character);
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::str::FromStr for SessionId {
+    type Err = SessionIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_harmless_names_become_directories() {
+        for good in ["a", "run-1", "2026-11-21T11.30", "_x", &"x".repeat(MAX_BYTES)] {
+            assert!(SessionId::parse(good).is_ok(), "{good}");
+        }
+        for bad in
+            ["", ".", "..", "../x", "a/b", "-rf", ".hidden", "a b", "ä", "a\n", &"x".repeat(MAX_BYTES + 1)]
+        {
+            assert!(SessionId::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+}

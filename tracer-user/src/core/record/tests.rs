@@ -1,0 +1,1 @@
+//! What is written can be read, passes its schema, and what cannot be read says why.

@@ -1,0 +1,1 @@
+//! The fold, live and over its own recording.

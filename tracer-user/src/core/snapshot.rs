@@ -1,0 +1,241 @@
+//! What one process looked like at one moment.
+//!
+//! A value that could not be read is `None`, which is written as null: it is never 0 and never "".
+
+use super::identity::ProcessId;
+use super::text::ByteText;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// A process state, by the names AutoSkillit and psutil use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProcState {
+    /// `R`
+    Running,
+    /// `S`
+    Sleeping,
+    /// `D`
+    DiskSleep,
+    /// `T`
+    Stopped,
+    /// `t`
+    TracingStop,
+    /// `Z`
+    Zombie,
+    /// `X`
+    Dead,
+    /// `I`
+    Idle,
+    /// `P`
+    Parked,
+    /// `K`
+    WakeKill,
+    /// `W`
+    Waking,
+}
+
+impl ProcState {
+    /// From the letter in `/proc/PID/stat`; `None` for one that is not known.
+    pub fn from_letter(letter: u8) -> Option<Self> {
+        Some(match letter {
+            b'R' => Self::Running,
+            b'S' => Self::Sleeping,
+            b'D' => Self::DiskSleep,
+            b'T' => Self::Stopped,
+            b't' => Self::TracingStop,
+            b'Z' => Self::Zombie,
+            b'X' | b'x' => Self::Dead,
+            b'I' => Self::Idle,
+            b'P' => Self::Parked,
+            b'K' => Self::WakeKill,
+            b'W' => Self::Waking,
+            _ => return None,
+        })
+    }
+
+    /// It has ended: nothing of it runs any more.
+    pub fn has_ended(self) -> bool {
+        matches!(self, Self::Zombie | Self::Dead)
+    }
+}
+
+/// A set of signals: bit n-1 is signal n. Written as 16 hexadecimal digits, as `/proc/PID/status` does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct SignalSet(pub u64);
+
+impl SignalSet {
+    /// Whether a signal is in it.
+    pub fn contains(self, signal: u32) -> bool {
+        (1..=64).contains(&signal) && self.0 >> (signal - 1) & 1 == 1
+    }
+}
+
+impl Serialize for SignalSet {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&format!("{:016x}", self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for SignalSet {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        u64::from_str_radix(&text, 16).map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+impl JsonSchema for SignalSet {
+    fn schema_name() -> Cow<'static, str> {
+        "SignalSet".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[0-9a-f]{16}$" })
+    }
+}
+
+/// One process at one moment. Which moment is said by what carries it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ProcSnapshot {
+    /// Process id.
+    pub pid: u32,
+    /// Start, clock ticks since boot.
+    pub start_ticks: u64,
+    /// Parent.
+    pub ppid: Option<u32>,
+    /// Name of the main thread.
+    pub comm: Option<ByteText>,
+    /// State of the main thread.
+    pub state: Option<ProcState>,
+    /// Threads.
+    pub threads: Option<u32>,
+    /// Resident memory, KiB.
+    pub vm_rss_kb: Option<u64>,
+    /// Open file descriptors.
+    pub fd_count: Option<u64>,
+    /// Soft limit of open files; null also when there is no limit.
+    pub fd_soft_limit: Option<u64>,
+    /// Voluntary context switches of all threads.
+    pub ctx_switches_voluntary: Option<u64>,
+    /// Involuntary context switches of all threads.
+    pub ctx_switches_involuntary: Option<u64>,
+    /// Signals pending for the main thread.
+    pub sig_pnd: Option<SignalSet>,
+    /// Signals pending for the process.
+    pub shd_pnd: Option<SignalSet>,
+    /// Signals the main thread blocks.
+    pub sig_blk: Option<SignalSet>,
+    /// Signals that are ignored.
+    pub sig_ign: Option<SignalSet>,
+    /// Signals with a handler.
+    pub sig_cgt: Option<SignalSet>,
+    /// Badness for the out-of-memory killer.
+    pub oom_score: Option<i32>,
+    /// Kernel function the main thread sleeps in; "0" when it does not sleep.
+    pub wchan: Option<ByteText>,
+    /// `/proc/PID/syscall` of the main thread: number and arguments, or `running`.
+    pub syscall: Option<ByteText>,
+    /// CPU use since the last look, in per cent of one CPU; null at the first look.
+    pub cpu_percent: Option<f64>,
+    /// CPU time of all threads, nanoseconds.
+    pub cpu_ns: Option<u64>,
+    /// Bytes read from storage.
+    pub io_read_bytes: Option<u64>,
+    /// Bytes written to storage.
+    pub io_write_bytes: Option<u64>,
+    /// Bytes that read calls returned, from anything.
+    pub io_rchar: Option<u64>,
+    /// Bytes that write calls took, to anything.
+    pub io_wchar: Option<u64>,
+    /// The process's own TCP sockets, counted by state name.
+    pub connections: Option<BTreeMap<String, u32>>,
+}
+
+impl ProcSnapshot {
+    /// A snapshot of which nothing is known but whose it is.
+    pub fn unread(process: ProcessId) -> Self {
+        Self {
+            pid: process.tgid,
+            start_ticks: process.start_ticks,
+            ppid: None,
+            comm: None,
+            state: None,
+            threads: None,
+            vm_rss_kb: None,
+            fd_count: None,
+            fd_soft_limit: None,
+            ctx_switches_voluntary: None,
+            ctx_switches_involuntary: None,
+            sig_pnd: None,
+            shd_pnd: None,
+            sig_blk: None,
+            sig_ign: None,
+            sig_cgt: None,
+            oom_score: None,
+            wchan: None,
+            syscall: None,
+            cpu_percent: None,
+            cpu_ns: None,
+            io_read_bytes: None,
+            io_write_bytes: None,
+            io_rchar: None,
+            io_wchar: None,
+            connections: None,
+        }
+    }
+
+    /// Whose it is.
+    pub fn process(&self) -> ProcessId {
+        ProcessId { tgid: self.pid, start_ticks: self.start_ticks }
+    }
+
+    /// Open files over their limit.
+    pub fn fd_ratio(&self) -> Option<f64> {
+        let (count, limit) = (self.fd_count?, self.fd_soft_limit?);
+        (limit > 0).then(|| count as f64 / limit as f64)
+    }
+
+    /// Nothing but the CPU percentage, which is about the time between looks, differs.
+    pub fn is_unchanged_since(&self, earlier: &Self) -> bool {
+        Self { cpu_percent: None, ..self.clone() } == Self { cpu_percent: None, ..earlier.clone() }
+    }
+
+    /// What grows when a process does anything: CPU time, context switches, bytes. `None` where nothing of it
+    /// can be read.
+    pub fn activity(&self) -> Option<[Option<u64>; 5]> {
+        let values = [
+            self.cpu_ns,
+            self.ctx_switches_voluntary,
+            self.ctx_switches_involuntary,
+            self.io_rchar,
+            self.io_wchar,
+        ];
+        values.iter().any(Option::is_some).then_some(values)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_null_in_writing_and_none_in_reading() {
+        let snapshot = ProcSnapshot::unread(ProcessId { tgid: 7, start_ticks: 9 });
+        let json = serde_json::to_value(&snapshot).unwrap();
+        assert!(json["oom_score"].is_null() && json["comm"].is_null() && json["wchan"].is_null());
+        assert_eq!(serde_json::from_value::<ProcSnapshot>(json).unwrap(), snapshot);
+    }
+
+    #[test]
+    fn signal_sets_are_sixteen_hex_digits() {
+        let set = SignalSet(1 << 14);
+        assert_eq!(serde_json::to_string(&set).unwrap(), "\"0000000000004000\"");
+        assert!(set.contains(15) && !set.contains(14) && !set.contains(0));
+    }
+}
