@@ -1,1 +1,25 @@
-//! The only writer and reader of files: trace directory, traces, sidecars and their locks, session log.
+//! The only files: trace directory, trace, sidecar and its lock, session log, retention.
+//!
+//! The crash contract, which everything here serves:
+//! 1. A session's sidecar appears whole, and already locked, under its final name; only then is its trace made.
+//! 2. The owner holds the lock on the sidecar's open file for as long as it lives, and the kernel lets go of it however
+//!    the owner dies. Who takes that lock, and then finds the sidecar still under its name, owns the session.
+//! 3. A finished session is durable in the session log before its trace and its sidecar are unlinked, in that order,
+//!    and only then may the kernel's pins go. So at any instruction it is whole in one place or recoverable from the
+//!    other; a session that is in both is recognised by its identity and not filed twice.
+
+pub mod dir;
+pub mod fault;
+pub mod fsops;
+pub mod index;
+pub mod lines;
+pub mod live;
+pub mod log;
+pub mod sidecar;
+pub mod writer;
+
+pub use dir::{ResolveConfig, TraceDir, TraceDirError};
+pub use live::{Finish, FinishError, Finished, LiveSession, Pushed};
+pub use log::{Filed, Filing, LogConfig, LogError, SessionLog};
+pub use sidecar::{Claim, ClaimError, Layout, SessionFiles};
+pub use writer::{Limits, Notice, TraceWriter};

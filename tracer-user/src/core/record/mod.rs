@@ -13,7 +13,7 @@ mod signal_name;
 
 pub use kinds::*;
 pub use schema::{SCHEMA_KINDS, schema};
-pub use session_id::SessionId;
+pub use session_id::{SessionId, SessionIdError};
 pub use signal_name::signal_name;
 
 use schemars::JsonSchema;

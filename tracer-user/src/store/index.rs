@@ -1,0 +1,159 @@
+//! `sessions.jsonl`: a row a finished session, oldest first; and the fence before which listings do not look.
+//!
+//! Rows are only ever added at the end, or the whole file is exchanged for a shorter one, both under the log's lock.
+//! A reader needs no lock: it sees one whole version of the file and at worst a torn last row.
+
+use super::fsops::{Dir, OpenError, random_name, write_all};
+use super::lines::{Lines, RawLine};
+use crate::core::summary::IndexRow;
+use rustix::fd::{AsFd, OwnedFd};
+use std::ffi::OsStr;
+use std::io::{self, BufReader};
+
+/// Name of the index.
+pub const INDEX: &str = "sessions.jsonl";
+/// Name of the fence.
+pub const FENCE: &str = ".telemetry_cleared_at";
+
+/// A row, or what is wrong with it.
+#[derive(Debug)]
+pub enum Row {
+    /// Understood.
+    Good(Box<IndexRow>),
+    /// Not: its number from 1, and why.
+    Bad(u64, String),
+}
+
+/// Opens the index for reading; `None` when there is none yet.
+///
+/// # Errors
+/// Says what is in its place.
+pub fn open(dir: &Dir, owner: u32) -> Result<Option<OwnedFd>, OpenError> {
+    match dir.open_file(OsStr::new(INDEX), false, owner) {
+        Ok(file) => Ok(Some(file)),
+        Err(OpenError::Missing) => Ok(None),
+        Err(other) => Err(other),
+    }
+}
+
+/// Parses one row.
+///
+/// # Errors
+/// Says what is wrong with it; no input panics.
+pub fn parse_row(bytes: &[u8]) -> Result<IndexRow, String> {
+    serde_json::from_slice(bytes).map_err(|error| error.to_string())
+}
+
+/// All rows of an open index, in order.
+pub fn rows(file: OwnedFd) -> impl Iterator<Item = io::Result<Row>> {
+    let lines = Lines::new(BufReader::with_capacity(256 * 1024, std::fs::File::from(file)));
+    lines.zip(1..).filter_map(|(line, number)| match line {
+        Err(error) => Some(Err(error)),
+        Ok(RawLine::Whole(line) | RawLine::Torn(line)) if line.is_empty() => None,
+        Ok(RawLine::Whole(line) | RawLine::Torn(line)) => Some(Ok(match parse_row(&line) {
+            Ok(row) => Row::Good(Box::new(row)),
+            Err(why) => Row::Bad(number, why),
+        })),
+        Ok(RawLine::TooLong(bytes)) => Some(Ok(Row::Bad(number, format!("a row of {bytes} bytes")))),
+    })
+}
+
+/// Adds rows at the end, in one write, durably. The log's lock has to be held.
+///
+/// # Errors
+/// What the system says. Part of the last row may be there then; the next rows begin on a line of their own.
+pub fn append(dir: &Dir, owner: u32, rows: &[IndexRow]) -> Result<(), OpenError> {
+    let file = match dir.open_file(OsStr::new(INDEX), true, owner) {
+        Err(OpenError::Missing) => dir.create_file(OsStr::new(INDEX))?,
+        other => other?,
+    };
+    let mut bytes = Vec::new();
+    if ends_torn(&file)? {
+        bytes.push(b'\n');
+    }
+    for row in rows {
+        serde_json::to_writer(&mut bytes, row).map_err(io::Error::from)?;
+        bytes.push(b'\n');
+    }
+    write_all(file.as_fd(), &bytes)?;
+    rustix::fs::fdatasync(&file).map_err(io::Error::from)?;
+    Ok(())
+}
+
+fn ends_torn(file: &OwnedFd) -> io::Result<bool> {
+    let size = u64::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0);
+    let mut last = [b'\n'];
+    if size > 0 {
+        rustix::io::pread(file, &mut last, size - 1)?;
+    }
+    Ok(last != *b"\n")
+}
+
+/// Exchanges the index for the rows that `keep` lets through; rows that are not understood stay as they are. The log's
+/// lock has to be held.
+///
+/// # Errors
+/// What the system says; the old index is there then.
+pub fn rewrite(dir: &Dir, owner: u32, keep: impl Fn(&IndexRow) -> bool) -> Result<(), OpenError> {
+    use std::io::Write;
+    let Some(old) = open(dir, owner)? else { return Ok(()) };
+    let name = std::ffi::OsString::from(random_name(".index-")?);
+    let fresh = dir.create_file(&name)?;
+    let write = || -> io::Result<()> {
+        let mut out = io::BufWriter::with_capacity(256 * 1024, std::fs::File::from(fresh.try_clone()?));
+        for line in Lines::new(BufReader::with_capacity(256 * 1024, std::fs::File::from(old))) {
+            let (RawLine::Whole(line) | RawLine::Torn(line)) = line? else { continue };
+            if !line.is_empty() && parse_row(&line).map_or(true, |row| keep(&row)) {
+                out.write_all(&line)?;
+                out.write_all(b"\n")?;
+            }
+        }
+        out.flush()?;
+        rustix::fs::fsync(&fresh)?;
+        dir.rename(&name, OsStr::new(INDEX), true)?;
+        dir.sync()
+    };
+    if let Err(error) = write() {
+        // The first error is the one to tell.
+        let _ = dir.unlink(&name);
+        return Err(error.into());
+    }
+    Ok(())
+}
+
+/// When the listings begin; `None` when there is no fence.
+///
+/// # Errors
+/// Says what is in its place, or that it holds no time.
+pub fn fence(dir: &Dir, owner: u32) -> Result<Option<jiff::Timestamp>, OpenError> {
+    let file = match dir.open_file(OsStr::new(FENCE), false, owner) {
+        Err(OpenError::Missing) => return Ok(None),
+        other => other?,
+    };
+    let bytes = super::fsops::read_bounded(file, 256)?.unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let time = text
+        .trim()
+        .parse()
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("{error}")))?;
+    Ok(Some(time))
+}
+
+/// Sets the fence.
+///
+/// # Errors
+/// What the system says; the old fence is there then.
+pub fn set_fence(dir: &Dir, at: jiff::Timestamp) -> io::Result<()> {
+    let name = std::ffi::OsString::from(random_name(".fence-")?);
+    let file = dir.create_file(&name)?;
+    let text = format!("{}\n", crate::core::time::render(at));
+    let written = write_all(file.as_fd(), text.as_bytes())
+        .and_then(|()| Ok(rustix::fs::fsync(&file)?))
+        .and_then(|()| dir.rename(&name, OsStr::new(FENCE), true));
+    if let Err(error) = written {
+        // The first error is the one to tell.
+        let _ = dir.unlink(&name);
+        return Err(error);
+    }
+    dir.sync()
+}

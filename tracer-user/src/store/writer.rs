@@ -1,0 +1,377 @@
+//! The trace file: one `write` a line, a bounded size, and memory where the file system fails.
+//!
+//! Past its size the oldest snapshots go, never another line. When nothing more can go, lines are still written up to
+//! a quota of four times the size, which only a flood reaches. When a write fails, what the line left behind is cut
+//! off, and the session goes on in memory: the job is never harmed.
+
+use super::fsops::Dir;
+use super::lines::{Lines, RawLine};
+use super::sidecar::SessionFiles;
+use crate::core::record::Line;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use serde::Deserialize;
+use std::collections::VecDeque;
+use std::io::{self, BufReader};
+
+/// How large things may become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the trace, past which old snapshots go.
+    pub trace_bytes: u64,
+    /// Bytes of lines kept in memory once the trace cannot be written.
+    pub memory_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { trace_bytes: 64 * 1024 * 1024, memory_bytes: 8 * 1024 * 1024 }
+    }
+}
+
+/// Times the size at which a trace without snapshots to drop is given up.
+const QUOTA_FACTOR: u64 = 4;
+
+/// Something the user should be told once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice(pub String);
+
+/// How bytes get into a file. Tests have one that fails.
+pub trait Sink: Send {
+    /// As `write(2)`.
+    ///
+    /// # Errors
+    /// As `write(2)`.
+    fn write(&mut self, file: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno>;
+}
+
+/// The system's own `write`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemSink;
+
+impl Sink for SystemSink {
+    fn write(&mut self, file: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
+        rustix::io::write(file, bytes)
+    }
+}
+
+/// Lines that could not be written: bounded, snapshots going first.
+#[derive(Debug, Default)]
+struct Memory {
+    lines: VecDeque<(bool, Vec<u8>)>,
+    bytes: u64,
+    dropped: u64,
+}
+
+impl Memory {
+    fn push(&mut self, droppable: bool, line: Vec<u8>, limit: u64) {
+        self.bytes += line.len() as u64;
+        self.lines.push_back((droppable, line));
+        if self.bytes > limit {
+            // Down to three quarters at once, so that a full memory does not walk its lines at every line.
+            let target = limit / 4 * 3;
+            for snapshots_only in [true, false] {
+                self.drop_until(target, snapshots_only);
+            }
+        }
+    }
+
+    fn drop_until(&mut self, target: u64, snapshots_only: bool) {
+        let (mut bytes, mut dropped) = (self.bytes, 0);
+        self.lines.retain(|(droppable, line)| {
+            let goes = bytes > target && (*droppable || !snapshots_only);
+            if goes {
+                bytes -= line.len() as u64;
+                dropped += 1;
+            }
+            !goes
+        });
+        self.bytes = bytes;
+        self.dropped += dropped;
+    }
+}
+
+/// Writes a trace.
+pub struct TraceWriter {
+    place: Option<Place>,
+    bytes: u64,
+    droppable_bytes: u64,
+    limits: Limits,
+    memory: Memory,
+    degraded: bool,
+    dropped: u64,
+    sink: Box<dyn Sink>,
+}
+
+#[derive(Debug)]
+struct Place {
+    dir: Dir,
+    files: SessionFiles,
+    file: OwnedFd,
+}
+
+impl std::fmt::Debug for TraceWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TraceWriter")
+            .field("place", &self.place)
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What became of appended lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Appended {
+    /// What to tell the user.
+    pub notices: Vec<Notice>,
+    /// Old snapshots that made room; the trace should have a line that says so.
+    pub snapshots_dropped: u64,
+}
+
+impl TraceWriter {
+    /// Makes a trace that was not there.
+    ///
+    /// # Errors
+    /// EEXIST when it is there.
+    pub fn create(dir: &Dir, files: &SessionFiles, limits: Limits) -> io::Result<Self> {
+        let file = dir.create_file(files.trace())?;
+        super::fault::point("trace.created");
+        Ok(Self::on(Some(Place { dir: dir.clone(), files: files.clone(), file }), 0, limits))
+    }
+
+    /// Goes on with a trace whose owner died: what was torn off at its end is cut away.
+    ///
+    /// # Errors
+    /// Says why it cannot be used.
+    pub fn resume(
+        dir: &Dir,
+        files: &SessionFiles,
+        uid: u32,
+        limits: Limits,
+    ) -> Result<Self, super::fsops::OpenError> {
+        let file = dir.open_file(files.trace(), true, uid)?;
+        let (mut whole, mut droppable) = (0, 0);
+        for line in Lines::new(BufReader::new(std::fs::File::from(file.try_clone()?))) {
+            match line? {
+                RawLine::Whole(line) => {
+                    let length = line.len() as u64 + 1;
+                    whole += length;
+                    droppable += if may_be_dropped(&line) { length } else { 0 };
+                }
+                RawLine::TooLong(length) => whole += length + 1,
+                RawLine::Torn(_) => rustix::fs::ftruncate(&file, whole)?,
+            }
+        }
+        let mut writer =
+            Self::on(Some(Place { dir: dir.clone(), files: files.clone(), file }), whole, limits);
+        writer.droppable_bytes = droppable;
+        Ok(writer)
+    }
+
+    /// A trace in memory only.
+    pub fn in_memory(limits: Limits) -> Self {
+        let mut writer = Self::on(None, 0, limits);
+        writer.degraded = true;
+        writer
+    }
+
+    fn on(place: Option<Place>, bytes: u64, limits: Limits) -> Self {
+        Self {
+            place,
+            bytes,
+            droppable_bytes: 0,
+            limits,
+            memory: Memory::default(),
+            degraded: false,
+            dropped: 0,
+            sink: Box::new(SystemSink),
+        }
+    }
+
+    /// Writes through something else.
+    #[must_use]
+    pub fn with_sink(mut self, sink: Box<dyn Sink>) -> Self {
+        self.sink = sink;
+        self
+    }
+
+    /// Not everything could be written to the file.
+    pub fn degraded(&self) -> bool {
+        self.degraded
+    }
+
+    /// Lines that are in neither file nor memory, snapshots dropped for room included.
+    pub fn dropped(&self) -> u64 {
+        self.dropped + self.memory.dropped
+    }
+
+    /// Appends lines.
+    pub fn append(&mut self, lines: &[Line]) -> Appended {
+        let mut appended = Appended::default();
+        for line in lines {
+            self.append_bytes(line.body.may_be_dropped(), line.to_bytes(), &mut appended);
+        }
+        appended
+    }
+
+    /// Appends one line as it is; it has to end in a newline.
+    pub fn append_bytes(&mut self, droppable: bool, line: Vec<u8>, appended: &mut Appended) {
+        if self.degraded {
+            self.memory.push(droppable, line, self.limits.memory_bytes);
+            return;
+        }
+        let length = line.len() as u64;
+        if self.bytes + length > self.limits.trace_bytes {
+            let room = self.make_room(appended);
+            if !room && self.bytes + length > self.limits.trace_bytes.saturating_mul(QUOTA_FACTOR) {
+                let why = format!("has reached its quota of {} bytes", self.bytes);
+                self.degrade(&why, appended);
+                self.memory.push(droppable, line, self.limits.memory_bytes);
+                return;
+            }
+        }
+        match self.write_line(&line) {
+            Ok(()) => {
+                self.bytes += length;
+                self.droppable_bytes += if droppable { length } else { 0 };
+                super::fault::point("trace.line");
+            }
+            Err(error) => {
+                self.degrade(&format!("cannot be written ({error})"), appended);
+                self.memory.push(droppable, line, self.limits.memory_bytes);
+            }
+        }
+    }
+
+    fn degrade(&mut self, why: &str, appended: &mut Appended) {
+        self.degraded = true;
+        let name = self.place.as_ref().map_or_else(String::new, |place| format!(" {}", place.files.stem()));
+        appended.notices.push(Notice(format!("trace{name} {why}: the session goes on in memory")));
+    }
+
+    fn write_line(&mut self, line: &[u8]) -> io::Result<()> {
+        let Some(place) = &self.place else { return Err(io::ErrorKind::NotFound.into()) };
+        let mut rest = line;
+        loop {
+            let error = match self.sink.write(place.file.as_fd(), rest) {
+                Ok(written) if written >= rest.len() => return Ok(()),
+                Ok(0) => io::ErrorKind::WriteZero.into(),
+                Ok(written) => {
+                    rest = rest.get(written..).unwrap_or_default();
+                    continue;
+                }
+                Err(Errno::INTR) => continue,
+                Err(errno) => io::Error::from(errno),
+            };
+            // Part of the line may be there. Cutting it off needs no room; if even that fails, readers know a torn
+            // line when they see one.
+            let _ = rustix::fs::ftruncate(&place.file, self.bytes);
+            return Err(error);
+        }
+    }
+
+    /// Drops old snapshots; `false` when that would not help.
+    fn make_room(&mut self, appended: &mut Appended) -> bool {
+        // Rewriting the file for a few snapshots would be done again at the next line.
+        if self.droppable_bytes < self.limits.trace_bytes / 8 {
+            return false;
+        }
+        let target = self.limits.trace_bytes / 4 * 3;
+        match self.compact(target) {
+            Ok(dropped) => {
+                self.dropped += dropped;
+                appended.snapshots_dropped += dropped;
+                true
+            }
+            Err(error) => {
+                self.degrade(&format!("cannot be made smaller ({error})"), appended);
+                false
+            }
+        }
+    }
+
+    fn compact(&mut self, target: u64) -> io::Result<u64> {
+        let Some(place) = &mut self.place else { return Err(io::ErrorKind::NotFound.into()) };
+        let temporary = place.files.compacting();
+        place.dir.unlink(&temporary)?;
+        let fresh = place.dir.create_file(&temporary)?;
+        let copied = copy_without_oldest(place, &fresh, self.bytes, target);
+        let (bytes, droppable, dropped) = match copied {
+            Ok(copied) => copied,
+            Err(error) => {
+                // The first error is the one to tell; a sweep finds what is left.
+                let _ = place.dir.unlink(&temporary);
+                return Err(error);
+            }
+        };
+        super::fault::point("compact.written");
+        place.dir.rename(&temporary, place.files.trace(), true)?;
+        super::fault::point("compact.renamed");
+        place.file = fresh;
+        (self.bytes, self.droppable_bytes) = (bytes, droppable);
+        Ok(dropped)
+    }
+
+    /// All lines there are, file first, then memory.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn lines(&self) -> io::Result<impl Iterator<Item = io::Result<RawLine>> + '_> {
+        let file = match &self.place {
+            Some(place) => {
+                let file = place.file.try_clone()?;
+                rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0))?;
+                Some(Lines::new(BufReader::with_capacity(128 * 1024, std::fs::File::from(file))))
+            }
+            None => None,
+        };
+        let memory = self
+            .memory
+            .lines
+            .iter()
+            .map(|(_, line)| Ok(RawLine::Whole(line.strip_suffix(b"\n").unwrap_or(line).to_vec())));
+        Ok(file.into_iter().flatten().chain(memory))
+    }
+}
+
+fn copy_without_oldest(
+    place: &Place,
+    fresh: &OwnedFd,
+    bytes: u64,
+    target: u64,
+) -> io::Result<(u64, u64, u64)> {
+    use std::io::Write;
+    let old = place.file.try_clone()?;
+    rustix::fs::seek(&old, rustix::fs::SeekFrom::Start(0))?;
+    let mut out = io::BufWriter::with_capacity(128 * 1024, std::fs::File::from(fresh.try_clone()?));
+    let (mut left, mut kept, mut kept_droppable, mut dropped) = (bytes, 0, 0, 0);
+    for line in Lines::new(BufReader::with_capacity(128 * 1024, std::fs::File::from(old))) {
+        let RawLine::Whole(line) = line? else { continue };
+        let length = line.len() as u64 + 1;
+        let droppable = may_be_dropped(&line);
+        if droppable && left > target {
+            left -= length.min(left);
+            dropped += 1;
+            continue;
+        }
+        out.write_all(&line)?;
+        out.write_all(b"\n")?;
+        kept += length;
+        kept_droppable += if droppable { length } else { 0 };
+    }
+    out.flush()?;
+    Ok((kept, kept_droppable, dropped))
+}
+
+/// The kind of a written line, without reading the rest of it; `None` when it has none.
+pub fn kind_of(line: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Kind {
+        kind: String,
+    }
+    serde_json::from_slice::<Kind>(line).ok().map(|kind| kind.kind)
+}
+
+fn may_be_dropped(line: &[u8]) -> bool {
+    matches!(kind_of(line).as_deref(), Some("snapshot" | "sample"))
+}
