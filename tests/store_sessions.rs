@@ -1,5 +1,7 @@
 //! A session's files from its first to its last moment, as its owner leaves them.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
+
 use jiff::Timestamp;
 use rustix::fd::AsFd;
 use std::collections::BTreeMap;
