@@ -2,7 +2,12 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "tasks are for people at a terminal")]
 
 pub mod build_ebpf;
+pub mod demo;
 pub mod exec;
+pub mod run;
+pub mod setup;
+pub mod test;
+pub mod tidy;
 pub mod workspace;
 
 use std::process::ExitCode;
@@ -20,6 +25,22 @@ struct Cli {
 enum Task {
     /// Builds the kernel programs and writes the object that is committed and embedded
     BuildEbpf(build_ebpf::Args),
+    /// Shows the tool on a bundled program that hangs
+    Demo,
+    /// The bundled program
+    #[command(hide = true)]
+    DemoParent,
+    /// Its child
+    #[command(hide = true)]
+    DemoChild,
+    /// Builds the tool for release and runs it, through sudo when not root
+    Run(run::Args),
+    /// Gets what this machine lacks to build the kernel programs
+    Setup,
+    /// Runs every check and every test, privileged ones included
+    Test(test::Args),
+    /// Checks the rules of the house
+    Tidy,
 }
 
 /// Runs the task that was named on the command line; a failure is one line.
@@ -27,6 +48,13 @@ enum Task {
 pub fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::BuildEbpf(args) => build_ebpf::run(&args),
+        Task::Demo => demo::run(),
+        Task::DemoParent => demo::parent(),
+        Task::DemoChild => demo::child(),
+        Task::Run(args) => run::run(&args),
+        Task::Setup => setup::run(),
+        Task::Test(args) => test::run(&args),
+        Task::Tidy => tidy::run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,7 @@
 //! Where things are.
 
 use std::env;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -30,4 +31,27 @@ pub fn cargo() -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(root());
     cargo
+}
+
+/// The oldest Rust that builds this workspace.
+#[must_use]
+pub fn rust_version() -> &'static str {
+    env!("CARGO_PKG_RUST_VERSION")
+}
+
+/// Whether this task runs as root.
+#[must_use]
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// A command that runs as root: through sudo, unless this task already does.
+#[must_use]
+pub fn as_root(program: impl AsRef<OsStr>) -> Command {
+    if is_root() {
+        return Command::new(program);
+    }
+    let mut sudo = Command::new("sudo");
+    sudo.arg("--").arg(program);
+    sudo
 }

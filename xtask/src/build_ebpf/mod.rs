@@ -6,7 +6,7 @@
 
 mod object;
 mod record;
-mod toolchain;
+pub mod toolchain;
 
 use std::env;
 use std::fs;

@@ -12,7 +12,7 @@ use anyhow::{Result, bail};
 use super::object;
 use super::record::{CoreFrom, Versions};
 use crate::exec::probe;
-use crate::workspace::{cargo, cargo_home, root};
+use crate::workspace::{cargo, cargo_home, root, rust_version};
 
 /// A toolchain that can build the programs.
 pub struct Toolchain {
@@ -101,6 +101,7 @@ pub fn distribution() -> Option<(PathBuf, String, PathBuf)> {
         let core = fs::read_dir(sysroot.join("lib/rustlib/bpfel-unknown-none/lib")).ok()?;
         core.flatten().any(|file| file.file_name().to_string_lossy().starts_with("libcore-")).then_some(())?;
         let version = probe(Command::new(&rustc).arg("--version"))?.trim().to_string();
+        (minor_version(version.strip_prefix("rustc ")?) >= minor_version(rust_version())).then_some(())?;
         Some((rustc, version, sysroot))
     })
 }
@@ -130,4 +131,23 @@ pub fn bpf_linker() -> Option<(String, Option<String>)> {
 fn linked_llvm(program: &Path) -> Option<String> {
     let libraries = object::needed_libraries(&fs::read(program).ok()?).ok()?;
     libraries.into_iter().find(|name| name.starts_with("libLLVM"))
+}
+
+/// Major and minor of a version such as `1.96.0+dfsg1-1`.
+pub fn minor_version(version: &str) -> Option<(u32, u32)> {
+    let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_packages_and_compilers_compare() {
+        assert_eq!(minor_version("1.96.0+dfsg1-1~deb12u2"), Some((1, 96)));
+        assert_eq!(minor_version("1.95"), Some((1, 95)));
+        assert!(minor_version("1.63.0") < minor_version("1.95"));
+        assert_eq!(minor_version("unknown"), None);
+    }
 }

@@ -1,0 +1,66 @@
+//! `cargo xtask demo`: a program that hangs as jobs do, under the tool.
+//!
+//! The program is this one: a parent starts a chatty child with its stdout in a pipe, and waits for the child to end
+//! before it reads the pipe. The child fills the pipe and can never end.
+
+use std::env;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::exec::{shown, status};
+use crate::run;
+use crate::workspace::as_root;
+
+/// What the child writes: more than the 64 KiB a pipe holds.
+const CHATTER_LINES: u32 = 20_000;
+/// The tool's own status for a job that was ended because its time was up.
+const ENDED_BY_TIMEOUT: i32 = 124;
+
+/// Runs the hanging program under `tracer-user run`, in folders of its own.
+///
+/// # Errors
+/// When the tool does not build, does not run, or does not end the hanging program.
+pub fn run() -> Result<()> {
+    let tool = run::build()?;
+    let place = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let this = env::current_exe().context("cannot find this program")?;
+    println!(
+        "A parent waits for its child to end before it reads the child's output; the child has much to say.\n"
+    );
+    let mut traced = as_root(tool);
+    traced.args(["run", "--events", "--stall-threshold", "500ms", "--timeout", "4s", "--grace", "500ms"]);
+    traced.arg("--trace-dir").arg(place.path().join("traces")).arg("--log-dir").arg(place.path().join("log"));
+    traced.arg("--").arg(this).arg("demo-parent");
+    let ended = status(&mut traced)?;
+    if ended.code() != Some(ENDED_BY_TIMEOUT) {
+        bail!("`{}` was to end the hanging program ({ENDED_BY_TIMEOUT}): {ended}", shown(&traced));
+    }
+    Ok(())
+}
+
+/// The hanging program.
+///
+/// # Errors
+/// When its child cannot be started or waited for.
+pub fn parent() -> Result<()> {
+    let mut child = Command::new(env::current_exe()?).arg("demo-child").stdout(Stdio::piped()).spawn()?;
+    let ended = child.wait()?;
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut child.stdout.take().context("no pipe")?, &mut said)?;
+    println!("the child said {} bytes, {ended}", said.len());
+    Ok(())
+}
+
+/// Its child.
+///
+/// # Errors
+/// When nobody reads what it says any more.
+pub fn child() -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    for line in 0..CHATTER_LINES {
+        writeln!(out, "{line}: all is well")?;
+    }
+    Ok(())
+}

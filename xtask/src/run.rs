@@ -1,0 +1,37 @@
+//! `cargo xtask run -- ARGS`: the tool, built for release, with the rights it needs.
+
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+
+use crate::exec::{exec, shown};
+use crate::workspace::{as_root, cargo, target_dir};
+
+/// What can be asked of this task.
+#[derive(clap::Args)]
+pub struct Args {
+    /// For tracer-user
+    #[arg(last = true)]
+    args: Vec<std::ffi::OsString>,
+}
+
+/// Builds the tool and becomes it, through sudo when not root.
+///
+/// # Errors
+/// When it does not build or cannot be started.
+pub fn run(args: &Args) -> Result<()> {
+    let mut tool = as_root(build()?);
+    tool.args(&args.args);
+    let error = tool.exec();
+    Err(error).with_context(|| format!("cannot start `{}`", shown(&tool)))
+}
+
+/// Builds the tool for release: where it lies.
+///
+/// # Errors
+/// When it does not build.
+pub fn build() -> Result<PathBuf> {
+    exec(cargo().args(["build", "--quiet", "--release", "--package=tracer-user", "--bin=tracer-user"]))?;
+    Ok(target_dir().join("release/tracer-user"))
+}

@@ -1,0 +1,95 @@
+//! `cargo xtask test`: every check of this repository, privileged tests included.
+//!
+//! Cargo and the compiler run as whoever calls; only the built test programs are run through sudo, so that nothing of
+//! the build belongs to root. They come last: the output ends with their summaries.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use crate::exec::{exec, output, status};
+use crate::workspace::{as_root, cargo, is_root};
+use crate::{build_ebpf, tidy};
+
+/// What can be asked of this task.
+#[derive(clap::Args)]
+pub struct Args {
+    /// For the tests: a filter, `--nocapture` and the like
+    #[arg(last = true)]
+    args: Vec<String>,
+}
+
+/// Runs the checks, from the quickest to the tests.
+///
+/// # Errors
+/// Names the first check that failed.
+pub fn run(args: &Args) -> Result<()> {
+    step("format");
+    exec(cargo().args(["fmt", "--all", "--check"])).context("`cargo fmt` mends this")?;
+    step("tidy");
+    tidy::run()?;
+    step("clippy");
+    exec(cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny=warnings"]))?;
+    step("build-ebpf --check");
+    build_ebpf::run(&build_ebpf::Args { check: true })?;
+    step("tests");
+    if is_root() {
+        exec(cargo().args(["test", "--workspace", "--no-fail-fast", "--"]).args(&args.args))
+    } else {
+        as_user(args)
+    }
+}
+
+fn step(name: &str) {
+    println!("== {name}");
+}
+
+/// Builds the test programs as this user and runs each as root, in the folder cargo would run it in.
+fn as_user(args: &Args) -> Result<()> {
+    let built = output(cargo().args(["test", "--workspace", "--no-run", "--message-format=json"]))?;
+    let mut failed = Vec::new();
+    for (program, folder) in built.lines().filter_map(test_program) {
+        println!("     Running {}", program.display());
+        let mut test = as_root("env");
+        // sudo leaves out most of the environment; the tests look at these.
+        for name in ["PATH", "TRACER_REQUIRE_BPF", "CI", "RUST_BACKTRACE"] {
+            if let Some(value) = std::env::var_os(name) {
+                test.arg(format!("{name}={}", value.to_string_lossy()));
+            }
+        }
+        if !status(test.arg(&program).args(&args.args).current_dir(folder))?.success() {
+            failed.push(program.display().to_string());
+        }
+    }
+    let documented = status(cargo().args(["test", "--workspace", "--doc", "--"]).args(&args.args))?;
+    if !failed.is_empty() || !documented.success() {
+        bail!(
+            "tests failed: {}",
+            if failed.is_empty() { "examples in the documentation".into() } else { failed.join(", ") }
+        );
+    }
+    Ok(())
+}
+
+/// A line of cargo's messages that tells of a built test program: the program and its package's folder.
+fn test_program(line: &str) -> Option<(PathBuf, PathBuf)> {
+    let message: Value = serde_json::from_str(line).ok()?;
+    message["profile"]["test"].as_bool().filter(|test| *test)?;
+    let manifest = Path::new(message["manifest_path"].as_str()?);
+    Some((message["executable"].as_str()?.into(), manifest.parent()?.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_test_programs_are_run() {
+        let test = r#"{"reason":"compiler-artifact","manifest_path":"/a/b/Cargo.toml","profile":{"test":true},"executable":"/t/x"}"#;
+        assert_eq!(test_program(test), Some(("/t/x".into(), "/a/b".into())));
+        let plain = test.replace("\"test\":true", "\"test\":false");
+        assert_eq!(test_program(&plain), None);
+        assert_eq!(test_program(r#"{"reason":"build-finished"}"#), None);
+    }
+}

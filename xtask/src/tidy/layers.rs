@@ -1,0 +1,222 @@
+//! Who may use what: the layers of `tracer-user`, its pure core, and where `unsafe` may stand.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use super::paths::{self, Named};
+use super::{Problem, Source};
+
+/// The four that touch the machine.
+const SHELLS: &[&str] = &["kernel", "procfs_view", "store", "signals"];
+
+/// A layer and the layers it may use, beside itself. `main → cli → session → shells → core`.
+fn may_use(layer: &str) -> &'static [&'static str] {
+    match layer {
+        "main" => &["cli"],
+        "cli" => &["session", "core"],
+        "session" => &["kernel", "procfs_view", "store", "signals", "core"],
+        shell if SHELLS.contains(&shell) => &["core"],
+        _ => &[],
+    }
+}
+
+const LAYERS: &[&str] = &["cli", "session", "kernel", "procfs_view", "store", "signals", "core"];
+
+/// What core never names: whatever looks at the machine or its clocks, or speaks to it.
+const IMPURE: &[&str] = &[
+    "std::fs",
+    "std::env",
+    "std::process",
+    "std::thread",
+    "std::net::TcpListener",
+    "std::net::TcpStream",
+    "std::net::UdpSocket",
+    "std::os::fd",
+    "std::os::linux",
+    "std::os::unix::fs",
+    "std::os::unix::io",
+    "std::os::unix::net",
+    "std::os::unix::process",
+    "std::io::stdin",
+    "std::io::stdout",
+    "std::io::stderr",
+    "std::time::Instant",
+    "std::time::SystemTime",
+    "jiff::Zoned::now",
+    "jiff::Timestamp::now",
+    "Timestamp::now",
+    "Zoned::now",
+    "aya",
+    "aya_log",
+    "procfs",
+    "tokio",
+    "rustix",
+    "libc",
+    "nix",
+];
+const IMPURE_MACROS: &[&str] = &["print", "println", "eprint", "eprintln", "dbg"];
+
+/// Crates that belong to one layer.
+const OWNED: &[(&str, &str)] = &[("aya", "kernel"), ("aya_log", "kernel"), ("procfs", "procfs_view")];
+
+/// Where a system call or the kernel's memory needs `unsafe`; tests answer for themselves.
+const UNSAFE_PLACES: &[&str] = &[
+    "tracer-user/src/kernel/",
+    "tracer-user/src/signals/",
+    "tracer-user/src/store/",
+    "tracer-ebpf/src/programs/",
+    "tracer-ebpf/src/main.rs",
+    "tests/",
+];
+
+pub fn problems(sources: &[Source]) -> Result<Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut files = Vec::new();
+    let mut test_files = BTreeSet::new();
+    for source in sources.iter().filter(|source| source.is_rust()) {
+        let found =
+            paths::find(&source.text).with_context(|| format!("cannot parse {}", source.path.display()))?;
+        test_files.extend(found.test_modules.iter().flat_map(|module| files_of(&source.path, module)));
+        files.push((source, found));
+    }
+    for (source, found) in files {
+        if !UNSAFE_PLACES.iter().any(|place| source.path.to_string_lossy().starts_with(place)) {
+            let lines = found.unsafe_lines.iter();
+            problems.extend(lines.map(|line| source.problem(*line, "`unsafe` has no place here")));
+        }
+        let in_tests =
+            |file: &PathBuf| source.path == *file || source.path.starts_with(file.with_extension(""));
+        if test_files.iter().any(in_tests) {
+            continue;
+        }
+        let Some(module) = module_of(&source.path) else { continue };
+        let layer = module.first().map_or("main", String::as_str);
+        for named in &found.paths {
+            let absolute = resolve(&module, named);
+            problems.extend(wrong_with(layer, &absolute).map(|what| source.problem(named.line, what)));
+        }
+        if layer == "core" {
+            let printing = found.macros.iter().filter(|(name, _)| IMPURE_MACROS.contains(&name.as_str()));
+            problems.extend(
+                printing.map(|(name, line)| source.problem(*line, format!("core does not print: `{name}!`"))),
+            );
+        }
+    }
+    Ok(problems)
+}
+
+/// What is wrong with naming `path` in `layer`, if anything.
+fn wrong_with(layer: &str, path: &[String]) -> Option<String> {
+    let shown = path.join("::");
+    if path.first().is_some_and(|first| first == "crate" || first == "tracer_user") {
+        let used = path.get(1).map(String::as_str).filter(|used| LAYERS.contains(used))?;
+        let forbidden = used != layer && !may_use(layer).contains(&used);
+        return forbidden.then(|| format!("{layer} uses {used}, which it must not: `{shown}`"));
+    }
+    let below = |parent: &str| {
+        shown == parent || shown.strip_prefix(parent).is_some_and(|rest| rest.starts_with("::"))
+    };
+    if layer == "core" && IMPURE.iter().any(|impure| below(impure)) {
+        return Some(format!("core is pure: `{shown}`"));
+    }
+    let (owned, owner) = OWNED.iter().find(|(owned, _)| below(owned))?;
+    (layer != *owner).then(|| format!("{owned} belongs to {owner} alone: `{shown}`"))
+}
+
+/// The module that a file of the library is: `["core", "event"]`; empty for the roots; nothing for other files.
+fn module_of(path: &Path) -> Option<Vec<String>> {
+    let inner = path.strip_prefix("tracer-user/src").ok()?.with_extension("");
+    let mut module: Vec<String> = inner.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+    if module.last().is_some_and(|last| last == "mod") || module == ["lib"] || module == ["main"] {
+        module.pop();
+    }
+    Some(module)
+}
+
+/// The files in which a module declared in `parent` can be.
+fn files_of(parent: &Path, module: &str) -> Vec<PathBuf> {
+    let stem = parent.file_stem().unwrap_or_default();
+    let dir = parent.parent().unwrap_or(Path::new(""));
+    let dir = if ["mod", "lib", "main"].iter().any(|root| stem == *root) {
+        dir.to_path_buf()
+    } else {
+        dir.join(stem)
+    };
+    vec![dir.join(format!("{module}.rs")), dir.join(module).join("mod.rs")]
+}
+
+/// `self` and `super` made absolute.
+fn resolve(module: &[String], named: &Named) -> Vec<String> {
+    let is = |segment: &String, word: &str| segment == word;
+    if !named.segments.first().is_some_and(|first| is(first, "self") || is(first, "super")) {
+        return named.segments.clone();
+    }
+    let supers = named.segments.iter().filter(|segment| is(segment, "super")).count();
+    let rest = named.segments.iter().skip_while(|segment| is(segment, "self") || is(segment, "super"));
+    let up = supers.saturating_sub(named.depth);
+    let kept = module.len().saturating_sub(up);
+    std::iter::once("crate".to_string()).chain(module[..kept].iter().cloned()).chain(rest.cloned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(path: &str, text: &str) -> Vec<String> {
+        let source = Source { path: path.into(), text: text.into() };
+        problems(&[source]).unwrap().into_iter().map(|problem| problem.what).collect()
+    }
+
+    #[test]
+    fn core_is_pure() {
+        let file = "tracer-user/src/core/a.rs";
+        assert_eq!(found(file, "use std::fs;"), ["core is pure: `std::fs`"]);
+        assert_eq!(found(file, "fn f() { let _ = jiff::Timestamp::now(); }").len(), 1);
+        assert_eq!(found(file, "fn f() { println!(); }"), ["core does not print: `println!`"]);
+        assert_eq!(found(file, "use std::fmt; use jiff::Timestamp; use tracer_ebpf::wire::Header;"), [""; 0]);
+        assert_eq!(found(file, "#[cfg(test)] mod tests { use std::fs; }"), [""; 0]);
+    }
+
+    #[test]
+    fn shells_do_not_know_each_other_however_it_is_written() {
+        let file = "tracer-user/src/store/sidecar.rs";
+        for text in [
+            "use crate::kernel::Pins;",
+            "use super::super::kernel::Pins;",
+            "fn f() { crate::kernel::pins(); }",
+        ] {
+            assert!(found(file, text)[0].starts_with("store uses kernel"), "{text}");
+        }
+        assert_eq!(
+            found(file, "use crate::core::event::Event; use super::lock; use crate::store::lock;"),
+            [""; 0]
+        );
+        let inline = "mod inner { use super::super::signals; }";
+        assert_eq!(found("tracer-user/src/store/mod.rs", inline).len(), 1);
+    }
+
+    #[test]
+    fn dependencies_run_one_way() {
+        assert_eq!(found("tracer-user/src/core/a.rs", "use crate::session::run;").len(), 1);
+        assert_eq!(found("tracer-user/src/session/run.rs", "use crate::cli::exit;").len(), 1);
+        assert_eq!(found("tracer-user/src/cli/run.rs", "use crate::session::run;"), [""; 0]);
+        assert_eq!(found("tracer-user/src/session/run.rs", "use crate::store; use crate::kernel;"), [""; 0]);
+    }
+
+    #[test]
+    fn crates_and_unsafe_have_their_places() {
+        assert_eq!(found("tracer-user/src/session/run.rs", "use aya::Ebpf;").len(), 1);
+        assert_eq!(found("tracer-user/src/kernel/load.rs", "use aya::Ebpf; fn f() { unsafe {} }"), [""; 0]);
+        assert_eq!(found("tracer-user/src/session/run.rs", "fn f() { unsafe {} }").len(), 1);
+    }
+
+    #[test]
+    fn files_of_test_modules_are_test_code() {
+        let parent =
+            Source { path: "tracer-user/src/core/a.rs".into(), text: "#[cfg(test)] mod tests;".into() };
+        let tests = Source { path: "tracer-user/src/core/a/tests.rs".into(), text: "use std::fs;".into() };
+        assert!(problems(&[parent, tests]).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,112 @@
+//! What no file of the repository says, and where its links lead.
+
+use std::path::{Component, Path, PathBuf};
+
+use super::{Problem, Source};
+
+/// Beginnings of paths that mean something on one machine alone. Put together here, so that this file has none itself.
+fn machine_prefixes() -> [String; 3] {
+    ["work", "root", "home"].map(|top| format!("/{top}/"))
+}
+
+/// Paths of somebody's machine.
+pub fn machine_paths(source: &Source) -> Vec<Problem> {
+    let prefixes = machine_prefixes();
+    let mut problems = Vec::new();
+    for (index, line) in source.text.lines().enumerate() {
+        for prefix in &prefixes {
+            // A path begins where no name or dot is before it: `../work/x` and `$HOME/root/x` are relative.
+            let starts = line
+                .match_indices(prefix.as_str())
+                .any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || "._-}~*".contains(c)));
+            if starts {
+                problems.push(source.problem(index + 1, format!("a path of one machine: `{prefix}`")));
+            }
+        }
+    }
+    problems
+}
+
+/// Relative links of Markdown files that lead nowhere.
+pub fn dead_links(root: &Path, source: &Source) -> Vec<Problem> {
+    if source.path.extension().is_none_or(|extension| extension != "md") {
+        return Vec::new();
+    }
+    let mut problems = Vec::new();
+    for (index, line) in source.text.lines().enumerate() {
+        for (_, after) in line.match_indices("](").map(|(at, open)| line.split_at(at + open.len())) {
+            let target = after.split([')', '#', ' ']).next().unwrap_or_default();
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            let file = source.path.parent().unwrap_or(Path::new("")).join(target);
+            if !root.join(within(&file)).exists() {
+                problems.push(source.problem(index + 1, format!("a link that leads nowhere: {target}")));
+            }
+        }
+    }
+    problems
+}
+
+/// The path without `..`.
+fn within(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            Component::CurDir => {}
+            other => plain.push(other),
+        }
+    }
+    plain
+}
+
+/// Packages locked to anything but crates.io.
+pub fn foreign_registries(source: &Source) -> Vec<Problem> {
+    if source.path != Path::new("Cargo.lock") {
+        return Vec::new();
+    }
+    let of_packages = source.text.lines().enumerate().filter(|(_, line)| line.starts_with("source = "));
+    let foreign = of_packages
+        .filter(|(_, line)| !line.contains("registry+https://github.com/rust-lang/crates.io-index"));
+    foreign.map(|(index, line)| source.problem(index + 1, format!("not from crates.io: {line}"))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(path: &str, text: &str) -> Source {
+        Source { path: path.into(), text: text.into() }
+    }
+
+    #[test]
+    fn machine_paths_are_found_where_they_begin() {
+        let [work, root, home] = machine_prefixes();
+        assert_eq!(machine_paths(&text("a", &format!("x\nsee {work}a and \"{root}b\""))).len(), 2);
+        assert_eq!(machine_paths(&text("a", &format!("{home}me/x"))).len(), 1);
+        assert!(machine_paths(&text("a", &format!("src{work}a, ..{root}b, $HOME{home}c"))).is_empty());
+    }
+
+    #[test]
+    fn links_are_followed_from_their_file() {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let page = text(
+            "src/a.md",
+            "[main](main.rs) [up](../Cargo.toml#x) [web](https://example.org) [none](none.rs)",
+        );
+        let found = dead_links(here, &page);
+        assert_eq!(found.len(), 1);
+        assert!(found[0].what.ends_with("none.rs"));
+    }
+
+    #[test]
+    fn packages_come_from_crates_io() {
+        let ours = "source = \"registry+https://github.com/rust-lang/crates.io-index\"\n";
+        assert!(foreign_registries(&text("Cargo.lock", ours)).is_empty());
+        assert_eq!(
+            foreign_registries(&text("Cargo.lock", "source = \"git+https://example.org/x\"\n")).len(),
+            1
+        );
+    }
+}
