@@ -8,5 +8,6 @@ pub mod record;
 pub mod session_state;
 pub mod snapshot;
 pub mod summary;
+pub mod syscalls;
 pub mod text;
 pub mod time;

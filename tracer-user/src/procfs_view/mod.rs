@@ -1,6 +1,29 @@
 //! The only reader of `/proc` and of netlink: samples, file descriptors, holders, locks.
 
+mod calls;
+mod cgroups;
+mod facts;
+mod fdinfo;
+mod fds;
+mod futex;
+mod join;
+mod locks;
+mod look;
+mod maps;
+mod memory;
+mod mounts;
+mod process;
+mod pulse;
+mod raw;
+mod sample;
+mod sockets;
+mod sysv;
+mod task;
+mod waits;
+
 use std::path::{Path, PathBuf};
+
+pub use sample::{Ask, LookError, PipeReader, Request, look};
 
 /// Where `/proc` is. Tests give it a directory of their own making.
 #[derive(Clone, Debug)]

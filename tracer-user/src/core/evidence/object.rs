@@ -303,6 +303,8 @@ pub struct UnixFacts {
     pub state: Option<UnixState>,
     /// Inode of the peer; `Some(0)` when it surely has none (closed, or never accepted).
     pub peer: Option<u64>,
+    /// For a connection that was not accepted yet, or whose connect waits for a place in the backlog: inode of the listener.
+    pub listener: Option<u64>,
     /// Its name; a leading NUL is the abstract name space.
     pub path: Option<Name>,
     /// Bytes in its receive queue, not read yet; connections not accepted yet for a listener.
@@ -348,7 +350,7 @@ pub enum TcpState {
 }
 
 /// An address of an IP socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SocketAddress {
     /// Address.
     pub ip: std::net::IpAddr,

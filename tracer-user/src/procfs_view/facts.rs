@@ -1,0 +1,193 @@
+//! What is known of each object.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use super::fds::Opened;
+use super::join::{Holder, Holders};
+use super::process::Gather;
+use super::sample::PipeReader;
+use super::sockets::Sockets;
+use super::{look, sysv};
+use crate::core::evidence::{AnonKind, EpollItem, Evidence, ObjectFacts, ObjectId, PipeFacts, Wait};
+
+/// Facts by object, as they are gathered.
+pub(crate) struct Facts<'f> {
+    sockets: &'f Sockets,
+    holders: &'f Holders,
+    watched: &'f HashMap<ObjectId, Vec<EpollItem>>,
+    /// What is known.
+    pub known: BTreeMap<ObjectId, ObjectFacts>,
+    /// SO_RCVTIMEO of sockets that have one.
+    pub timeouts: HashMap<ObjectId, Duration>,
+}
+
+impl<'f> Facts<'f> {
+    /// Nothing known yet.
+    pub(crate) fn new(
+        sockets: &'f Sockets,
+        holders: &'f Holders,
+        watched: &'f HashMap<ObjectId, Vec<EpollItem>>,
+    ) -> Self {
+        Self { sockets, holders, watched, known: BTreeMap::new(), timeouts: HashMap::new() }
+    }
+
+    /// Adds the object behind an fd, once.
+    pub(crate) fn add(&mut self, opened: &Opened, tgid: u32) {
+        let id = opened.fd.object;
+        if self.known.contains_key(&id) {
+            return;
+        }
+        let holder = (tgid, opened.fd.number);
+        let facts = match id {
+            ObjectId::Pipe { .. } | ObjectId::Fifo { .. } => {
+                let mut facts = self.pipe(&id);
+                facts.path = opened.path.clone();
+                ObjectFacts::Pipe(facts)
+            }
+            ObjectId::Unix { ino } => self.unix(&id, ino),
+            ObjectId::Inet { ino } => self.inet(&id, ino),
+            ObjectId::Pty { .. } | ObjectId::Tty { .. } => {
+                let look = look::terminal(&id, holder).unwrap_or_default();
+                ObjectFacts::Terminal {
+                    path: opened.path.clone(),
+                    readable_bytes: look.readable_bytes,
+                    writable: look.writable,
+                    canonical: look.canonical,
+                }
+            }
+            ObjectId::File { .. } => ObjectFacts::File {
+                path: opened.path.clone(),
+                deleted: opened.deleted,
+                filesystem: opened.filesystem.clone(),
+            },
+            ObjectId::Device { .. } => ObjectFacts::Device { path: opened.path.clone() },
+            ObjectId::MessageQueue { .. } => ObjectFacts::MessageQueue {
+                bytes: look::message_queue(&id, holder).unwrap_or(None),
+                path: opened.path.clone(),
+            },
+            ObjectId::Anon { kind, .. } => self.anonymous(kind, opened),
+            _ => ObjectFacts::Nothing,
+        };
+        self.known.insert(id, facts);
+    }
+
+    fn holders(&self, id: &ObjectId) -> &'f [Holder] {
+        self.holders.get(id).map_or(&[], Vec::as_slice)
+    }
+
+    /// A pipe, through the first ends that can be borrowed.
+    fn pipe(&self, id: &ObjectId) -> PipeFacts {
+        let holders = self.holders(id);
+        let ends = |wanted: fn(&Holder) -> bool| {
+            holders.iter().filter(move |h| wanted(h)).map(|h| (h.0, h.1)).take(3)
+        };
+        let mut facts = PipeFacts::default();
+        for writer in ends(|h| h.2.writes()) {
+            if let Ok(seen) = look::pipe(id, Some(writer), None) {
+                facts = seen;
+                break;
+            }
+        }
+        for reader in ends(|h| h.2.reads()) {
+            if let Ok(seen) = look::pipe(id, None, Some(reader)) {
+                facts.used_bytes = seen.used_bytes;
+                facts.capacity_bytes = seen.capacity_bytes;
+                facts.readable = seen.readable;
+                break;
+            }
+        }
+        facts
+    }
+
+    fn look_socket(&mut self, id: &ObjectId) -> look::SocketLook {
+        let tries = self.holders(id).iter().take(3);
+        let seen = tries.filter_map(|h| look::socket(id, (h.0, h.1)).ok()).next().unwrap_or_default();
+        if let Some(Some(timeout)) = seen.receive_timeout {
+            self.timeouts.insert(*id, timeout);
+        }
+        seen
+    }
+
+    fn unix(&mut self, id: &ObjectId, ino: u64) -> ObjectFacts {
+        let mut facts =
+            self.sockets.unix.as_ref().and_then(|unix| unix.get(&ino)).cloned().unwrap_or_default();
+        let seen = self.look_socket(id);
+        facts.writable = seen.writable;
+        facts.readable = seen.readable;
+        ObjectFacts::Unix(facts)
+    }
+
+    fn inet(&mut self, id: &ObjectId, ino: u64) -> ObjectFacts {
+        let mut facts =
+            self.sockets.inet.as_ref().and_then(|inet| inet.get(&ino)).cloned().unwrap_or_default();
+        let seen = self.look_socket(id);
+        facts.writable = seen.writable;
+        facts.readable = seen.readable;
+        ObjectFacts::Inet(facts)
+    }
+
+    fn anonymous(&self, kind: AnonKind, opened: &Opened) -> ObjectFacts {
+        let info = &opened.info;
+        let told = info.flags.is_some();
+        match kind {
+            AnonKind::Epoll => ObjectFacts::Epoll {
+                interest: if told { self.watched.get(&opened.fd.object).cloned() } else { None },
+            },
+            AnonKind::EventFd => ObjectFacts::EventFd { count: info.eventfd.map(|(count, _)| count) },
+            AnonKind::TimerFd => {
+                ObjectFacts::TimerFd { remaining_ns: info.timer_left_ns, ticks: info.timer_ticks }
+            }
+            AnonKind::SignalFd => ObjectFacts::SignalFd { mask: info.signals },
+            // `Some(None)`: fdinfo says -1, which is a process that was collected.
+            AnonKind::PidFd => ObjectFacts::PidFd {
+                target: info.pidfd.flatten(),
+                exited: (info.pidfd == Some(None)).then_some(true),
+            },
+            _ => ObjectFacts::Nothing,
+        }
+    }
+
+    /// What the kernel's own tables say of the pipes found.
+    pub(crate) fn ask_kernel(&mut self, pipes: PipeReader<'_>) {
+        let inode = |id: &ObjectId| match id {
+            ObjectId::Pipe { ino } => Some(*ino),
+            _ => None,
+        };
+        let wanted: HashSet<u64> = self.known.keys().filter_map(inode).collect();
+        if wanted.is_empty() {
+            return;
+        }
+        let seen = pipes(&wanted);
+        for (id, facts) in &mut self.known {
+            if let (Some(ino), ObjectFacts::Pipe(facts)) = (inode(id), facts)
+                && let Some(seen) = seen.get(&ino)
+            {
+                merge(facts, seen);
+            }
+        }
+    }
+
+    /// SysV objects, which no fd refers to.
+    pub(crate) fn sysv(&mut self, evidence: &Evidence, gather: &mut Gather<'_>) {
+        let waits = evidence.processes.iter().flat_map(|p| &p.threads).any(|thread| {
+            matches!(
+                thread.wait,
+                Wait::Semaphore { .. } | Wait::MessageSend { .. } | Wait::MessageReceive { .. }
+            )
+        });
+        if waits {
+            sysv::add(gather.root, &mut gather.buffer, &mut self.known);
+        }
+    }
+}
+
+/// The kernel's slots and counts, over what could be seen from outside.
+fn merge(into: &mut PipeFacts, seen: &PipeFacts) {
+    into.slots_used = seen.slots_used.or(into.slots_used);
+    into.slots = seen.slots.or(into.slots);
+    into.readers = seen.readers.or(into.readers);
+    into.writers = seen.writers.or(into.writers);
+    into.used_bytes = into.used_bytes.or(seen.used_bytes);
+    into.capacity_bytes = into.capacity_bytes.or(seen.capacity_bytes);
+}

@@ -1,0 +1,151 @@
+//! Looking at an object through a holder's fd: how full a pipe is, whether a socket would take a byte.
+//!
+//! `pidfd_getfd` makes the tracer a holder for as long as its copy is open, and a holder hides EOF. So every
+//! function here opens, looks and closes, and hands out plain values. The copy is checked to be the object that was
+//! meant: the process may have closed the fd and opened another one since its table was read.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+
+use crate::core::evidence::{ObjectId, PipeFacts};
+
+/// A copy of another process's fd, checked to be the object meant.
+fn borrow(tgid: u32, fd: u32, object: &ObjectId) -> io::Result<OwnedFd> {
+    let pid = i32::try_from(tgid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
+    let process = pidfd_open(pid, PidfdFlags::empty())?;
+    let copy = pidfd_getfd(&process, fd as i32, PidfdGetfdFlags::empty())?;
+    let same = match object {
+        ObjectId::Pipe { ino }
+        | ObjectId::Fifo { ino, .. }
+        | ObjectId::Unix { ino }
+        | ObjectId::Inet { ino }
+        | ObjectId::Socket { ino }
+        | ObjectId::MessageQueue { ino, .. } => rustix::fs::fstat(&copy)?.st_ino == *ino,
+        _ => true,
+    };
+    if same { Ok(copy) } else { Err(io::ErrorKind::NotFound.into()) }
+}
+
+/// What poll says now, of the events asked for.
+fn ready(fd: BorrowedFd<'_>, events: PollFlags) -> Option<PollFlags> {
+    let mut set = [PollFd::from_borrowed_fd(fd, events)];
+    poll(&mut set, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 })).ok()?;
+    Some(set[0].revents())
+}
+
+/// A pipe, through one of its write ends and one of its read ends, whichever there are.
+pub(crate) fn pipe(
+    object: &ObjectId,
+    writer: Option<(u32, u32)>,
+    reader: Option<(u32, u32)>,
+) -> io::Result<PipeFacts> {
+    let mut facts = PipeFacts::default();
+    let mut seen = Err(io::ErrorKind::NotFound.into());
+    for (end, writes) in [(writer, true), (reader, false)] {
+        let Some((tgid, fd)) = end else { continue };
+        let copy = match borrow(tgid, fd, object) {
+            Ok(copy) => copy,
+            Err(error) => {
+                seen = seen.or(Err(error));
+                continue;
+            }
+        };
+        seen = Ok(());
+        facts.used_bytes = rustix::io::ioctl_fionread(&copy).ok();
+        facts.capacity_bytes = rustix::pipe::fcntl_getpipe_size(&copy).ok().map(|size| size as u64);
+        if writes {
+            facts.writable = ready(copy.as_fd(), PollFlags::OUT).map(|got| got.contains(PollFlags::OUT));
+        } else {
+            facts.readable = ready(copy.as_fd(), PollFlags::IN).map(|got| got.contains(PollFlags::IN));
+        }
+    }
+    seen.map(|()| facts)
+}
+
+/// A socket.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SocketLook {
+    /// A write of some bytes would go through.
+    pub writable: Option<bool>,
+    /// There is something to read, or EOF, or an error.
+    pub readable: Option<bool>,
+    /// SO_RCVTIMEO: `Some(None)` is for ever.
+    pub receive_timeout: Option<Option<Duration>>,
+}
+
+/// Looks at a socket.
+pub(crate) fn socket(object: &ObjectId, holder: (u32, u32)) -> io::Result<SocketLook> {
+    use rustix::net::sockopt::{Timeout, socket_timeout};
+    let copy = borrow(holder.0, holder.1, object)?;
+    let got = ready(copy.as_fd(), PollFlags::IN | PollFlags::OUT);
+    Ok(SocketLook {
+        writable: got.map(|got| got.intersects(PollFlags::OUT | PollFlags::ERR)),
+        readable: got.map(|got| got.intersects(PollFlags::IN | PollFlags::ERR | PollFlags::HUP)),
+        receive_timeout: socket_timeout(&copy, Timeout::Recv).ok(),
+    })
+}
+
+/// A terminal, or one side of a pty.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TerminalLook {
+    /// Bytes that a read would get.
+    pub readable_bytes: Option<u64>,
+    /// A write would go through.
+    pub writable: Option<bool>,
+    /// Input arrives by lines.
+    pub canonical: Option<bool>,
+}
+
+/// Looks at a terminal.
+pub(crate) fn terminal(object: &ObjectId, holder: (u32, u32)) -> io::Result<TerminalLook> {
+    let copy = borrow(holder.0, holder.1, object)?;
+    Ok(TerminalLook {
+        readable_bytes: rustix::io::ioctl_fionread(&copy).ok(),
+        writable: ready(copy.as_fd(), PollFlags::OUT).map(|got| got.contains(PollFlags::OUT)),
+        canonical: rustix::termios::tcgetattr(&copy)
+            .ok()
+            .map(|t| t.local_modes.contains(rustix::termios::LocalModes::ICANON)),
+    })
+}
+
+/// Bytes in a POSIX message queue.
+pub(crate) fn message_queue(object: &ObjectId, holder: (u32, u32)) -> io::Result<Option<u64>> {
+    let copy = borrow(holder.0, holder.1, object)?;
+    let mut text = [0; 128];
+    let count = rustix::io::pread(&copy, &mut text[..], 0)?;
+    // `QSIZE:129 NOTIFY:2 SIGNO:0 NOTIFY_PID:8260`
+    let first = super::task::words(&text[..count]).next().map(str::to_owned);
+    Ok(first.and_then(|word| word.strip_prefix("QSIZE:")?.parse().ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    #[test]
+    fn a_full_and_an_empty_pipe() {
+        let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).unwrap();
+        let object = ObjectId::Pipe { ino: rustix::fs::fstat(&reader).unwrap().st_ino };
+        let own = std::process::id();
+        let ends = (Some((own, writer.as_raw_fd() as u32)), Some((own, reader.as_raw_fd() as u32)));
+        let empty = pipe(&object, ends.0, ends.1).unwrap();
+        assert_eq!((empty.used_bytes, empty.writable, empty.readable), (Some(0), Some(true), Some(false)));
+        while rustix::io::write(&writer, &[0; 2049]).is_ok() {}
+        let full = pipe(&object, ends.0, ends.1).unwrap();
+        assert_eq!((full.writable, full.readable), (Some(false), Some(true)));
+        assert!(full.used_bytes < full.capacity_bytes, "slots are full, not bytes: {full:?}");
+    }
+
+    #[test]
+    fn another_object_under_the_same_number_is_refused() {
+        let (reader, _writer) = rustix::pipe::pipe().unwrap();
+        let other = ObjectId::Pipe { ino: rustix::fs::fstat(&reader).unwrap().st_ino + 1 };
+        assert!(pipe(&other, None, Some((std::process::id(), reader.as_raw_fd() as u32))).is_err());
+    }
+}

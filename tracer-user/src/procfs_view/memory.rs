@@ -1,0 +1,96 @@
+//! The memory of another process, as far as the arguments of its system calls need it.
+
+use std::cell::OnceCell;
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::raw::Dir;
+
+/// Longest path the kernel takes.
+const PATH_MAX: usize = 4096;
+
+/// A process's memory, opened when it is first asked for.
+pub(crate) struct Memory<'d> {
+    process: &'d Dir,
+    file: OnceCell<Option<OwnedFd>>,
+}
+
+impl<'d> Memory<'d> {
+    /// Of the process whose `/proc` directory this is.
+    pub(crate) fn of(process: &'d Dir) -> Self {
+        Self { process, file: OnceCell::new() }
+    }
+
+    /// Bytes from an address on. `None` when they cannot all be read.
+    pub(crate) fn bytes(&self, address: u64, length: usize) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        (self.some(address, &mut bytes)? == length).then_some(bytes)
+    }
+
+    /// Reads as many bytes as there are, up to the buffer's length.
+    fn some(&self, address: u64, into: &mut [u8]) -> Option<usize> {
+        let file = self.file.get_or_init(|| self.process.file("mem").ok()).as_ref()?;
+        let mut done = 0;
+        while done < into.len() {
+            let at = address.checked_add(done as u64)?;
+            match rustix::io::pread(file.as_fd(), &mut into[done..], at) {
+                Ok(0) | Err(_) => break,
+                Ok(count) => done += count,
+            }
+        }
+        (done > 0 || into.is_empty()).then_some(done)
+    }
+
+    /// Native 32-bit number.
+    pub(crate) fn u32(&self, address: u64) -> Option<u32> {
+        Some(u32::from_ne_bytes(self.bytes(address, 4)?.try_into().ok()?))
+    }
+
+    /// Native 64-bit number.
+    pub(crate) fn u64(&self, address: u64) -> Option<u64> {
+        Some(u64::from_ne_bytes(self.bytes(address, 8)?.try_into().ok()?))
+    }
+
+    /// A `struct timespec` in nanoseconds. `None` when unreadable or negative.
+    pub(crate) fn timespec(&self, address: u64) -> Option<u64> {
+        let seconds = self.u64(address)? as i64;
+        let nanos = self.u64(address.checked_add(8)?)? as i64;
+        u64::try_from(seconds).ok()?.saturating_mul(1_000_000_000).checked_add(u64::try_from(nanos).ok()?)
+    }
+
+    /// A `struct timeval` in nanoseconds.
+    pub(crate) fn timeval(&self, address: u64) -> Option<u64> {
+        let seconds = self.u64(address)? as i64;
+        let micros = self.u64(address.checked_add(8)?)? as i64;
+        let micros = u64::try_from(micros).ok()?.saturating_mul(1000);
+        u64::try_from(seconds).ok()?.saturating_mul(1_000_000_000).checked_add(micros)
+    }
+
+    /// A text that ends with a zero byte, without it.
+    pub(crate) fn text(&self, address: u64) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; PATH_MAX];
+        let count = self.some(address, &mut bytes)?;
+        let end = bytes[..count].iter().position(|b| *b == 0)?;
+        bytes.truncate(end);
+        Some(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn own_memory_is_read() {
+        let own = Dir::open(Path::new("/proc/self")).unwrap();
+        let memory = Memory::of(&own);
+        let words: [i64; 2] = [3, 500];
+        let address = std::ptr::from_ref(&words) as u64;
+        assert_eq!(memory.timespec(address), Some(3_000_000_500));
+        assert_eq!(memory.timeval(address), Some(3_000_500_000));
+        assert_eq!(memory.u32(0), None);
+        let text = c"a path";
+        assert_eq!(memory.text(text.as_ptr() as u64), Some(b"a path".to_vec()));
+    }
+}

@@ -1,0 +1,243 @@
+//! The texts of a thread: `stat`, `status`, `schedstat` and `syscall`.
+//!
+//! Total functions from bytes: whatever the text, they answer or say `None`.
+
+/// `/proc/PID/stat` or `/proc/PID/task/TID/stat`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stat {
+    /// Field 2, without its parentheses.
+    pub comm: Vec<u8>,
+    /// State letter.
+    pub state: u8,
+    /// Parent.
+    pub ppid: u32,
+    /// Process group.
+    pub pgrp: u32,
+    /// Session.
+    pub session: u32,
+    /// Controlling terminal, kernel device number; 0 is none.
+    pub tty: u32,
+    /// Foreground process group of that terminal; `None` without one.
+    pub foreground: Option<u32>,
+    /// Kernel flags of the task (`PF_*`).
+    pub flags: u64,
+    /// CPU time in user and kernel mode, ticks.
+    pub cpu_ticks: u64,
+    /// How many threads.
+    pub threads: u32,
+    /// Start, ticks since boot.
+    pub start_ticks: u64,
+}
+
+/// Kernel thread.
+pub(crate) const PF_KTHREAD: u64 = 0x0020_0000;
+/// Forked, and has not executed a program since.
+pub(crate) const PF_FORKNOEXEC: u64 = 0x0000_0040;
+
+/// Parses a `stat` line. A comm may hold spaces, parentheses and line ends: the last `)` closes it.
+pub(crate) fn stat(text: &[u8]) -> Option<Stat> {
+    let open = text.iter().position(|b| *b == b'(')?;
+    let close = text.iter().rposition(|b| *b == b')')?;
+    let comm = text.get(open + 1..close)?.to_vec();
+    let rest = std::str::from_utf8(text.get(close + 1..)?).ok()?;
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    // fields[0] is field 3 of proc(5).
+    let number = |field: usize| fields.get(field - 3)?.parse::<i64>().ok();
+    let unsigned = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+    Some(Stat {
+        comm,
+        state: *fields.first()?.as_bytes().first()?,
+        ppid: number(4)?.try_into().ok()?,
+        pgrp: number(5)?.try_into().unwrap_or(0),
+        session: number(6)?.try_into().unwrap_or(0),
+        tty: number(7)? as u32,
+        foreground: u32::try_from(number(8)?).ok().filter(|group| *group > 0),
+        flags: unsigned(9)?,
+        cpu_ticks: unsigned(14)?.saturating_add(unsigned(15)?),
+        threads: number(20)?.try_into().ok()?,
+        start_ticks: unsigned(22)?,
+    })
+}
+
+/// What is used of `/proc/PID/status`. Absent lines are `None`: kernels differ, and zombies lack some.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Status {
+    /// Tracer; `None` when nobody traces (or the line is absent).
+    pub tracer: Option<u32>,
+    /// Effective user.
+    pub euid: Option<u32>,
+    /// Real user.
+    pub uid: Option<u32>,
+    /// Its number in its innermost pid namespace, and how many namespaces deep that is (1: this one).
+    pub inner_pid: Option<(u32, u32)>,
+    /// Pending for the thread.
+    pub pending: Option<u64>,
+    /// Pending for the process.
+    pub shared_pending: Option<u64>,
+    /// Blocked.
+    pub blocked: Option<u64>,
+    /// Ignored.
+    pub ignored: Option<u64>,
+    /// Caught.
+    pub caught: Option<u64>,
+    /// Context switches by waiting.
+    pub voluntary: Option<u64>,
+    /// Context switches by being pre-empted.
+    pub involuntary: Option<u64>,
+    /// Seccomp mode (2: filter).
+    pub seccomp: Option<u32>,
+}
+
+/// Parses `status`.
+pub(crate) fn status(text: &[u8]) -> Status {
+    let mut found = Status::default();
+    for line in text.split(|b| *b == b'\n') {
+        let Some(colon) = line.iter().position(|b| *b == b':') else { continue };
+        let (key, value) = (&line[..colon], &line[colon + 1..]);
+        // `Name:` is escaped by the kernel, so a comm cannot forge a line.
+        match key {
+            b"TracerPid" => found.tracer = decimal(value).filter(|pid| *pid != 0),
+            b"Uid" => {
+                let mut ids = words(value);
+                found.uid = ids.next().and_then(|id| id.parse().ok());
+                found.euid = ids.next().and_then(|id| id.parse().ok());
+            }
+            b"NSpid" => {
+                let all: Vec<u32> = words(value).filter_map(|id| id.parse().ok()).collect();
+                found.inner_pid = all.last().map(|pid| (*pid, all.len() as u32));
+            }
+            b"SigPnd" => found.pending = hex(value),
+            b"ShdPnd" => found.shared_pending = hex(value),
+            b"SigBlk" => found.blocked = hex(value),
+            b"SigIgn" => found.ignored = hex(value),
+            b"SigCgt" => found.caught = hex(value),
+            b"Seccomp" => found.seccomp = decimal(value),
+            b"voluntary_ctxt_switches" => found.voluntary = decimal64(value),
+            b"nonvoluntary_ctxt_switches" => found.involuntary = decimal64(value),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// `/proc/PID/task/TID/syscall`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum SyscallText {
+    /// On a CPU, or waiting for one.
+    Running,
+    /// Asleep outside a system call (a page fault, stopped at the way out, a kernel thread).
+    Outside,
+    /// Inside a system call.
+    Inside {
+        /// Its number.
+        number: u64,
+        /// The registers of its arguments.
+        args: [u64; 6],
+        /// Stack pointer: with the arguments it tells one call from the next of the same kind.
+        stack: u64,
+        /// Program counter.
+        code: u64,
+    },
+}
+
+/// Parses `syscall`. `None` for an empty text: what a kernel gives for a task that is gone.
+pub(crate) fn syscall(text: &[u8]) -> Option<SyscallText> {
+    let text = std::str::from_utf8(text).ok()?;
+    let mut words = text.split_ascii_whitespace();
+    let first = words.next()?;
+    if first == "running" {
+        return Some(SyscallText::Running);
+    }
+    let number: i64 = first.parse().ok()?;
+    let Ok(number) = u64::try_from(number) else { return Some(SyscallText::Outside) };
+    let mut next = || u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok();
+    let mut args = [0; 6];
+    for arg in &mut args {
+        *arg = next()?;
+    }
+    Some(SyscallText::Inside { number, args, stack: next()?, code: next()? })
+}
+
+/// Nanoseconds on a CPU: the first number of `schedstat`.
+pub(crate) fn schedstat_cpu_ns(text: &[u8]) -> Option<u64> {
+    words(text).next()?.parse().ok()
+}
+
+/// White-space separated words; none when the text is not ASCII.
+pub(crate) fn words(text: &[u8]) -> impl Iterator<Item = &str> {
+    std::str::from_utf8(text).unwrap_or("").split_ascii_whitespace()
+}
+
+/// A single decimal number.
+pub(crate) fn decimal(text: &[u8]) -> Option<u32> {
+    words(text).next()?.parse().ok()
+}
+
+/// A single decimal number.
+pub(crate) fn decimal64(text: &[u8]) -> Option<u64> {
+    words(text).next()?.parse().ok()
+}
+
+/// A single hexadecimal number without prefix.
+pub(crate) fn hex(text: &[u8]) -> Option<u64> {
+    u64::from_str_radix(words(text).next()?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STAT: &[u8] =
+        b"812 (a ) b\n(c) S 1 811 810 34816 811 4194304 99 0 0 0 7 5 0 0 20 0 3 0 135857 3133440 390 \
+        18446744073709551615 1 1 1 1 1 0 0 0 0 0 0 0 17 0 0 0 0 0 0 1 1 1 1 1 1 1 0\n";
+
+    #[test]
+    fn stat_with_a_hostile_comm() {
+        let stat = stat(STAT).unwrap();
+        assert_eq!(stat.comm, b"a ) b\n(c");
+        assert_eq!((stat.state, stat.ppid, stat.pgrp, stat.session), (b'S', 1, 811, 810));
+        assert_eq!((stat.tty, stat.foreground, stat.cpu_ticks), (34816, Some(811), 12));
+        assert_eq!((stat.threads, stat.start_ticks), (3, 135_857));
+    }
+
+    #[test]
+    fn no_prefix_of_stat_panics() {
+        for end in 0..STAT.len() {
+            let _ = stat(&STAT[..end]);
+            let _ = status(&STAT[..end]);
+            let _ = syscall(&STAT[..end]);
+        }
+    }
+
+    #[test]
+    fn status_lines() {
+        let text =
+            b"Name:\ta:b\nTracerPid:\t5\nUid:\t1000\t0\t0\t0\nNSpid:\t812\t3\nShdPnd:\t0000000000004000\n\
+            SigBlk:\t0000000000000002\nvoluntary_ctxt_switches:\t12\n";
+        let status = status(text);
+        assert_eq!((status.tracer, status.uid, status.euid), (Some(5), Some(1000), Some(0)));
+        assert_eq!(
+            (status.inner_pid, status.shared_pending, status.blocked),
+            (Some((3, 2)), Some(0x4000), Some(2))
+        );
+        assert_eq!((status.voluntary, status.involuntary, status.ignored), (Some(12), None, None));
+    }
+
+    #[test]
+    fn syscall_lines() {
+        assert_eq!(syscall(b"running\n"), Some(SyscallText::Running));
+        assert_eq!(syscall(b"-1 0x7ffe 0x401000\n"), Some(SyscallText::Outside));
+        let call = syscall(b"1 0x1 0x7f 0x1000 0x0 0x0 0xffffffffffffffff 0x7ffe 0x401000\n").unwrap();
+        assert_eq!(
+            call,
+            SyscallText::Inside {
+                number: 1,
+                args: [1, 0x7f, 0x1000, 0, 0, u64::MAX],
+                stack: 0x7ffe,
+                code: 0x401000
+            }
+        );
+        assert_eq!(syscall(b""), None);
+        assert_eq!(syscall(b"1 0x1 0x7f"), None);
+    }
+}
