@@ -16,6 +16,7 @@ mod process;
 mod pulse;
 mod raw;
 mod sample;
+pub mod snapshot;
 mod sockets;
 mod sysv;
 mod task;

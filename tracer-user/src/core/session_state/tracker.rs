@@ -10,7 +10,7 @@ use crate::core::record::{
 use crate::core::snapshot::ProcSnapshot;
 use crate::core::text::ByteText;
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Ended processes that are remembered, so that a late look or a second report does not bring them back.
 const REMEMBERED_ENDED: usize = 16_384;
@@ -62,7 +62,7 @@ pub struct Tracker {
     end: Option<(u64, EndReason)>,
     members: BTreeMap<ProcessId, Member>,
     unreaped: BTreeMap<ProcessId, ProcessWatch>,
-    ended: HashSet<ProcessId>,
+    ended: BTreeSet<ProcessId>,
     ended_order: VecDeque<ProcessId>,
     in_sample: BTreeSet<ProcessId>,
     stalls: BTreeMap<StallKey, OpenStall>,
