@@ -9,6 +9,8 @@ mod completions;
 pub mod exit;
 mod man;
 pub mod output;
+mod run;
+mod shared;
 pub mod typed;
 pub mod value;
 
@@ -40,6 +42,9 @@ pub struct Typed {
 /// What to do: only what works.
 #[derive(clap::Subcommand, Debug)]
 pub enum Verb {
+    /// Trace a command and all it starts until it ends
+    #[command(hide = true)]
+    Run(Box<run::Args>),
     /// Print a completion script for a shell
     Completions(completions::Args),
     /// Print the manual page
@@ -67,6 +72,7 @@ pub fn main() -> ExitCode {
 
 fn dispatch(verb: Verb, output: &mut Output) -> Result<Exit, Failure> {
     match verb {
+        Verb::Run(args) => run::execute(*args, output),
         Verb::Completions(args) => completions::execute(&args, output),
         Verb::Man(args) => man::execute(&args, output),
     }

@@ -1,1 +1,4 @@
 //! One verb a file; the only place where the layers meet.
+
+pub mod job;
+pub mod options;

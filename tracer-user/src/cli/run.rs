@@ -1,0 +1,151 @@
+//! `run`: what was typed for a traced run.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use super::exit::{Exit, Failure};
+use super::output::Output;
+use super::shared::{PlaceArgs, WatchArgs};
+use super::value;
+use crate::session::job::{self, JobEnd};
+use crate::session::options::{Layout, ReportFormat, ReportTo, RunOptions};
+
+/// What was typed.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Name of the session
+    #[arg(long, value_name = "ID", value_parser = session_id)]
+    session_id: Option<String>,
+    /// Note this of the session; may be given several times
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = value::key_value)]
+    labels: Vec<(String, String)>,
+    /// End the job when it has run so long: SIGINT, SIGTERM, SIGKILL
+    #[arg(long, value_name = "DURATION", value_parser = value::positive_duration)]
+    timeout: Option<Duration>,
+    /// Write a report at the end: text, json, markdown, html, junit or perfetto; may be given several times
+    #[arg(long = "report", value_name = "FORMAT=PATH", value_parser = report)]
+    reports: Vec<ReportTo>,
+    /// End what is left alive after the job
+    #[arg(long)]
+    reap_leaked: bool,
+    /// Whose files to write
+    #[arg(long, value_enum, value_name = "LAYOUT", default_value_t = LayoutArg::Tracer, help_heading = "Files")]
+    layout: LayoutArg,
+    #[command(flatten)]
+    watch: WatchArgs,
+    #[command(flatten)]
+    places: PlaceArgs,
+    /// The job: a program and its arguments
+    #[arg(trailing_var_arg = true, required = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum LayoutArg {
+    /// Our own
+    Tracer,
+    /// AutoSkillit's, which its own reader takes
+    Autoskillit,
+}
+
+impl Args {
+    /// What it means.
+    pub fn resolve(self, verbosity: u8) -> RunOptions {
+        RunOptions {
+            command: self.command,
+            session_id: self.session_id,
+            labels: self.labels,
+            places: self.places.resolve(),
+            watch: self.watch.resolve(verbosity),
+            timeout: self.timeout,
+            reports: self.reports,
+            reap_leaked: self.reap_leaked,
+            layout: match self.layout {
+                LayoutArg::Tracer => Layout::Tracer,
+                LayoutArg::Autoskillit => Layout::Autoskillit,
+            },
+        }
+    }
+}
+
+/// A name that may become a file's.
+fn session_id(typed: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if typed.is_empty() || typed.len() > 128 || typed.starts_with('.') || !typed.chars().all(allowed) {
+        return Err(
+            "a session id is at most 128 of A-Z a-z 0-9 . _ - and does not begin with a dot".to_owned()
+        );
+    }
+    Ok(typed.to_owned())
+}
+
+fn report(typed: &str) -> Result<ReportTo, String> {
+    let (format, path) = typed.split_once('=').unwrap_or((typed, ""));
+    let format = match format {
+        "text" => ReportFormat::Text,
+        "json" => ReportFormat::Json,
+        "markdown" => ReportFormat::Markdown,
+        "html" => ReportFormat::Html,
+        "junit" => ReportFormat::Junit,
+        "perfetto" => ReportFormat::Perfetto,
+        _ => return Err("write FORMAT=PATH with text, json, markdown, html, junit or perfetto".to_owned()),
+    };
+    if path.is_empty() {
+        return Err("where to? write FORMAT=PATH".to_owned());
+    }
+    Ok(ReportTo { format, path: PathBuf::from(path) })
+}
+
+/// Runs the job. Whatever goes wrong on our side ends with 125.
+pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
+    let options = args.resolve(output.verbosity());
+    let program = options.command.first().cloned().unwrap_or_default();
+    let end = job::run_alone(options.command).context("run")?;
+    ended(end, &program)
+}
+
+/// The exit status, as env(1) has it.
+pub fn ended(end: JobEnd, program: &std::ffi::OsStr) -> Result<Exit, Failure> {
+    match end {
+        JobEnd::Ended(status) => Ok(Exit::Job(status)),
+        JobEnd::LeftAlone(signal) => Ok(Exit::Signalled(signal.unsigned_abs().try_into().unwrap_or(0))),
+        JobEnd::NotExecuted(failure) => {
+            let exit = if failure.not_found() { Exit::NotFound } else { Exit::CannotExecute };
+            let reason = os_message(&failure.error);
+            Err(Failure::failed(format!("run: {}: {reason}", program.display())).with_exit(exit))
+        }
+    }
+}
+
+/// What the system says, without Rust's number of it.
+fn os_message(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_id_may_become_a_file_name() {
+        for good in ["a", "ci-42.retry_1"] {
+            assert_eq!(session_id(good).as_deref(), Ok(good));
+        }
+        for bad in ["", ".", "..", ".hidden", "a/b", "a b", "a\n", &"x".repeat(129)] {
+            assert!(session_id(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_report_names_its_format_and_its_place() {
+        let to = report("junit=out/a=b.xml").expect("well-formed");
+        assert_eq!(to, ReportTo { format: ReportFormat::Junit, path: "out/a=b.xml".into() });
+        for bad in ["", "junit", "junit=", "=x", "pdf=x"] {
+            assert!(report(bad).is_err(), "{bad:?}");
+        }
+    }
+}

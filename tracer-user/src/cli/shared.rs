@@ -1,0 +1,96 @@
+//! Options that several verbs take, each defined once.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::value;
+use crate::session::options::{OnHang, Places, Watch};
+
+/// Where sessions are kept.
+#[derive(clap::Args, Clone, Debug)]
+pub struct PlaceArgs {
+    /// Keep live traces in tracer-user-UID/ under this directory; a tmpfs is best [default: /dev/shm or the
+    /// next best]
+    #[arg(long, value_name = "DIR", help_heading = "Files")]
+    trace_dir: Option<PathBuf>,
+    /// Keep finished sessions here [default: /var/log/tracer-user for root, else under $XDG_STATE_HOME]
+    #[arg(long, value_name = "DIR", help_heading = "Files")]
+    log_dir: Option<PathBuf>,
+}
+
+impl PlaceArgs {
+    /// What it means.
+    pub fn resolve(&self) -> Places {
+        Places { trace_dir: self.trace_dir.clone(), log_dir: self.log_dir.clone() }
+    }
+}
+
+/// How a session is watched.
+#[derive(clap::Args, Clone, Debug)]
+pub struct WatchArgs {
+    /// Time between two snapshots of every process
+    #[arg(long, value_name = "DURATION", value_parser = value::positive_duration, default_value = "5s")]
+    interval: Duration,
+    /// Report a blocked write when it has lasted so long
+    #[arg(long, value_name = "DURATION", value_parser = value::positive_duration, default_value = "1s")]
+    stall_threshold: Duration,
+    /// Call it a hang when nothing in the whole session has made progress for so long
+    #[arg(long, value_name = "DURATION", value_parser = value::positive_duration, default_value = "60s")]
+    hang_after: Duration,
+    /// What to do about a hang
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = OnHangArg::Report)]
+    on_hang: OnHangArg,
+    /// How long to wait after each of SIGINT, SIGTERM and SIGKILL
+    #[arg(long, value_name = "DURATION", value_parser = value::duration, default_value = "3s")]
+    grace: Duration,
+    /// Largest size of a trace; past it the oldest snapshots go
+    #[arg(long, value_name = "SIZE", value_parser = value::size, default_value = "64MiB", help_heading = "Files")]
+    trace_max_bytes: u64,
+    /// How many finished sessions are kept
+    #[arg(long, value_name = "N", default_value_t = 2000, help_heading = "Files")]
+    max_sessions: u32,
+    /// Do as if BPF were not to be had
+    #[arg(long)]
+    no_kernel: bool,
+    /// No status line and no summary
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+impl WatchArgs {
+    /// What it means.
+    pub fn resolve(&self, verbosity: u8) -> Watch {
+        Watch {
+            interval: self.interval,
+            stall_threshold: self.stall_threshold,
+            hang_after: self.hang_after,
+            on_hang: self.on_hang.into(),
+            trace_max_bytes: self.trace_max_bytes,
+            max_sessions: self.max_sessions,
+            no_kernel: self.no_kernel,
+            grace: self.grace,
+            quiet: self.quiet,
+            verbosity,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum OnHangArg {
+    /// Explain it
+    Report,
+    /// Explain it and enlarge full pipes, so that this run can go on
+    Relieve,
+    /// Explain it and end the session: SIGINT, SIGTERM, SIGKILL
+    Interrupt,
+}
+
+impl From<OnHangArg> for OnHang {
+    fn from(arg: OnHangArg) -> Self {
+        match arg {
+            OnHangArg::Report => Self::Report,
+            OnHangArg::Relieve => Self::Relieve,
+            OnHangArg::Interrupt => Self::Interrupt,
+        }
+    }
+}

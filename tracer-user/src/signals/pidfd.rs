@@ -1,0 +1,140 @@
+//! A process as a file descriptor.
+//!
+//! Theory of operation: a pidfd names one process for as long as it is open. Between learning a number and
+//! opening it the number may be given to another process, so the start time is read *after* opening. The
+//! process meant existed when its identity was recorded, and if the number still shows its start time after the
+//! opening, it existed all the while: the pidfd can name nobody else. From then on a signal that comes too
+//! late gets ESRCH and reaches nobody.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+};
+
+use crate::core::identity::{ProcessId, WaitStatus};
+
+/// One process, for as long as this is kept.
+#[derive(Debug)]
+pub struct PidFd {
+    fd: OwnedFd,
+    pid: Pid,
+}
+
+/// Why a process could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Unavailable {
+    /// It is gone, or its number now names another process.
+    #[error("no such process any more")]
+    Gone,
+    /// It exists and its start time cannot be read: nothing is proved, so nothing is done.
+    #[error("its start time cannot be read")]
+    Unproved,
+    /// The system refused.
+    #[error("{0}")]
+    System(#[from] io::Error),
+}
+
+impl PidFd {
+    /// Opens `id`'s process. `start_ticks` reads field 22 of `/proc/PID/stat`: `Ok(None)` when there is no such
+    /// process, an error when it cannot be read.
+    pub fn open(
+        id: ProcessId,
+        start_ticks: impl FnOnce(u32) -> io::Result<Option<u64>>,
+    ) -> Result<Self, Unavailable> {
+        let this = Self::of_number(id.tgid)?;
+        match start_ticks(id.tgid) {
+            Ok(Some(ticks)) if ticks == id.start_ticks => Ok(this),
+            Ok(_) => Err(Unavailable::Gone),
+            Err(_) => Err(Unavailable::Unproved),
+        }
+    }
+
+    /// Opens a number whose owner is known otherwise: a child of ours that we have not waited for.
+    pub fn of_number(tgid: u32) -> Result<Self, Unavailable> {
+        let pid = i32::try_from(tgid).ok().and_then(Pid::from_raw).ok_or(Unavailable::Gone)?;
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(fd) => Ok(Self { fd, pid }),
+            Err(Errno::SRCH) => Err(Unavailable::Gone),
+            Err(error) => Err(Unavailable::System(error.into())),
+        }
+    }
+
+    /// Its number. Of use for messages, and for looking under `/proc` while the process is known to live.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Sends a signal to the whole process. `Ok(false)` when it has ended and was reaped.
+    pub fn send(&self, signal: Signal) -> io::Result<bool> {
+        match pidfd_send_signal(&self.fd, signal) {
+            Ok(()) => Ok(true),
+            Err(Errno::SRCH) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether the process has ended, reaped or not.
+    pub fn has_ended(&self) -> io::Result<bool> {
+        self.wait_ended(Duration::ZERO)
+    }
+
+    /// Waits until the process has ended, at most so long. True when it has.
+    pub fn wait_ended(&self, at_most: Duration) -> io::Result<bool> {
+        let deadline = std::time::Instant::now() + at_most;
+        loop {
+            let left = deadline.saturating_duration_since(std::time::Instant::now());
+            let timeout = Timespec {
+                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: left.subsec_nanos().into(),
+            };
+            match poll(&mut [PollFd::new(&self.fd, PollFlags::IN)], Some(&timeout)) {
+                Ok(ready) => return Ok(ready > 0),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// How this child of ours ended, leaving it a zombie for others to look at. `None` while it lives.
+    pub fn peek_child(&self) -> io::Result<Option<WaitStatus>> {
+        self.wait_child(WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT)
+    }
+
+    /// Reaps this child of ours, which has to have ended. `None` while it lives.
+    pub fn reap_child(&self) -> io::Result<Option<WaitStatus>> {
+        self.wait_child(WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
+    }
+
+    /// The signal that keeps this child of ours stopped, if it is. Asking takes nothing away from the answer.
+    pub fn stopped_child(&self) -> io::Result<Option<i32>> {
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        match waitid(WaitId::PidFd(self.fd.as_fd()), options) {
+            Ok(status) => Ok(status.and_then(|status| status.stopping_signal())),
+            // A zombie is nothing that could stop.
+            Err(Errno::CHILD) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn wait_child(&self, options: WaitIdOptions) -> io::Result<Option<WaitStatus>> {
+        let Some(status) = waitid(WaitId::PidFd(self.fd.as_fd()), options)? else { return Ok(None) };
+        let bits = if let Some(code) = status.exit_status() {
+            (code & 0xff) << 8
+        } else {
+            let core = if status.dumped() { 0x80 } else { 0 };
+            status.terminating_signal().unwrap_or(0) | core
+        };
+        Ok(Some(WaitStatus(bits.cast_unsigned())))
+    }
+}
+
+impl AsFd for PidFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}

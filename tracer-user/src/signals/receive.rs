@@ -1,0 +1,196 @@
+//! Signals to this process as things that are read, with who sent them.
+//!
+//! A handler could not tell a terminal's Ctrl-C, which the job got as well, from a signal meant for us alone;
+//! signalfd says both. The signals are blocked before any thread is started, so that every thread has them
+//! blocked, and the mask that was inherited is kept for the job.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use tokio::io::unix::AsyncFd;
+
+use super::watched::watched;
+
+/// Ask the tracer to end: passed on to the job.
+pub const ENDING: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
+/// Mean what the job takes them to mean; their default action would end the tracer.
+const FOR_THE_JOB: [i32; 2] = [libc::SIGUSR1, libc::SIGUSR2];
+/// Job control: the tracer stops when the job has stopped, not before.
+const JOB_CONTROL: [i32; 4] = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU, libc::SIGCONT];
+
+/// What this process did with signals before [`Blocked::take`], for the job to start with.
+#[derive(Clone, Copy)]
+pub struct Original {
+    pub(super) mask: libc::sigset_t,
+    pub(super) sigchld_ignored: bool,
+}
+
+impl std::fmt::Debug for Original {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Original").field("sigchld_ignored", &self.sigchld_ignored).finish_non_exhaustive()
+    }
+}
+
+/// Signals are blocked, and wait to be read.
+#[derive(Debug)]
+pub struct Blocked {
+    fd: OwnedFd,
+    original: Original,
+}
+
+/// A signal that came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Its number.
+    pub signal: i32,
+    /// `si_code`.
+    pub code: i32,
+    /// Who sent it, as numbered in our pid namespace; 0 when the kernel did, or somebody outside.
+    pub sender: u32,
+}
+
+impl Received {
+    /// A terminal's driver sent it, to the whole foreground process group.
+    pub fn from_terminal(&self) -> bool {
+        self.code == libc::SI_KERNEL
+    }
+
+    /// It asks the tracer to end.
+    pub fn asks_to_end(&self) -> bool {
+        ENDING.contains(&self.signal)
+    }
+
+    /// It belongs to the job, unless the job had it already.
+    pub fn is_for_the_job(&self) -> bool {
+        self.asks_to_end() || FOR_THE_JOB.contains(&self.signal)
+    }
+}
+
+impl Blocked {
+    /// Blocks the signals. Call it on the main thread, before any other thread is started.
+    ///
+    /// What was ignored when this process was started (`nohup`, a shell's background job) stays so, for the
+    /// job too: nobody wants it to be passed on. An ignored SIGCHLD alone is changed, because the kernel
+    /// would then reap the job without telling how it ended; the job gets it back.
+    pub fn take() -> io::Result<Self> {
+        let mut wanted = empty_set();
+        for signal in ENDING.into_iter().chain(FOR_THE_JOB).chain(JOB_CONTROL) {
+            if signal == libc::SIGCONT || !is_ignored(signal)? {
+                add(&mut wanted, signal);
+            }
+        }
+        let sigchld_ignored = is_ignored(libc::SIGCHLD)?;
+        if sigchld_ignored {
+            // SAFETY: setting the default action installs no code of ours.
+            if unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) } == libc::SIG_ERR {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        add(&mut wanted, libc::SIGCHLD);
+        // SAFETY: the mask points to an initialised set; -1 asks for a new descriptor.
+        let fd = unsafe { libc::signalfd(-1, &wanted, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
+        if fd == -1 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the kernel has just given us this descriptor; nobody else knows it.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        let mask = change_mask(libc::SIG_BLOCK, &wanted)?;
+        Ok(Self { fd, original: Original { mask, sigchld_ignored } })
+    }
+
+    /// What the job has to start with.
+    pub fn original(&self) -> Original {
+        self.original
+    }
+
+    /// Starts to listen. Needs a tokio runtime with I/O.
+    pub fn listen(self) -> io::Result<Signals> {
+        Ok(Signals { fd: watched(self.fd)? })
+    }
+}
+
+/// The stream of signals.
+#[derive(Debug)]
+pub struct Signals {
+    fd: AsyncFd<OwnedFd>,
+}
+
+impl Signals {
+    /// The next signal. Nothing is lost when the future is dropped.
+    pub async fn next(&mut self) -> io::Result<Received> {
+        loop {
+            let mut ready = self.fd.readable().await?;
+            if let Ok(received) = ready.try_io(|fd| read_one(fd.as_raw_fd())) {
+                return received;
+            }
+        }
+    }
+}
+
+fn read_one(fd: i32) -> io::Result<Received> {
+    let mut info = MaybeUninit::<libc::signalfd_siginfo>::uninit();
+    let size = size_of::<libc::signalfd_siginfo>();
+    // SAFETY: `info` is writable for `size` bytes.
+    let read = unsafe { libc::read(fd, info.as_mut_ptr().cast(), size) };
+    if read == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    if usize::try_from(read) != Ok(size) {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+    }
+    // SAFETY: signalfd writes whole structures, and this one was written in full; any bits are valid in it.
+    let info = unsafe { info.assume_init() };
+    Ok(Received { signal: info.ssi_signo.cast_signed(), code: info.ssi_code, sender: info.ssi_pid })
+}
+
+/// Stops this process by `signal`, as the job was stopped, and comes back when it is continued.
+///
+/// A stop signal of a terminal does nothing in an orphaned process group; then this comes back at once.
+pub fn stop_self(signal: i32) -> io::Result<()> {
+    let mut set = empty_set();
+    add(&mut set, signal);
+    // SAFETY: sends a signal to this process, which is there.
+    if unsafe { libc::kill(libc::getpid(), signal) } == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    if signal == libc::SIGSTOP {
+        return Ok(());
+    }
+    // Unblocked, the pending signal takes effect before the call returns; when it returns we were continued.
+    let before = change_mask(libc::SIG_UNBLOCK, &set)?;
+    change_mask(libc::SIG_SETMASK, &before).map(drop)
+}
+
+fn empty_set() -> libc::sigset_t {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: sigemptyset initialises the set it is given and cannot fail.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        set.assume_init()
+    }
+}
+
+fn add(set: &mut libc::sigset_t, signal: i32) {
+    // SAFETY: the set is initialised; a number out of range is refused by the C library.
+    unsafe { libc::sigaddset(set, signal) };
+}
+
+fn change_mask(how: i32, set: &libc::sigset_t) -> io::Result<libc::sigset_t> {
+    let mut before = empty_set();
+    // SAFETY: both sets are initialised and outlive the call.
+    match unsafe { libc::pthread_sigmask(how, set, &mut before) } {
+        0 => Ok(before),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
+
+fn is_ignored(signal: i32) -> io::Result<bool> {
+    // SAFETY: all-zero bytes are a valid `sigaction`: an integer, a mask and pointers that may be null.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: with a null new action this only writes the present one to `action`, which outlives the call.
+    if unsafe { libc::sigaction(signal, std::ptr::null(), &mut action) } == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(action.sa_sigaction == libc::SIG_IGN)
+}

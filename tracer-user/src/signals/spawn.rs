@@ -1,0 +1,312 @@
+//! Starting a job that waits to be let go: fork, wait on a pipe, exec.
+//!
+//! Theory of operation. The parent may have threads, so between fork and exec the child may only make system
+//! calls: everything it needs (paths to try, argv, environment, masks) is laid out before the fork. It then
+//! blocks reading a pipe. While it does, the parent records who it is, in the kernel's map and on disk; a byte
+//! lets it go. If the parent dies first, the child reads the end of the file and exits without having run
+//! anything. Exec closes a second pipe, or its error is written there: the parent learns which.
+//!
+//! The child starts its program as it would have started without us: the mask and dispositions of signals
+//! that we inherited, the descriptors that we inherited, our process group, session, terminal, limits, umask
+//! and directory. All descriptors of ours are close-on-exec.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::ptr;
+
+use rustix::process::Signal;
+
+use super::inherited::{Inherited, inherited};
+use super::pidfd::{PidFd, Unavailable};
+use super::receive::Original;
+
+/// Where execvp(3) looks when there is no `PATH`.
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
+/// Runs a file that execve(2) does not know how to run, as execvp(3) has it.
+const SHELL: &std::ffi::CStr = c"/bin/sh";
+
+unsafe extern "C" {
+    /// The environment as the C library has it: unlike std's, with entries that hold no `=`.
+    static environ: *const *const libc::c_char;
+}
+
+/// A command that can be started.
+#[derive(Debug)]
+pub struct Command {
+    /// Files to try, in order.
+    files: Vec<CString>,
+    argv: Vec<CString>,
+}
+
+/// Why a command could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    /// No command, or a word of it holds a NUL byte.
+    #[error("{0}")]
+    Command(&'static str),
+    /// The system refused.
+    #[error("{what}: {error}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What it said.
+        error: io::Error,
+    },
+}
+
+impl Command {
+    /// The program and its arguments; the program is looked for in `path` as execvp(3) does.
+    pub fn new(argv: &[OsString], path: Option<&OsStr>) -> Result<Self, SpawnError> {
+        let Some(program) = argv.first() else { return Err(SpawnError::Command("no command given")) };
+        let words: Result<Vec<_>, _> = argv.iter().map(|word| CString::new(word.as_bytes())).collect();
+        let words = words.map_err(|_| SpawnError::Command("a word of the command holds a NUL byte"))?;
+        let files = candidates(program, path.unwrap_or(OsStr::new(DEFAULT_PATH)));
+        Ok(Self { files, argv: words })
+    }
+}
+
+/// The files execvp(3) would try for `program`. NUL bytes were refused before; a `PATH` cannot hold one.
+fn candidates(program: &OsStr, path: &OsStr) -> Vec<CString> {
+    let program = program.as_bytes();
+    if program.is_empty() || program.contains(&b'/') {
+        return CString::new(program).into_iter().collect();
+    }
+    path.as_bytes()
+        .split(|byte| *byte == b':')
+        .filter_map(|directory| {
+            let mut file = directory.to_vec();
+            if !file.is_empty() {
+                file.push(b'/');
+            }
+            file.extend_from_slice(program);
+            CString::new(OsString::from_vec(file).into_vec()).ok()
+        })
+        .collect()
+}
+
+/// A child of ours. Until it is released it has not executed anything; dropped before, it is killed and reaped.
+#[derive(Debug)]
+pub struct Child {
+    process: PidFd,
+    /// The write end of the pipe it waits on; taken by the release.
+    go: Option<OwnedFd>,
+    outcome: OwnedFd,
+}
+
+impl Child {
+    /// Forks a child that waits. `original` is what the job has to start with.
+    pub fn fork(command: &Command, original: &Original) -> Result<Self, SpawnError> {
+        let system = |what| move |error: io::Error| SpawnError::System { what, error };
+        let (go_read, go_write) = pipe().map_err(system("cannot make a pipe"))?;
+        let (outcome_read, outcome_write) = pipe().map_err(system("cannot make a pipe"))?;
+        rustix::io::ioctl_fionbio(&outcome_read, true)
+            .map_err(|error| SpawnError::System { what: "cannot set up a pipe", error: error.into() })?;
+        let argv = pointers(&command.argv, None);
+        let shell_argvs: Vec<_> = command
+            .files
+            .iter()
+            .map(|file| pointers(&command.argv, Some([SHELL.as_ptr(), file.as_ptr()])))
+            .collect();
+        let plan = Plan {
+            files: &command.files,
+            argv: &argv,
+            shell_argvs: &shell_argvs,
+            // SAFETY: `environ` is only ever changed by setenv and its like, which this program never calls.
+            environment: unsafe { environ },
+            original,
+            inherited: inherited(),
+            go: go_read.as_raw_fd(),
+            outcome: outcome_write.as_raw_fd(),
+            // The child must not hold this end, or it would wait for itself.
+            go_write: go_write.as_raw_fd(),
+        };
+        // SAFETY: the child calls nothing but `in_child`, which makes only async-signal-safe calls and never
+        // returns; all it uses was made before.
+        let pid = match unsafe { libc::fork() } {
+            -1 => return Err(system("cannot fork")(io::Error::last_os_error())),
+            // SAFETY: this is the child of a fork, and the plan's pointers are those of this address space.
+            0 => unsafe { in_child(&plan) },
+            pid => pid,
+        };
+        // The child cannot have been reaped: nobody else waits for our children. So the number is its.
+        match PidFd::of_number(pid.cast_unsigned()) {
+            Ok(process) => Ok(Self { process, go: Some(go_write), outcome: outcome_read }),
+            Err(error) => {
+                // With `go_write` the child reads the end of the file and exits; it is reaped here.
+                drop(go_write);
+                // SAFETY: waits for our own child; no status is asked for.
+                unsafe { libc::waitpid(pid, ptr::null_mut(), 0) };
+                let error = match error {
+                    Unavailable::System(error) => error,
+                    other => io::Error::other(other),
+                };
+                Err(system("cannot open a pidfd")(error))
+            }
+        }
+    }
+
+    /// The process.
+    pub fn process(&self) -> &PidFd {
+        &self.process
+    }
+
+    /// Says whether it could execute: end of file once it has; else `errno`, four bytes in native order.
+    /// Non-blocking.
+    pub fn outcome(&self) -> &OwnedFd {
+        &self.outcome
+    }
+
+    /// Lets it execute.
+    pub fn release(&mut self) -> io::Result<()> {
+        match self.go.take() {
+            Some(go) => rustix::io::write(go, &[1]).map(drop).map_err(io::Error::from),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if self.go.is_some() {
+            // It blocks in read(2) with nothing done: it ends at once, and nothing is lost with it.
+            let _ = self.process.send(Signal::KILL);
+            let _ = self.process.wait_ended(std::time::Duration::from_secs(1));
+            let _ = self.process.reap_child();
+        }
+    }
+}
+
+/// Gives up what we inherited and only the job should hold: standard input, standard output unless `keep_stdout`,
+/// and every further descriptor that is not close-on-exec, which ours all are.
+///
+/// A pipe whose reader waits for the end of the file, or whose writer waits for the last reader to go, must
+/// not wait for us.
+pub fn let_go_of_inherited(keep_stdout: bool) -> io::Result<()> {
+    let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+    for fd in [0, 1] {
+        if fd == 0 || !keep_stdout {
+            // SAFETY: both numbers are open; nobody owns 0 and 1 but the handles of std, which bear this.
+            if unsafe { libc::dup2(null.as_raw_fd(), fd) } == -1 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+    }
+    let open: Vec<RawFd> = std::fs::read_dir("/dev/fd")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|fd| *fd > 2)
+        .collect();
+    for fd in open {
+        // SAFETY: F_GETFD takes no pointer and changes nothing; a number closed since gives -1.
+        let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+        if flags != -1 && flags & libc::FD_CLOEXEC == 0 {
+            // SAFETY: without close-on-exec it came through our own exec, so no object of this program owns it.
+            unsafe { libc::close(fd) };
+        }
+    }
+    Ok(())
+}
+
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
+}
+
+/// A null-terminated array of `words`, the first replaced by `instead` where given.
+fn pointers(words: &[CString], instead: Option<[*const libc::c_char; 2]>) -> Vec<*const libc::c_char> {
+    let skipped = usize::from(instead.is_some());
+    let rest = words.iter().skip(skipped).map(|word| word.as_ptr());
+    instead.into_iter().flatten().chain(rest).chain([ptr::null()]).collect()
+}
+
+/// All the child needs, made before the fork.
+struct Plan<'a> {
+    files: &'a [CString],
+    argv: &'a [*const libc::c_char],
+    shell_argvs: &'a [Vec<*const libc::c_char>],
+    environment: *const *const libc::c_char,
+    original: &'a Original,
+    inherited: Inherited,
+    go: RawFd,
+    go_write: RawFd,
+    outcome: RawFd,
+}
+
+/// # Safety
+/// Only in the child of a fork. Makes nothing but async-signal-safe calls: no allocation, no lock, no panic.
+unsafe fn in_child(plan: &Plan<'_>) -> ! {
+    // SAFETY: each call takes integers, or pointers into the plan, which the fork copied with the rest of the
+    // address space: arrays end in a null pointer, strings in a NUL byte. All of them are async-signal-safe.
+    unsafe {
+        libc::close(plan.go_write);
+        let mut byte = 0u8;
+        loop {
+            match libc::read(plan.go, ptr::from_mut(&mut byte).cast(), 1) {
+                1 => break,
+                -1 if *libc::__errno_location() == libc::EINTR => {}
+                // The tracer died, or gave up, before anybody knew of us.
+                _ => libc::_exit(125),
+            }
+        }
+        for (fd, closed) in (0..).zip(plan.inherited.closed) {
+            if closed {
+                libc::close(fd);
+            }
+        }
+        if !plan.inherited.sigpipe_ignored {
+            libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        }
+        if plan.original.sigchld_ignored {
+            libc::signal(libc::SIGCHLD, libc::SIG_IGN);
+        }
+        libc::sigprocmask(libc::SIG_SETMASK, &plan.original.mask, ptr::null_mut());
+        // As execvp(3): go on past what is not there, remember what may not be run.
+        let mut denied = false;
+        let mut error = libc::ENOENT;
+        for (file, shell_argv) in plan.files.iter().zip(plan.shell_argvs) {
+            libc::execve(file.as_ptr(), plan.argv.as_ptr(), plan.environment);
+            error = *libc::__errno_location();
+            if error == libc::ENOEXEC {
+                libc::execve(SHELL.as_ptr(), shell_argv.as_ptr(), plan.environment);
+                error = *libc::__errno_location();
+                break;
+            }
+            match error {
+                libc::EACCES => denied = true,
+                libc::ENOENT | libc::ENOTDIR | libc::ESTALE | libc::ENODEV | libc::ETIMEDOUT => {}
+                _ => break,
+            }
+        }
+        if denied && matches!(error, libc::ENOENT | libc::ENOTDIR) {
+            error = libc::EACCES;
+        }
+        let bytes = error.to_ne_bytes();
+        libc::write(plan.outcome, bytes.as_ptr().cast(), bytes.len());
+        libc::_exit(if error == libc::ENOENT { 127 } else { 126 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tried(program: &str, path: &str) -> Vec<String> {
+        let files = candidates(OsStr::new(program), OsStr::new(path));
+        files.iter().map(|file| file.to_str().expect("text").to_owned()).collect()
+    }
+
+    #[test]
+    fn a_program_is_looked_for_as_execvp_does() {
+        assert_eq!(tried("ls", "/a:/b"), ["/a/ls", "/b/ls"]);
+        assert_eq!(tried("./ls", "/a:/b"), ["./ls"]);
+        // An empty entry is the current directory.
+        assert_eq!(tried("ls", "/a::/b"), ["/a/ls", "ls", "/b/ls"]);
+        assert_eq!(tried("", "/a"), [""]);
+    }
+
+    #[test]
+    fn a_command_needs_words_without_nul() {
+        assert!(Command::new(&[], None).is_err());
+        assert!(Command::new(&["a\0b".into()], None).is_err());
+    }
+}
