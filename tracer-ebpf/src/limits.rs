@@ -39,3 +39,9 @@ pub const REAPER_DEPTH: u32 = 32;
 
 /// Pipe buffers whose bytes are added up for a pipe's fill; the byte count of a longer ring is unknown.
 pub const PIPE_BUFFERS: u32 = 256;
+
+/// Nanoseconds of a clock tick of `/proc` (USER_HZ is 100 on every architecture served).
+pub const NS_PER_TICK: u64 = 10_000_000;
+
+/// CPUs that can be told apart in the stall log.
+pub const CPUS: u32 = 1024;

@@ -1,1 +1,213 @@
 //! The kernel fields the programs read, by struct and member path.
+//!
+//! The loader looks each one up in the running kernel's BTF and hands the result to the programs as the
+//! read-only global `OFFSETS`, which the verifier sees as constants. Nothing is read at a fixed offset. A field
+//! that a kernel does not have is [`ABSENT`]; where the programs can do without it, [`Field::needed`] is false.
+
+/// Stands for a field that the running kernel does not have.
+pub const ABSENT: u32 = u32::MAX;
+
+/// What is asked of BTF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Byte offset of the first of these member paths that exists.
+    Offset(&'static [&'static str]),
+    /// Bit offset of a bit field.
+    BitOffset(&'static str),
+    /// Size of the struct, bytes.
+    Size,
+}
+
+/// One number the programs need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Its name in [`Offsets`].
+    pub name: &'static str,
+    /// The kernel's struct.
+    pub of: &'static str,
+    /// What about it.
+    pub ask: Ask,
+    /// Whether the programs cannot do without.
+    pub needed: bool,
+}
+
+/// How the machine hands system calls over: numbers and registers, by architecture.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SyscallAbi {
+    /// Bit n of word n / 64: system call n writes to a file descriptor and can sleep until there is room.
+    pub write_calls: [u64; 8],
+    /// Number of `splice`.
+    pub splice: u32,
+    /// Number of `tee`.
+    pub tee: u32,
+    /// Number of `vmsplice`.
+    pub vmsplice: u32,
+    /// Number of `sendfile`.
+    pub sendfile: u32,
+    /// Offset in `pt_regs` of the system call number.
+    pub regs_number: u32,
+    /// Offsets in `pt_regs` of the first three arguments.
+    pub regs_args: [u32; 3],
+    /// Offset of `pt_regs` from the lowest address of the kernel stack, for kernels without the helper that
+    /// knows it (before 5.15); 0: the helper is there.
+    pub regs_in_stack: u32,
+    /// Bytes of a page.
+    pub page_bytes: u32,
+}
+
+const _: () = assert!(size_of::<SyscallAbi>() == 8 * 8 + 4 * 4 + 4 + 3 * 4 + 4 + 4);
+
+macro_rules! offsets {
+    ($($(#[$doc:meta])* $name:ident: $of:literal, $ask:expr, $needed:ident;)*) => {
+        /// The numbers, in the order of [`FIELDS`].
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct Offsets { $($(#[$doc])* pub $name: u32,)* }
+
+        /// How each member of [`Offsets`] is found.
+        pub const FIELDS: &[Field] = &[
+            $(Field { name: stringify!($name), of: $of, ask: $ask, needed: needed::$needed },)*
+        ];
+
+        impl Offsets {
+            /// Nothing known.
+            pub const NONE: Self = Self { $($name: ABSENT,)* };
+
+            /// From one number a field, in the order of [`FIELDS`].
+            pub fn from_array(numbers: [u32; FIELDS.len()]) -> Self {
+                let [$($name,)*] = numbers;
+                Self { $($name,)* }
+            }
+
+            /// One number a field, in the order of [`FIELDS`].
+            pub fn to_array(&self) -> [u32; FIELDS.len()] {
+                [$(self.$name,)*]
+            }
+        }
+    };
+}
+
+mod needed {
+    pub const NEEDED: bool = true;
+    pub const OPTIONAL: bool = false;
+}
+
+use Ask::{BitOffset, Offset, Size};
+
+offsets! {
+    /// Scheduling state; renamed in 5.14.
+    task_state: "task_struct", Offset(&["__state", "state"]), NEEDED;
+    /// `PF_*` bits.
+    task_flags: "task_struct", Offset(&["flags"]), NEEDED;
+    /// Thread id.
+    task_pid: "task_struct", Offset(&["pid"]), NEEDED;
+    /// Thread group id.
+    task_tgid: "task_struct", Offset(&["tgid"]), NEEDED;
+    /// Name, 16 bytes.
+    task_comm: "task_struct", Offset(&["comm"]), NEEDED;
+    /// Shared signal state of the thread group.
+    task_signal: "task_struct", Offset(&["signal"]), NEEDED;
+    /// Thread group leader.
+    task_group_leader: "task_struct", Offset(&["group_leader"]), NEEDED;
+    /// Parent, not the ptracer.
+    task_real_parent: "task_struct", Offset(&["real_parent"]), NEEDED;
+    /// The thread's own wait status.
+    task_exit_code: "task_struct", Offset(&["exit_code"]), NEEDED;
+    /// Start, nanoseconds of CLOCK_BOOTTIME; `real_start_time` before 5.5.
+    task_start_boottime: "task_struct", Offset(&["start_boottime", "real_start_time"]), NEEDED;
+    /// Its `struct pid`.
+    task_thread_pid: "task_struct", Offset(&["thread_pid"]), OPTIONAL;
+    /// Open files.
+    task_files: "task_struct", Offset(&["files"]), NEEDED;
+    /// Lowest address of the kernel stack.
+    task_stack: "task_struct", Offset(&["stack"]), NEEDED;
+    /// CPU time of the thread, nanoseconds.
+    task_sum_exec_runtime: "task_struct", Offset(&["se.sum_exec_runtime"]), OPTIONAL;
+    /// Threads that have not begun to exit.
+    signal_live: "signal_struct", Offset(&["live"]), NEEDED;
+    /// `SIGNAL_*` bits.
+    signal_flags: "signal_struct", Offset(&["flags"]), NEEDED;
+    /// Wait status of the whole group, when a flag says so.
+    signal_group_exit_code: "signal_struct", Offset(&["group_exit_code"]), NEEDED;
+    /// Set on a victim of memory shortage.
+    signal_oom_mm: "signal_struct", Offset(&["oom_mm"]), OPTIONAL;
+    /// CPU time of the threads that are gone, nanoseconds.
+    signal_sum_sched_runtime: "signal_struct", Offset(&["sum_sched_runtime"]), OPTIONAL;
+    /// Bit: inherits orphans below it.
+    signal_is_child_subreaper: "signal_struct", BitOffset("is_child_subreaper"), OPTIONAL;
+    /// Bit: some ancestor inherits orphans.
+    signal_has_child_subreaper: "signal_struct", BitOffset("has_child_subreaper"), OPTIONAL;
+    /// Depth of the pid namespace.
+    pid_level: "pid", Offset(&["level"]), OPTIONAL;
+    /// One `upid` a namespace.
+    pid_numbers: "pid", Offset(&["numbers"]), OPTIONAL;
+    /// Inode of its pidfds; 64 bits and unique from 6.14 on.
+    pid_ino: "pid", Offset(&["ino"]), OPTIONAL;
+    /// The number.
+    upid_nr: "upid", Offset(&["nr"]), OPTIONAL;
+    /// The namespace.
+    upid_ns: "upid", Offset(&["ns"]), OPTIONAL;
+    /// Distance of one `upid` from the next.
+    upid_size: "upid", Size, OPTIONAL;
+    /// Inode of a pid namespace.
+    pidns_inum: "pid_namespace", Offset(&["ns.inum"]), OPTIONAL;
+    /// Its init.
+    pidns_child_reaper: "pid_namespace", Offset(&["child_reaper"]), OPTIONAL;
+    /// The table in use.
+    files_fdt: "files_struct", Offset(&["fdt"]), NEEDED;
+    /// Its array of files.
+    fdtable_fd: "fdtable", Offset(&["fd"]), NEEDED;
+    /// Entries of that array.
+    fdtable_max_fds: "fdtable", Offset(&["max_fds"]), NEEDED;
+    /// What the file is of: a pipe, a socket.
+    file_private_data: "file", Offset(&["private_data"]), NEEDED;
+    /// The inode.
+    file_f_inode: "file", Offset(&["f_inode"]), NEEDED;
+    /// `FMODE_*` bits.
+    file_f_mode: "file", Offset(&["f_mode"]), NEEDED;
+    /// Inode number.
+    inode_i_ino: "inode", Offset(&["i_ino"]), NEEDED;
+    /// Type and permissions.
+    inode_i_mode: "inode", Offset(&["i_mode"]), NEEDED;
+    /// Device a device file stands for.
+    inode_i_rdev: "inode", Offset(&["i_rdev"]), NEEDED;
+    /// The file system.
+    inode_i_sb: "inode", Offset(&["i_sb"]), NEEDED;
+    /// Its device.
+    super_block_s_dev: "super_block", Offset(&["s_dev"]), NEEDED;
+    /// Its magic number.
+    super_block_s_magic: "super_block", Offset(&["s_magic"]), NEEDED;
+    /// Buffers ever written; in an anonymous union from 6.14 on.
+    pipe_head: "pipe_inode_info", Offset(&["head"]), NEEDED;
+    /// Buffers ever read.
+    pipe_tail: "pipe_inode_info", Offset(&["tail"]), NEEDED;
+    /// How many may be in use.
+    pipe_max_usage: "pipe_inode_info", Offset(&["max_usage"]), NEEDED;
+    /// Length of the ring, a power of two.
+    pipe_ring_size: "pipe_inode_info", Offset(&["ring_size"]), NEEDED;
+    /// Open read ends.
+    pipe_readers: "pipe_inode_info", Offset(&["readers"]), NEEDED;
+    /// Open write ends.
+    pipe_writers: "pipe_inode_info", Offset(&["writers"]), NEEDED;
+    /// The ring.
+    pipe_bufs: "pipe_inode_info", Offset(&["bufs"]), NEEDED;
+    /// Bytes in one buffer.
+    pipe_buffer_len: "pipe_buffer", Offset(&["len"]), NEEDED;
+    /// Distance of one buffer from the next.
+    pipe_buffer_size: "pipe_buffer", Size, NEEDED;
+    /// Socket type.
+    socket_type: "socket", Offset(&["type"]), NEEDED;
+    /// The protocol's part of a socket.
+    socket_sk: "socket", Offset(&["sk"]), NEEDED;
+    /// Address family.
+    sock_family: "sock", Offset(&["__sk_common.skc_family"]), NEEDED;
+    /// Most bytes it queues for sending.
+    sock_sk_sndbuf: "sock", Offset(&["sk_sndbuf"]), OPTIONAL;
+    /// Bytes queued, memory overhead included.
+    sock_sk_wmem_alloc: "sock", Offset(&["sk_wmem_alloc"]), OPTIONAL;
+    /// Who sent a signal and how.
+    siginfo_si_code: "kernel_siginfo", Offset(&["si_code"]), OPTIONAL;
+    /// Name of the executed file.
+    binprm_filename: "linux_binprm", Offset(&["filename"]), OPTIONAL;
+}

@@ -13,6 +13,8 @@ pub struct ForkRecord {
     pub parent: ProcessKey,
     /// The new process.
     pub child: ProcessKey,
+    /// Start of the child, nanoseconds of CLOCK_BOOTTIME.
+    pub child_start_boottime_ns: u64,
     /// The thread that called.
     pub parent_tid: u32,
     /// The child's number in its own pid namespace; 0: unknown.
@@ -25,7 +27,7 @@ pub struct ForkRecord {
     pub comm: [u8; COMM_BYTES],
 }
 
-const _: () = assert!(size_of::<ForkRecord>() == 16 + 16 + 16 + 4 + 4 + 8 + 8 + 16);
+const _: () = assert!(size_of::<ForkRecord>() == 16 + 16 + 16 + 8 + 4 + 4 + 8 + 8 + 16);
 
 /// A process of the session executed a program.
 #[repr(C)]
@@ -128,3 +130,13 @@ pub struct SignalRecord {
 }
 
 const _: () = assert!(size_of::<SignalRecord>() == 16 + 16 + 16 + 4 + 4 + 4 + 4 + 16);
+
+/// Indices of the map that counts what did not fit.
+pub mod lost {
+    /// Events for which the ring had no room.
+    pub const EVENTS: u32 = 0;
+    /// Processes or fates for which a map had no room.
+    pub const MEMBERS: u32 = 1;
+    /// How many there are.
+    pub const KINDS: u32 = 2;
+}

@@ -4,9 +4,11 @@
 //! those of the initial pid namespace. A zero in a field that can be unknown means unknown, and the field's
 //! text says so; the user side turns it into an absent value.
 
+pub mod inspect;
 pub mod lifecycle;
 pub mod stall;
 
+pub use inspect::*;
 pub use lifecycle::*;
 pub use stall::*;
 
@@ -53,8 +55,9 @@ pub struct ProcessKey {
     pub tgid: u32,
     /// Always 0; keeps the struct free of padding, since it is a map key.
     pub zero: u32,
-    /// `group_leader->start_boottime`, nanoseconds.
-    pub start_boottime_ns: u64,
+    /// `group_leader->start_boottime` in ticks of 10 ms, as in field 22 of `/proc/PID/stat`: the form that the
+    /// user side can read of any process.
+    pub start_ticks: u64,
 }
 
 const _: () = assert!(size_of::<ProcessKey>() == 4 + 4 + 8);

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Nanoseconds of CLOCK_BOOTTIME in one clock tick of `/proc` (USER_HZ is 100 on every architecture served).
-pub const NS_PER_TICK: u64 = 10_000_000;
+pub const NS_PER_TICK: u64 = tracer_ebpf::limits::NS_PER_TICK;
 
 /// A process of this boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

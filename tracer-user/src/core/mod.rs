@@ -1,6 +1,7 @@
 //! The pure part: no files, environment, processes, clocks, threads or printing. Time is an argument.
 
 pub mod anomaly;
+pub mod decode;
 pub mod event;
 pub mod evidence;
 pub mod identity;

@@ -1,1 +1,24 @@
 //! The kernel side: the only user of aya. Hands out events and plain values, never aya types.
+//!
+//! What is where under the BPF file system:
+//!
+//! ```text
+//! /sys/fs/bpf/tracer-user/          root's own, 0700, checked before use; its flock serialises what follows
+//!   hook-<object digest>/           the hook on context switches: loaded by the first session, gone with the last
+//!   <session>/                      a session's own programs and maps, and `uses-<object digest>`
+//! ```
+
+mod abi;
+mod bpffs;
+mod btf;
+mod error;
+mod hook;
+mod layout;
+mod object;
+mod pins;
+mod stalls;
+mod tracer;
+
+pub use error::KernelError;
+pub use pins::{PinnedSession, pinned_sessions};
+pub use tracer::{KernelTracer, Lost, Settings};

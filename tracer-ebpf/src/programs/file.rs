@@ -1,0 +1,140 @@
+//! What a blocked write writes to, read from the kernel's own structures.
+
+use tracer_ebpf::{
+    limits::PIPE_BUFFERS,
+    wire::{Inspection, resource_kind},
+};
+
+use super::read::{self, global, probe};
+
+const S_IFMT: u32 = 0o170000;
+const S_IFIFO: u32 = 0o010000;
+const S_IFSOCK: u32 = 0o140000;
+const S_IFCHR: u32 = 0o020000;
+const AF_UNIX: u16 = 1;
+/// `PIPEFS_MAGIC` (`include/uapi/linux/magic.h`).
+const PIPEFS_MAGIC: u64 = 0x5049_5045;
+
+/// Address of the file behind a descriptor of the task; 0: none.
+#[inline(always)]
+pub fn of_fd(task: u64, fd: u32) -> u64 {
+    let files: u64 = probe!(task, task_files: u64);
+    let table: u64 = probe!(files, files_fdt: u64);
+    if fd >= probe!(table, fdtable_max_fds: u32) {
+        return 0;
+    }
+    let array: u64 = probe!(table, fdtable_fd: u64);
+    read::at::<u64>(array + fd as u64 * 8, 0)
+}
+
+/// Whether the file is a pipe or FIFO that takes no more. False for everything else.
+#[inline(always)]
+pub fn is_full_pipe(file: u64) -> bool {
+    if !is_pipe(file) {
+        return false;
+    }
+    let pipe: u64 = probe!(file, file_private_data: u64);
+    let used = probe!(pipe, pipe_head: u32).wrapping_sub(probe!(pipe, pipe_tail: u32));
+    used >= probe!(pipe, pipe_max_usage: u32)
+}
+
+/// Whether the file is a pipe or FIFO with nothing in it.
+#[inline(always)]
+pub fn is_empty_pipe(file: u64) -> bool {
+    if !is_pipe(file) {
+        return false;
+    }
+    let pipe: u64 = probe!(file, file_private_data: u64);
+    probe!(pipe, pipe_head: u32) == probe!(pipe, pipe_tail: u32)
+}
+
+/// Whether the file is a pipe or FIFO.
+#[inline(always)]
+pub fn is_pipe(file: u64) -> bool {
+    mode(file) & S_IFMT == S_IFIFO
+}
+
+#[inline(always)]
+fn mode(file: u64) -> u32 {
+    let inode: u64 = probe!(file, file_f_inode: u64);
+    probe!(inode, inode_i_mode: u16) as u32
+}
+
+/// Fills in what is known of the file. The bytes in a pipe are a program of their own, see [`pipe_bytes`].
+#[inline(always)]
+pub fn describe(file: u64, out: &mut Inspection) {
+    out.file = file;
+    out.f_mode = probe!(file, file_f_mode: u32);
+    let inode: u64 = probe!(file, file_f_inode: u64);
+    let super_block: u64 = probe!(inode, inode_i_sb: u64);
+    let record = &mut out.record;
+    record.inode = probe!(inode, inode_i_ino: u64);
+    record.device = probe!(super_block, super_block_s_dev: u32);
+    record.used_bytes = u64::MAX;
+    match mode(file) & S_IFMT {
+        S_IFIFO => {
+            let pipe: u64 = probe!(file, file_private_data: u64);
+            let head = probe!(pipe, pipe_head: u32);
+            let tail = probe!(pipe, pipe_tail: u32);
+            let slots = probe!(pipe, pipe_max_usage: u32);
+            record.resource_kind = if probe!(super_block, super_block_s_magic: u64) == PIPEFS_MAGIC {
+                resource_kind::PIPE
+            } else {
+                resource_kind::FIFO
+            };
+            record.slots = slots;
+            record.slots_used = head.wrapping_sub(tail);
+            record.capacity_bytes = slots as u64 * global!(ABI.page_bytes) as u64;
+            record.readers = probe!(pipe, pipe_readers: u32);
+            record.writers = probe!(pipe, pipe_writers: u32);
+        }
+        S_IFSOCK => {
+            let socket: u64 = probe!(file, file_private_data: u64);
+            let sock: u64 = probe!(socket, socket_sk: u64);
+            let family = probe!(sock, sock_family: u16);
+            record.resource_kind =
+                if family == AF_UNIX { resource_kind::UNIX_SOCKET } else { resource_kind::SOCKET };
+            record.socket = family as u32 | (probe!(socket, socket_type: u16) as u32) << 16;
+            record.capacity_bytes = probe!(sock, sock_sk_sndbuf: u32) as u64;
+            record.used_bytes = probe!(sock, sock_sk_wmem_alloc: u32) as u64;
+        }
+        S_IFCHR => {
+            record.device = probe!(inode, inode_i_rdev: u32);
+            record.resource_kind =
+                if is_tty(record.device >> 20) { resource_kind::TTY } else { resource_kind::OTHER };
+        }
+        _ => record.resource_kind = resource_kind::OTHER,
+    }
+}
+
+/// Whether a character device of this major number is a terminal (`Documentation/admin-guide/devices.txt`):
+/// consoles and serial lines, /dev/tty and ptmx, the old pty masters and slaves, UNIX 98 ptys, USB serial.
+#[inline(always)]
+fn is_tty(major: u32) -> bool {
+    matches!(major, 2..=5 | 128..=143 | 166 | 188 | 204 | 229)
+}
+
+/// Bytes in a pipe's buffers; `u64::MAX` when there are more buffers than are looked at, or it is no pipe.
+#[inline(always)]
+pub fn pipe_bytes(file: u64) -> u64 {
+    if !is_pipe(file) {
+        return u64::MAX;
+    }
+    let pipe: u64 = probe!(file, file_private_data: u64);
+    let tail = probe!(pipe, pipe_tail: u32);
+    let mask = probe!(pipe, pipe_ring_size: u32).wrapping_sub(1);
+    let used = probe!(pipe, pipe_head: u32).wrapping_sub(tail);
+    let lengths = probe!(pipe, pipe_bufs: u64) + global!(OFFSETS.pipe_buffer_len) as u64;
+    let stride = global!(OFFSETS.pipe_buffer_size) as u64;
+    if used > PIPE_BUFFERS {
+        return u64::MAX;
+    }
+    let mut bytes = 0;
+    // Always all rounds: a loop that ends early has a bound the verifier cannot see after optimisation.
+    for n in 0..PIPE_BUFFERS {
+        let index = tail.wrapping_add(n) & mask;
+        let length = read::length_at(lengths + index as u64 * stride);
+        bytes += length as u64 * (n < used) as u64;
+    }
+    bytes
+}

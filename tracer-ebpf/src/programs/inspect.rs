@@ -1,0 +1,69 @@
+//! Looks at one writer slot, or at one file of the calling process, on demand.
+//!
+//! Run by `BPF_PROG_TEST_RUN` and never attached. A slot's task may end at any moment, so its address is only
+//! read through the helper that survives that, and the answer counts only if the slot is unchanged afterwards.
+
+use aya_ebpf::{helpers::bpf_get_current_task, macros::raw_tracepoint, programs::RawTracePointContext};
+use tracer_ebpf::{
+    limits,
+    wire::{Inspection, StallRecord, WriterSlot, ask, kind},
+};
+
+use super::{
+    emit::{header, now_boot_ns},
+    file,
+    maps::{COLLISIONS, INSPECTION, SLOTS},
+    read::probe,
+    stall,
+};
+
+/// First argument: what the second one is ([`ask`]).
+#[raw_tracepoint(tracepoint = "sched_switch")]
+pub fn look(ctx: RawTracePointContext) -> i32 {
+    let what: u64 = ctx.arg(0);
+    let which: u64 = ctx.arg(1);
+    let mut found = Inspection::default();
+    if what == ask::OWN_FD {
+        // SAFETY: the helper has no preconditions.
+        let file = file::of_fd(unsafe { bpf_get_current_task() } as u64, which as u32);
+        found.valid = (file != 0) as u32;
+        file::describe(file, &mut found);
+    } else if let Some(slot) = slot(what, which) {
+        stall::describe(slot.task, slot.regs, &mut found);
+        found.record.header = header::<StallRecord>(kind::STALL_OPEN, now_boot_ns());
+        found.record.since_boot_ns = slot.since_boot_ns;
+        let unchanged = match self::slot(what, which) {
+            Some(after) => after.tid == slot.tid && after.since_boot_ns == slot.since_boot_ns,
+            None => false,
+        };
+        found.valid = (unchanged && found.record.tid == slot.tid) as u32;
+    }
+    if let Some(answer) = INSPECTION.get_ptr_mut(0) {
+        // SAFETY: the map's own memory; a session asks one thing at a time.
+        unsafe { *answer = found };
+    }
+    0
+}
+
+/// First argument: address of a pipe's file, as [`look`] gave it. Adds the bytes in it to the answer. On its own,
+/// since the verifier would follow the loop once for every way to get there.
+#[raw_tracepoint(tracepoint = "sched_switch")]
+pub fn fill(ctx: RawTracePointContext) -> i32 {
+    let bytes = file::pipe_bytes(ctx.arg(0));
+    if let Some(answer) = INSPECTION.get_ptr_mut(0) {
+        // SAFETY: as above.
+        unsafe { (*answer).record.used_bytes = bytes };
+    }
+    0
+}
+
+#[inline(always)]
+fn slot(what: u64, which: u64) -> Option<WriterSlot> {
+    let slot = if what == ask::SLOT {
+        SLOTS.get(which as u32 & (limits::WRITER_SLOTS - 1)).copied()
+    } else {
+        // SAFETY: without preallocation an entry is not reused under a reader.
+        unsafe { COLLISIONS.get(which as u32) }.copied()
+    }?;
+    (slot.tid != 0 && probe!(slot.task, task_pid: u32) == slot.tid).then_some(slot)
+}

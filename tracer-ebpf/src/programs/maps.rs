@@ -1,0 +1,76 @@
+//! All maps.
+//!
+//! `LIVE`, `FATES`, `EVENTS`, `LOST` and `INSPECTION` are one session's own. The others belong to the hook on
+//! context switches, which is loaded once for the whole machine: the loader hands every session the same.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+};
+use tracer_ebpf::{
+    limits,
+    wire::{
+        ExitRecord, Fate, HookSettings, Inspection, ProcessKey, StallRecord, StallTotal, StallTotalKey,
+        WriterSlot,
+    },
+};
+
+/// `BPF_F_NO_PREALLOC`: memory for what is there, not for what could be.
+const NO_PREALLOC: u32 = 1;
+/// `BPF_F_MMAPABLE`: the user side walks it without a system call an entry.
+const MMAPABLE: u32 = 1 << 10;
+
+/// tgid → start time (ticks, see [`ProcessKey`]) of the session's processes that live.
+#[map]
+pub static LIVE: HashMap<u32, u64> = HashMap::with_max_entries(limits::SESSION_PROCESSES, NO_PREALLOC);
+
+/// What became of each process of the session that the user side has not collected yet.
+#[map]
+pub static FATES: HashMap<ProcessKey, Fate> =
+    HashMap::with_max_entries(limits::SESSION_PROCESSES, NO_PREALLOC);
+
+/// Events, in the order they happened on each CPU.
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(limits::RING_BYTES, 0);
+
+/// What did not fit, by [`tracer_ebpf::wire::lost`].
+#[map]
+pub static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(tracer_ebpf::wire::lost::KINDS, 0);
+
+/// Where an exit record is put together: too large for the stack.
+#[map]
+pub static EXIT_SCRATCH: PerCpuArray<ExitRecord> = PerCpuArray::with_max_entries(1, 0);
+
+/// Answer of the inspection program.
+#[map]
+pub static INSPECTION: Array<Inspection> = Array::with_max_entries(1, 0);
+
+/// Settings of the hook on context switches.
+#[map]
+pub static HOOK: Array<HookSettings> = Array::with_max_entries(1, 0);
+
+/// Sleeping writers of the whole machine, by the low bits of their thread id.
+#[map]
+pub static SLOTS: Array<WriterSlot> = Array::with_max_entries(limits::WRITER_SLOTS, MMAPABLE);
+
+/// Sleeping writers whose slot was taken.
+#[map]
+pub static COLLISIONS: HashMap<u32, WriterSlot> =
+    HashMap::with_max_entries(limits::WRITER_COLLISIONS, NO_PREALLOC);
+
+/// Stalls that have ended: CPU n writes round its n-th run of entries, see `read::LOG`.
+#[map]
+pub static STALL_LOG: Array<StallRecord> = Array::with_max_entries(limits::STALL_LOG_RECORDS, MMAPABLE);
+
+/// How many records each CPU has ever written to its run.
+#[map]
+pub static STALL_CURSORS: Array<u64> = Array::with_max_entries(limits::CPUS, MMAPABLE);
+
+/// Stalls by (process, resource).
+#[map]
+pub static STALL_TOTALS: LruHashMap<StallTotalKey, StallTotal> =
+    LruHashMap::with_max_entries(limits::STALL_TOTALS, 0);
+
+/// A zeroed total to insert: too large for the stack beside a record.
+#[map]
+pub static NEW_TOTAL: PerCpuArray<StallTotal> = PerCpuArray::with_max_entries(1, 0);

@@ -1,0 +1,157 @@
+//! Reads of kernel memory, at the offsets the loader found.
+
+use aya_ebpf::helpers::{bpf_probe_read_kernel, generated};
+use tracer_ebpf::{
+    limits::{COMM_BYTES, NS_PER_TICK},
+    offsets::{ABSENT, Offsets, SyscallAbi},
+    wire::ProcessKey,
+};
+
+/// Where the kernel's fields are. Set by the loader.
+#[unsafe(no_mangle)]
+pub static OFFSETS: Offsets = Offsets::NONE;
+
+/// How this machine hands system calls over. Set by the loader.
+#[unsafe(no_mangle)]
+pub static ABI: SyscallAbi = SyscallAbi {
+    write_calls: [0; 8],
+    splice: ABSENT,
+    tee: ABSENT,
+    vmsplice: ABSENT,
+    sendfile: ABSENT,
+    regs_number: 0,
+    regs_args: [0; 3],
+    regs_in_stack: 0,
+    page_bytes: 4096,
+};
+
+/// How the stall log is shared out among the CPUs. Set by the loader.
+#[repr(C)]
+pub struct LogLayout {
+    /// Records a CPU has, a power of two.
+    pub run: u32,
+}
+
+/// See [`LogLayout`].
+#[unsafe(no_mangle)]
+pub static LOG: LogLayout = LogLayout { run: 8 };
+
+/// A member of [`OFFSETS`] or [`ABI`] as the loader set it.
+macro_rules! global {
+    ($global:ident . $($member:tt)+) => {{
+        // SAFETY: the static is initialised and valid for reads; volatile, since the loader changes it
+        // after the compiler has seen its value.
+        unsafe { core::ptr::read_volatile(&raw const $crate::programs::read::$global.$($member)+) }
+    }};
+}
+pub(crate) use global;
+
+/// A field of a kernel object the verifier knows the type of, read in place.
+macro_rules! direct {
+    ($object:expr, $offset:ident: $type:ty) => {{
+        let at = $crate::programs::read::global!(OFFSETS.$offset) as usize;
+        // SAFETY: the verifier checks the access against the object's type, and a fault reads as zero.
+        unsafe { core::ptr::read_volatile($object.cast::<u8>().add(at).cast::<$type>()) }
+    }};
+}
+pub(crate) use direct;
+
+/// A field of a kernel object at an address of which the verifier knows nothing; zero when it cannot be read.
+macro_rules! probe {
+    ($object:expr, $offset:ident: $type:ty) => {
+        $crate::programs::read::at::<$type>($object as u64, $crate::programs::read::global!(OFFSETS.$offset))
+    };
+}
+pub(crate) use probe;
+
+/// Reads a plain integer at `address + offset`; zero when there is nothing or the kernel has no such field.
+#[inline(always)]
+pub fn at<T: Copy + Default>(address: u64, offset: u32) -> T {
+    if offset == ABSENT || address == 0 {
+        return T::default();
+    }
+    // SAFETY: the helper copies from any address, and fails where nothing is mapped.
+    unsafe { bpf_probe_read_kernel((address + offset as u64) as *const T) }.unwrap_or_default()
+}
+
+/// Reads a length without a branch, for loops: the verifier follows each branch of each round. The helper
+/// leaves zero where nothing can be read.
+#[inline(always)]
+pub fn length_at(address: u64) -> u32 {
+    let mut length = 0u32;
+    // SAFETY: the destination is a local of the size given; the helper copies from any address.
+    unsafe { generated::bpf_probe_read_kernel((&raw mut length).cast(), 4, address as *const _) };
+    length
+}
+
+/// Reads bit `bit` of the object; false when it cannot be read.
+#[inline(always)]
+pub fn bit(address: u64, bit: u32) -> bool {
+    if bit == ABSENT {
+        return false;
+    }
+    at::<u8>(address, bit / 8) & (1 << (bit % 8)) != 0
+}
+
+/// The task's name, NUL-padded.
+#[inline(always)]
+pub fn comm(task: u64) -> [u8; COMM_BYTES] {
+    probe!(task, task_comm: [u8; COMM_BYTES])
+}
+
+/// The process a thread belongs to.
+#[inline(always)]
+pub fn process_key(task: u64) -> ProcessKey {
+    let leader: u64 = probe!(task, task_group_leader: u64);
+    ProcessKey { tgid: probe!(task, task_tgid: u32), zero: 0, start_ticks: start_ns(leader) / NS_PER_TICK }
+}
+
+/// When the task started, nanoseconds of CLOCK_BOOTTIME.
+#[inline(always)]
+pub fn start_ns(task: u64) -> u64 {
+    probe!(task, task_start_boottime: u64)
+}
+
+/// Whether the kernel has all of a number's parts that the namespace look-up needs.
+#[inline(always)]
+fn has_namespaces() -> bool {
+    global!(OFFSETS.task_thread_pid) != ABSENT
+        && global!(OFFSETS.pid_level) != ABSENT
+        && global!(OFFSETS.pid_numbers) != ABSENT
+        && global!(OFFSETS.upid_size) != ABSENT
+        && global!(OFFSETS.upid_nr) != ABSENT
+        && global!(OFFSETS.upid_ns) != ABSENT
+}
+
+/// What a process is called in its own pid namespace. Zeros: unknown.
+#[derive(Clone, Copy, Default)]
+pub struct Inner {
+    /// Address of the `struct pid_namespace`.
+    pub namespace: u64,
+    /// Its inode.
+    pub pidns_ino: u64,
+    /// The process's number there.
+    pub ns_pid: u32,
+    /// Inode of the process's pidfds.
+    pub pidfd_ino: u64,
+}
+
+/// See [`Inner`].
+#[inline(always)]
+pub fn inner(task: u64) -> Inner {
+    if !has_namespaces() {
+        return Inner::default();
+    }
+    let pid: u64 = probe!(task, task_thread_pid: u64);
+    let level: u32 = probe!(pid, pid_level: u32);
+    // MAX_PID_NS_LEVEL is 32; the mask keeps a torn read harmless.
+    let upid =
+        pid + global!(OFFSETS.pid_numbers) as u64 + (level & 63) as u64 * global!(OFFSETS.upid_size) as u64;
+    let namespace: u64 = probe!(upid, upid_ns: u64);
+    Inner {
+        namespace,
+        pidns_ino: probe!(namespace, pidns_inum: u32) as u64,
+        ns_pid: probe!(upid, upid_nr: u32),
+        pidfd_ino: probe!(pid, pid_ino: u64),
+    }
+}

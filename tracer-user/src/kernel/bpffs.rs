@@ -1,0 +1,184 @@
+//! The place in the BPF file system where a session outlives its tracer.
+//!
+//! The file system's root is world-writable, so the directory is used only when it is root's (this user's) own
+//! and closed to others, checked through the opened descriptor. After that no stranger can put anything in it.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat, open, statfs};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, mount};
+
+use super::error::KernelError;
+
+/// Where the BPF file system belongs.
+const MOUNT_POINT: &str = "/sys/fs/bpf";
+/// `BPF_FS_MAGIC` (`include/uapi/linux/magic.h`).
+const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
+/// How long another session may take to load or unload the shared hook.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// This user's own directory.
+pub struct Directory {
+    path: PathBuf,
+    fd: OwnedFd,
+}
+
+/// Proof that no other session is changing what is shared. Lets go when dropped.
+pub struct Locked<'a> {
+    directory: &'a Directory,
+}
+
+impl Directory {
+    /// Opens the directory, and makes it, and mounts the file system, where that is still to be done.
+    pub fn open_or_create() -> Result<Self, KernelError> {
+        if !is_bpffs(Path::new(MOUNT_POINT)) {
+            mount(
+                "bpf",
+                MOUNT_POINT,
+                "bpf",
+                MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC,
+                c"mode=700",
+            )
+            .map_err(|error| {
+                fault(
+                    Path::new(MOUNT_POINT),
+                    format!(
+                        "the BPF file system is not mounted there and cannot be ({error}); \
+                         mount -t bpf bpf {MOUNT_POINT}, or use --no-kernel"
+                    ),
+                )
+            })?;
+        }
+        let path = Self::path_of_user();
+        match fs::DirBuilder::new().mode(0o700).create(&path) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return Err(KernelError::Permission { what: format!("making {}", path.display()) });
+            }
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(fault(&path, format!("cannot be made: {error}")));
+            }
+            _ => {}
+        }
+        Self::open(path)
+    }
+
+    /// Opens the directory if there is one.
+    pub fn open_existing() -> Result<Option<Self>, KernelError> {
+        let path = Self::path_of_user();
+        if !path.exists() || !is_bpffs(Path::new(MOUNT_POINT)) {
+            return Ok(None);
+        }
+        Self::open(path).map(Some)
+    }
+
+    fn path_of_user() -> PathBuf {
+        match rustix::process::geteuid().as_raw() {
+            0 => Path::new(MOUNT_POINT).join("tracer-user"),
+            uid => Path::new(MOUNT_POINT).join(format!("tracer-user-{uid}")),
+        }
+    }
+
+    fn open(path: PathBuf) -> Result<Self, KernelError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = open(&path, flags, Mode::empty())
+            .map_err(|error| fault(&path, format!("is not a directory of ours: {error}; remove it")))?;
+        let stat = fstat(&fd).map_err(|error| fault(&path, error.to_string()))?;
+        if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_mode & 0o077 != 0 {
+            return Err(fault(
+                &path,
+                format!(
+                    "belongs to uid {} with mode {:04o}, not to this user alone (0700); remove it",
+                    stat.st_uid,
+                    stat.st_mode & 0o7777
+                ),
+            ));
+        }
+        Ok(Self { path, fd })
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A session's place in it.
+    pub fn session(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Waits for the other sessions to be done with what is shared, for a bounded time.
+    pub fn lock(&self) -> Result<Locked<'_>, KernelError> {
+        let deadline = Instant::now() + LOCK_TIMEOUT;
+        loop {
+            match flock(self.fd.as_fd(), FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Locked { directory: self }),
+                Err(Errno::WOULDBLOCK | Errno::INTR) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                Err(error) => {
+                    return Err(fault(
+                        &self.path,
+                        format!("locked by another session for too long ({error})"),
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Names in the directory.
+    pub fn names(&self) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(&self.path) else { return Vec::new() };
+        entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    }
+}
+
+impl Locked<'_> {
+    /// Where the lock is.
+    pub fn directory(&self) -> &Directory {
+        self.directory
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        let _ = flock(self.directory.fd.as_fd(), FlockOperation::Unlock);
+    }
+}
+
+/// Makes a directory below ours. Fails when it exists.
+pub fn create_directory(path: &Path) -> Result<(), KernelError> {
+    fs::DirBuilder::new()
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| fault(path, format!("cannot be made: {error}")))
+}
+
+/// Removes a directory of pins; what they hold ends with the last descriptor. One that is gone is no error.
+pub fn remove(path: &Path) -> Result<(), KernelError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(fault(path, format!("cannot be removed: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the path is on a BPF file system.
+pub fn is_bpffs(path: &Path) -> bool {
+    statfs(path).is_ok_and(|found| found.f_type as u64 == BPF_FS_MAGIC)
+}
+
+/// When the directory was made, seconds since the epoch.
+pub fn made_at(path: &Path) -> Option<i64> {
+    fs::symlink_metadata(path).ok().map(|found| found.mtime())
+}
+
+fn fault(path: &Path, why: String) -> KernelError {
+    KernelError::BpfFs { path: path.to_owned(), why }
+}

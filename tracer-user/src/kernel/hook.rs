@@ -1,0 +1,93 @@
+//! The hook on context switches: loaded once per machine and object version, and shared by all sessions.
+//!
+//! Invariant, kept under the directory's lock: while a session's directory with `uses-<version>` exists, so
+//! does a whole `hook-<version>`. A session makes its directory before it looks for the hook, and the hook is
+//! removed only when no session that uses it is left. `link` is pinned last, so a hook with a link is whole;
+//! one without is what a tracer that was killed while loading has left, and is made anew.
+
+use std::path::{Path, PathBuf};
+
+use aya::EbpfLoader;
+use aya::maps::{Array, Map, MapData};
+use aya::programs::BtfTracePoint;
+use aya::programs::links::FdLink;
+
+use super::bpffs::{self, Directory, Locked};
+use super::error::KernelError;
+use super::object;
+
+/// The maps that belong to the hook, by their names in the object.
+pub const MAPS: [&str; 7] =
+    ["HOOK", "SLOTS", "COLLISIONS", "STALL_LOG", "STALL_CURSORS", "STALL_TOTALS", "NEW_TOTAL"];
+
+const LINK: &str = "link";
+
+/// Where the hook of this version is pinned.
+pub fn path(directory: &Directory) -> PathBuf {
+    directory.path().join(format!("hook-{}", object::version()))
+}
+
+/// Name of the mark that a session uses this version's hook.
+pub fn mark() -> String {
+    format!("uses-{}", object::version())
+}
+
+/// Tells the loader to take the hook's maps from their pins.
+pub fn share_maps<'a>(loader: &mut EbpfLoader<'a>, hook: &Path) {
+    for name in MAPS {
+        loader.map_pin_path(name, hook.join(name));
+    }
+}
+
+/// Prepares the place for the hook's maps. True when the program is still to be loaded and [`install`]ed.
+pub fn prepare(locked: &Locked<'_>) -> Result<bool, KernelError> {
+    let hook = path(locked.directory());
+    if hook.join(LINK).exists() {
+        return Ok(false);
+    }
+    bpffs::remove(&hook)?;
+    bpffs::create_directory(&hook)?;
+    Ok(true)
+}
+
+/// Attaches the loaded program and pins it: from here on the hook is whole.
+pub fn install(_locked: &Locked<'_>, hook: &Path, program: &mut BtfTracePoint) -> Result<(), KernelError> {
+    let fault = |error: &dyn std::fmt::Display| KernelError::Refused {
+        what: "attaching to sched_switch".to_owned(),
+        why: error.to_string(),
+    };
+    let id = program.attach().map_err(|error| KernelError::of("attaching to sched_switch", error))?;
+    let link: FdLink = program.take_link(id).map_err(|error| fault(&error))?.into();
+    link.pin(hook.join(LINK)).map_err(|error| fault(&error))?;
+    Ok(())
+}
+
+/// Lowers the hook's threshold to what a session asks for. It is never raised while the hook lives: another
+/// session may rely on it, and each leaves out what is too short for itself.
+pub fn lower_threshold(_locked: &Locked<'_>, hook: &Path, threshold_ns: u64) -> Result<(), KernelError> {
+    let what = "setting the stall threshold";
+    let data = MapData::from_pin(hook.join("HOOK")).map_err(|error| KernelError::of(what, error))?;
+    let mut settings: Array<MapData, u64> =
+        Array::try_from(Map::Array(data)).map_err(|error| KernelError::of(what, error))?;
+    let now = settings.get(&0, 0).map_err(|error| KernelError::of(what, error))?;
+    if now == 0 || threshold_ns < now {
+        settings.set(0, threshold_ns, 0).map_err(|error| KernelError::of(what, error))?;
+    }
+    Ok(())
+}
+
+/// Removes every hook that no session uses.
+pub fn remove_unused(locked: &Locked<'_>) -> Result<(), KernelError> {
+    let directory = locked.directory();
+    let names = directory.names();
+    for hook in names.iter().filter(|name| name.starts_with("hook-")) {
+        let mark = hook.replacen("hook-", "uses-", 1);
+        let used = names.iter().any(|session| {
+            !session.starts_with("hook-") && directory.path().join(session).join(&mark).exists()
+        });
+        if !used {
+            bpffs::remove(&directory.path().join(hook))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,197 @@
+//! A session's pins: how they are made, opened again, and collected.
+
+use std::path::{Path, PathBuf};
+
+use aya::maps::{Map, MapData};
+use aya::programs::links::FdLink;
+use aya::programs::{BtfTracePoint, Program, ProgramError, RawTracePoint};
+use aya::{Btf, Ebpf, EbpfLoader, Endianness, VerifierLogLevel};
+use tracer_ebpf::limits;
+
+use super::bpffs::{self, Directory};
+use super::error::KernelError;
+use super::layout::Layout;
+use super::tracer::Settings;
+use super::{hook, object};
+
+/// The maps that are a session's own, by their names in the object.
+const MAPS: [&str; 5] = ["LIVE", "FATES", "EVENTS", "LOST", "INSPECTION"];
+
+/// A session's programs: name in the object, tracepoint.
+const PROGRAMS: [(&str, &str); 4] = [
+    ("on_fork", "sched_process_fork"),
+    ("on_exec", "sched_process_exec"),
+    ("on_exit", "sched_process_exit"),
+    ("on_signal", "signal_generate"),
+];
+
+/// The program that looks at slots and files.
+pub const LOOK: &str = "look";
+
+/// The program that adds up the bytes in a pipe.
+pub const FILL: &str = "fill";
+
+/// A session whose pins are in the BPF file system, whether or not its tracer lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PinnedSession {
+    /// The session's name.
+    pub name: String,
+    /// Its directory.
+    pub path: PathBuf,
+    /// When it was made, seconds since the epoch.
+    pub made_at: Option<i64>,
+}
+
+/// All sessions with pins of this user. None when there is no directory.
+pub fn pinned_sessions() -> Result<Vec<PinnedSession>, KernelError> {
+    let Some(directory) = Directory::open_existing()? else { return Ok(Vec::new()) };
+    let names = directory.names().into_iter().filter(|name| !name.starts_with("hook-"));
+    Ok(names
+        .map(|name| {
+            let path = directory.session(&name);
+            PinnedSession { made_at: bpffs::made_at(&path), name, path }
+        })
+        .collect())
+}
+
+/// What is left of a loaded session beside its pins.
+#[derive(Default)]
+pub struct Installed {
+    /// The object, when its log map is to be read.
+    pub log: Option<Ebpf>,
+    /// Fields this kernel does not have and that can be done without.
+    pub missing: Vec<String>,
+}
+
+/// Loads the programs and pins everything of a session. On failure nothing is left.
+pub fn install(directory: &Directory, settings: &Settings) -> Result<Installed, KernelError> {
+    let layout = Layout::of_running_kernel()?;
+    let path = directory.session(&settings.session);
+    match install_at(directory, &path, settings, &layout) {
+        Ok(log) => Ok(Installed { log, missing: layout.missing }),
+        Err(error) => {
+            let _ = remove(directory, &path);
+            Err(error)
+        }
+    }
+}
+
+/// Unpins a session, and the hook when it was the last. A session that is gone is no error.
+pub fn remove(directory: &Directory, path: &Path) -> Result<(), KernelError> {
+    let locked = directory.lock()?;
+    bpffs::remove(path)?;
+    hook::remove_unused(&locked)
+}
+
+fn install_at(
+    directory: &Directory,
+    path: &Path,
+    settings: &Settings,
+    layout: &Layout,
+) -> Result<Option<Ebpf>, KernelError> {
+    let tracepoints = Btf::parse(&layout.tracepoints, Endianness::Little)
+        .map_err(|error| KernelError::of("reading the kernel's tracepoints", error))?;
+    let hook_path = hook::path(directory);
+    let offsets = layout.offsets.to_array();
+    let abi = abi_bytes(layout);
+    let cpus = aya::util::nr_cpus().map_or(1, |count| count.max(1)) as u32;
+    let run = log_run(cpus);
+    let log_level: u8 = if settings.kernel_log { 4 } else { 0 };
+
+    // Under the lock until the hook is whole: the session's mark first, see `hook`.
+    let locked = directory.lock()?;
+    bpffs::create_directory(path)?;
+    bpffs::create_directory(&path.join(hook::mark()))?;
+    let new_hook = hook::prepare(&locked)?;
+    let mut loader = EbpfLoader::new();
+    loader
+        .btf(Some(&tracepoints))
+        // The log of a refusal takes the verifier half a minute to write.
+        .verifier_log_level(if settings.kernel_log {
+            VerifierLogLevel::DEBUG
+        } else {
+            VerifierLogLevel::DISABLE
+        })
+        .override_global("OFFSETS", offsets.as_slice(), true)
+        .override_global("ABI", abi.as_slice(), true)
+        .override_global("LOG", &run, true)
+        .override_global("AYA_LOG_LEVEL", &log_level, true);
+    if !settings.kernel_log {
+        loader.map_max_entries("AYA_LOGS", rustix::param::page_size() as u32);
+    }
+    hook::share_maps(&mut loader, &hook_path);
+    let mut ebpf =
+        loader.load(object::OBJECT).map_err(|error| KernelError::of("loading the kernel programs", error))?;
+    if new_hook {
+        let program: &mut BtfTracePoint = program(&mut ebpf, "on_switch")?;
+        program
+            .load("sched_switch", &tracepoints)
+            .map_err(|error| KernelError::of("loading the program on sched_switch", error))?;
+        hook::install(&locked, &hook_path, program)?;
+    }
+    hook::lower_threshold(&locked, &hook_path, settings.stall_threshold_ns)?;
+    drop(locked);
+
+    for (name, tracepoint) in PROGRAMS {
+        let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
+        let what = || format!("attaching to {tracepoint}");
+        program.load(tracepoint, &tracepoints).map_err(|error| KernelError::of(what(), error))?;
+        let id = program.attach().map_err(|error| KernelError::of(what(), error))?;
+        let link: FdLink = program.take_link(id).map_err(|error| KernelError::of(what(), error))?.into();
+        link.pin(path.join(name)).map_err(|error| KernelError::of(what(), error))?;
+    }
+    for name in [LOOK, FILL] {
+        let program: &mut RawTracePoint = program(&mut ebpf, name)?;
+        program.load().map_err(|error| KernelError::of(format!("loading the program {name}"), error))?;
+        program
+            .pin(path.join(name))
+            .map_err(|error| KernelError::of(format!("pinning the program {name}"), error))?;
+    }
+    for name in MAPS {
+        let map = ebpf.map(name).ok_or_else(|| wrong_object(name))?;
+        map.pin(path.join(name)).map_err(|error| KernelError::of(format!("pinning {name}"), error))?;
+    }
+    Ok(settings.kernel_log.then_some(ebpf))
+}
+
+/// Records of the stall log that each CPU has: a power of two, so that a mask finds the place.
+pub fn log_run(cpus: u32) -> u32 {
+    (limits::STALL_LOG_RECORDS / cpus.next_power_of_two()).max(1)
+}
+
+/// A pinned map.
+pub fn map(path: &Path) -> Result<MapData, KernelError> {
+    MapData::from_pin(path).map_err(|error| KernelError::of(format!("opening {}", path.display()), error))
+}
+
+/// A pinned map, as what the kernel says it is.
+pub fn typed_map(path: &Path) -> Result<Map, KernelError> {
+    Map::from_map_data(map(path)?)
+        .map_err(|error| KernelError::of(format!("opening {}", path.display()), error))
+}
+
+fn program<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut T, KernelError>
+where
+    &'a mut T: TryFrom<&'a mut Program, Error = ProgramError>,
+{
+    let program = ebpf.program_mut(name).ok_or_else(|| wrong_object(name))?;
+    program.try_into().map_err(|error| KernelError::of(format!("program {name}"), error))
+}
+
+fn wrong_object(name: &str) -> KernelError {
+    KernelError::Refused {
+        what: format!("the embedded kernel programs have no {name}"),
+        why: "object and loader are of different versions; rebuild with `cargo xtask build-ebpf`".to_owned(),
+    }
+}
+
+/// The ABI table as the words of its `repr(C)` struct; every member is a multiple of four bytes.
+fn abi_bytes(layout: &Layout) -> Vec<u32> {
+    let abi = &layout.abi;
+    let mut words: Vec<u32> =
+        abi.write_calls.iter().flat_map(|&word| [word as u32, (word >> 32) as u32]).collect();
+    words.extend([abi.splice, abi.tee, abi.vmsplice, abi.sendfile, abi.regs_number]);
+    words.extend(abi.regs_args);
+    words.extend([abi.regs_in_stack, abi.page_bytes]);
+    words
+}

@@ -1,0 +1,246 @@
+//! Stalled writes: those that have ended, from the hook's log, and those that last, from its slots.
+//!
+//! The hook serves the whole machine, so both hold strangers' writes: what is not of a member is left out here.
+
+use std::collections::{HashMap, HashSet};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::path::Path;
+use std::ptr::NonNull;
+
+use aya::maps::{Array, HashMap as BpfHashMap, Map, MapData};
+use aya::programs::{RawTracePoint, RawTracePointRunOptions, TestRun as _};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use tracer_ebpf::limits;
+use tracer_ebpf::wire::{WriterSlot, ask};
+
+use super::bpffs::Directory;
+use super::error::KernelError;
+use super::{hook, pins};
+use crate::core::decode::{self, size};
+use crate::core::event::{Event, EventBody, ResourceKind, Stall};
+use crate::core::identity::ProcessId;
+
+/// A thread asleep in a write since a moment: one stall.
+type Sleep = (u32, u64);
+
+/// See the module.
+pub struct Stalls {
+    threshold_ns: u64,
+    slots: Slots,
+    collisions: BpfHashMap<MapData, u32, [u8; size_of::<WriterSlot>()]>,
+    log: Array<MapData, [u8; size::STALL]>,
+    cursors: Array<MapData, u64>,
+    /// How far each CPU's run of the log has been read.
+    read: Vec<u64>,
+    /// Records a CPU has in the log.
+    run: u64,
+    missed: u64,
+    look: RawTracePoint,
+    fill: RawTracePoint,
+    answer: Array<MapData, [u8; size::INSPECTION]>,
+    /// Sleeps that have been looked at: reported, or not this session's.
+    seen: HashSet<Sleep>,
+}
+
+impl Stalls {
+    /// From the pins of the hook and of the session. Stalls that ended before are not reported.
+    pub fn open(directory: &Directory, session: &Path, threshold_ns: u64) -> Result<Self, KernelError> {
+        let hook = hook::path(directory);
+        let what = |name: &str| format!("opening the map {name}");
+        let array =
+            |path: &Path, name: &str| -> Result<Map, KernelError> { pins::typed_map(&path.join(name)) };
+        let cursors: Array<MapData, u64> = array(&hook, "STALL_CURSORS")?
+            .try_into()
+            .map_err(|error| KernelError::of(what("STALL_CURSORS"), error))?;
+        let cpus = aya::util::nr_cpus().map_or(1, |count| count.max(1)) as u32;
+        let read = (0..cpus.min(limits::CPUS)).map(|cpu| cursors.get(&cpu, 0).unwrap_or(0)).collect();
+        Ok(Self {
+            threshold_ns,
+            slots: Slots::map(&hook.join("SLOTS"))?,
+            collisions: array(&hook, "COLLISIONS")?
+                .try_into()
+                .map_err(|error| KernelError::of(what("COLLISIONS"), error))?,
+            log: array(&hook, "STALL_LOG")?
+                .try_into()
+                .map_err(|error| KernelError::of(what("STALL_LOG"), error))?,
+            cursors,
+            read,
+            run: u64::from(pins::log_run(cpus)),
+            missed: 0,
+            look: program(session, pins::LOOK)?,
+            fill: program(session, pins::FILL)?,
+            answer: array(session, "INSPECTION")?
+                .try_into()
+                .map_err(|error| KernelError::of(what("INSPECTION"), error))?,
+            seen: HashSet::new(),
+        })
+    }
+
+    /// Ended stalls that were overwritten before they were read.
+    pub fn missed(&self) -> u64 {
+        self.missed
+    }
+
+    /// The members' stalls that have ended since the last call.
+    pub fn drain_ended(&mut self, members: &HashMap<ProcessId, Option<u64>>, events: &mut Vec<Event>) {
+        for cpu in 0..self.read.len() {
+            let Ok(written) = self.cursors.get(&(cpu as u32), 0) else { continue };
+            let oldest = written.saturating_sub(self.run);
+            if self.read[cpu] < oldest {
+                self.missed += oldest - self.read[cpu];
+                self.read[cpu] = oldest;
+            }
+            while self.read[cpu] < written {
+                let number = self.read[cpu];
+                self.read[cpu] += 1;
+                let index = cpu as u64 * self.run + (number & (self.run - 1));
+                let Ok(record) = self.log.get(&(index as u32 & (limits::STALL_LOG_RECORDS - 1)), 0) else {
+                    continue;
+                };
+                // The CPU may have come round while the record was read.
+                if self.cursors.get(&(cpu as u32), 0).is_ok_and(|now| now.saturating_sub(self.run) > number) {
+                    self.missed += 1;
+                    continue;
+                }
+                let Ok(event) = decode::stall_record(&record) else { continue };
+                if let EventBody::StallClosed(stall) = &event.body
+                    && members.contains_key(&stall.process)
+                    && event.boot_ns.saturating_sub(stall.since_boot_ns) >= self.threshold_ns
+                {
+                    events.push(event);
+                }
+            }
+        }
+    }
+
+    /// The members' stalls that last and have not been reported. What is in `seen` and sleeps no more is forgotten.
+    pub fn walk_open(
+        &mut self,
+        now_boot_ns: u64,
+        members: &HashMap<ProcessId, Option<u64>>,
+        events: &mut Vec<Event>,
+    ) {
+        let mut still = HashSet::new();
+        for (index, slot) in self.slots.sleeping_since(now_boot_ns.saturating_sub(self.threshold_ns)) {
+            self.consider(
+                ask::SLOT,
+                u64::from(index),
+                (slot.tid, slot.since_boot_ns),
+                members,
+                &mut still,
+                events,
+            );
+        }
+        let collided: Vec<u32> = self.collisions.keys().flatten().collect();
+        for tid in collided {
+            let Ok(entry) = self.collisions.get(&tid, 0) else { continue };
+            let since = u64::from_le_bytes(entry[8..16].try_into().unwrap_or_default());
+            if now_boot_ns.saturating_sub(since) >= self.threshold_ns {
+                self.consider(ask::COLLISION, u64::from(tid), (tid, since), members, &mut still, events);
+            }
+        }
+        self.seen = still;
+    }
+
+    fn consider(
+        &self,
+        what: u64,
+        which: u64,
+        sleep: Sleep,
+        members: &HashMap<ProcessId, Option<u64>>,
+        still: &mut HashSet<Sleep>,
+        events: &mut Vec<Event>,
+    ) {
+        if self.seen.contains(&sleep) {
+            still.insert(sleep);
+            return;
+        }
+        // A slot that changed meanwhile is no stall any more: it is looked at again when it has aged.
+        let Some(found) = self.ask(what, which) else { return };
+        still.insert(sleep);
+        if found.stall.since_boot_ns == sleep.1 && members.contains_key(&found.stall.process) {
+            let stall = Stall { since_boot_ns: sleep.1, ..found.stall };
+            events.push(Event { boot_ns: sleep.1 + self.threshold_ns, body: EventBody::StallOpen(stall) });
+        }
+    }
+
+    /// What the kernel knows of one of this process's own file descriptors.
+    pub fn look_at_own_fd(&self, fd: BorrowedFd<'_>) -> Option<decode::Inspection> {
+        self.ask(ask::OWN_FD, fd.as_raw_fd() as u64)
+    }
+
+    fn ask(&self, what: u64, which: u64) -> Option<decode::Inspection> {
+        run(&self.look, [what, which])?;
+        let found = decode::inspection(&self.answer.get(&0, 0).ok()?)?;
+        match (found.stall.kind, found.file) {
+            (ResourceKind::Pipe | ResourceKind::Fifo, Some(file)) => {
+                run(&self.fill, [file, 0])?;
+                decode::inspection(&self.answer.get(&0, 0).ok()?)
+            }
+            _ => Some(found),
+        }
+    }
+}
+
+fn program(session: &Path, name: &str) -> Result<RawTracePoint, KernelError> {
+    RawTracePoint::from_pin(session.join(name))
+        .map_err(|error| KernelError::of(format!("opening the program {name}"), error))
+}
+
+/// Runs a program that is not attached, with two arguments. `None` when the kernel would not.
+fn run(program: &RawTracePoint, arguments: [u64; 2]) -> Option<()> {
+    let mut options = RawTracePointRunOptions::new();
+    options.args[..2].copy_from_slice(&arguments);
+    program.test_run(options).ok().map(drop)
+}
+
+/// The hook's slots, mapped: a walk costs no system call an entry.
+struct Slots {
+    at: NonNull<WriterSlot>,
+}
+
+// SAFETY: the mapping is read-only here and belongs to this value alone.
+unsafe impl Send for Slots {}
+
+impl Slots {
+    const BYTES: usize = limits::WRITER_SLOTS as usize * size_of::<WriterSlot>();
+
+    fn map(path: &Path) -> Result<Self, KernelError> {
+        let data = pins::map(path)?;
+        // SAFETY: a new shared mapping of a map that has exactly this many bytes; nothing else lies there.
+        let at = unsafe {
+            mmap(std::ptr::null_mut(), Self::BYTES, ProtFlags::READ, MapFlags::SHARED, data.fd().as_fd(), 0)
+        };
+        let at =
+            at.map_err(|error| KernelError::of("mapping the writer slots", std::io::Error::from(error)))?;
+        let at = NonNull::new(at.cast()).ok_or_else(|| KernelError::Refused {
+            what: "mapping the writer slots".to_owned(),
+            why: "mapped at address 0".to_owned(),
+        })?;
+        Ok(Self { at })
+    }
+
+    /// Slots in use since before `deadline_boot_ns`, with their index.
+    fn sleeping_since(&self, deadline_boot_ns: u64) -> Vec<(u32, WriterSlot)> {
+        (0..limits::WRITER_SLOTS)
+            .filter_map(|index| {
+                // SAFETY: inside the mapping. The kernel writes there at any time, hence volatile reads of one
+                // field each; a torn slot is told apart later, when the program that looks at it compares.
+                let slot = unsafe {
+                    let slot = self.at.as_ptr().add(index as usize);
+                    let tid = (&raw const (*slot).tid).read_volatile();
+                    let since_boot_ns = (&raw const (*slot).since_boot_ns).read_volatile();
+                    WriterSlot { tid, since_boot_ns, ..WriterSlot::default() }
+                };
+                (slot.tid != 0 && slot.since_boot_ns <= deadline_boot_ns).then_some((index, slot))
+            })
+            .collect()
+    }
+}
+
+impl Drop for Slots {
+    fn drop(&mut self) {
+        // SAFETY: the mapping made in `map`, not used after this.
+        let _ = unsafe { munmap(self.at.as_ptr().cast(), Self::BYTES) };
+    }
+}
