@@ -8,6 +8,7 @@ pub mod run;
 pub mod setup;
 pub mod test;
 pub mod tidy;
+pub mod vm;
 pub mod workspace;
 
 use std::process::ExitCode;
@@ -41,6 +42,8 @@ enum Task {
     Test(test::Args),
     /// Checks the rules of the house
     Tidy,
+    /// Runs the privileged tests in virtual machines of Debian's kernels
+    Vm(vm::Args),
 }
 
 /// Runs the task that was named on the command line; a failure is one line.
@@ -55,6 +58,7 @@ pub fn main() -> ExitCode {
         Task::Setup => setup::run(),
         Task::Test(args) => test::run(&args),
         Task::Tidy => tidy::run(),
+        Task::Vm(args) => vm::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -118,7 +118,8 @@ fn candidate(package: &str) -> Option<String> {
     (version != "(none)").then(|| version.to_string())
 }
 
-fn install(packages: &[&str]) -> Result<()> {
+/// Installs packages of the distribution.
+pub fn install(packages: &[&str]) -> Result<()> {
     let mut apt = as_root("env");
     apt.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "-q", "--no-install-recommends"]);
     exec(apt.args(packages))

@@ -1,0 +1,218 @@
+//! Debian's kernels: which there are, and each one's `vmlinux` and BTF in the cache.
+
+use std::cmp::Ordering;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+use object::{Object as _, ObjectSection as _};
+
+use super::apt::Apt;
+use crate::exec::shown;
+
+/// A kernel in the cache.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// `6.12`
+    pub series: String,
+    /// `6.12.117+deb13-cloud-amd64`
+    pub release: String,
+    /// The decompressed kernel: it spares the guest the work.
+    pub vmlinux: PathBuf,
+}
+
+/// A kernel that a suite offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offered {
+    series: String,
+    release: String,
+    package: String,
+}
+
+/// The newest cloud kernel of each series that apt lists, oldest series first.
+pub fn offered(apt: &Apt) -> Result<Vec<Offered>> {
+    Ok(newest(&apt.names("^linux-(image|binary)-[0-9].*-cloud-amd64$")?))
+}
+
+fn newest(packages: &[String]) -> Vec<Offered> {
+    let mut best: Vec<Offered> = Vec::new();
+    for package in packages {
+        // From 6.19 on the kernel is in `linux-binary-…`; the image package of that name only points to it.
+        let Some(release) =
+            package.strip_prefix("linux-image-").or_else(|| package.strip_prefix("linux-binary-"))
+        else {
+            continue;
+        };
+        let version = numbers(release);
+        // `linux-image-6.1-cloud-amd64` points to whatever is newest.
+        if version.len() < 3 || release.matches('.').count() < 2 {
+            continue;
+        }
+        let offer = Offered {
+            series: format!("{}.{}", version[0], version[1]),
+            release: release.into(),
+            package: package.clone(),
+        };
+        match best.iter_mut().find(|other| other.series == offer.series) {
+            None => best.push(offer),
+            Some(other) => match newer(&offer.release, &other.release) {
+                Ordering::Greater => *other = offer,
+                Ordering::Equal if offer.package.starts_with("linux-binary-") => *other = offer,
+                _ => {}
+            },
+        }
+    }
+    best.sort_by(|one, other| newer(&one.series, &other.series));
+    best
+}
+
+fn numbers(version: &str) -> Vec<u64> {
+    let digits = version.trim_end_matches("-cloud-amd64").split(|c: char| !c.is_ascii_digit());
+    digits.filter_map(|part| part.parse().ok()).collect()
+}
+
+/// Orders two versions by their numbers.
+pub fn newer(one: &str, other: &str) -> Ordering {
+    numbers(one).cmp(&numbers(other))
+}
+
+/// The kernels that are in the cache, oldest first.
+pub fn cached(cache: &Path) -> Vec<Kernel> {
+    let folders = fs::read_dir(cache.join("kernels")).into_iter().flatten().flatten();
+    let mut kernels: Vec<Kernel> = folders.filter_map(|folder| read(&folder.path())).collect();
+    kernels.sort_by(|one, other| newer(&one.series, &other.series));
+    kernels
+}
+
+fn read(folder: &Path) -> Option<Kernel> {
+    let release = fs::read_to_string(folder.join("release")).ok()?.trim().to_string();
+    Some(Kernel { series: folder.file_name()?.to_str()?.into(), release, vmlinux: folder.join("vmlinux") })
+}
+
+/// Brings a kernel into the cache: `vmlinux`, `btf`, and last of all `release`, so that half a kernel is none.
+pub fn fetch(apt: &Apt, cache: &Path, offer: &Offered) -> Result<Kernel> {
+    let folder = cache.join("kernels").join(&offer.series);
+    if let Some(kernel) = read(&folder).filter(|kernel| kernel.release == offer.release) {
+        return Ok(kernel);
+    }
+    println!("fetching {}", offer.package);
+    fs::create_dir_all(&folder)?;
+    let unpacked = tempfile::tempdir_in(cache)?;
+    apt.unpack(std::slice::from_ref(&offer.package), unpacked.path())?;
+    let image = find_image(unpacked.path()).with_context(|| format!("{} holds no kernel", offer.package))?;
+    let vmlinux =
+        decompressed(&fs::read(&image)?).with_context(|| format!("cannot unpack {}", image.display()))?;
+    fs::write(folder.join("btf"), btf(&vmlinux)?)?;
+    fs::write(folder.join("vmlinux"), vmlinux)?;
+    fs::write(folder.join("release"), &offer.release)?;
+    read(&folder).context("the kernel went away again")
+}
+
+impl Offered {
+    /// `6.12`
+    pub fn series(&self) -> &str {
+        &self.series
+    }
+}
+
+fn find_image(root: &Path) -> Option<PathBuf> {
+    let places = [root.join("boot"), root.join("usr/lib/modules")];
+    let mut folders: Vec<PathBuf> = places.into();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() && !path.ends_with("kernel") {
+                folders.push(path);
+            } else if entry.file_name().to_string_lossy().starts_with("vmlinuz") {
+                return Some(path);
+            }
+        }
+    }
+    None
+}
+
+/// The ELF kernel in a bzImage: the boot protocol's header says where it lies, its first bytes how it is compressed.
+fn decompressed(image: &[u8]) -> Result<Vec<u8>> {
+    let word = |at: usize| -> Result<usize> {
+        let bytes = image.get(at..at + 4).context("too short for a kernel")?;
+        Ok(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize)
+    };
+    if image.get(0x202..0x206).is_none() || &image[0x202..0x206] != b"HdrS" {
+        bail!("not a bzImage");
+    }
+    let setup = (usize::from(image[0x1f1]) + 1) * 512;
+    let start = setup + word(0x248)?;
+    let payload = image.get(start..start + word(0x24c)?).context("the payload is cut off")?;
+    // The build appends the length to all but gzip, whose format ends in it.
+    let cut = &payload[..payload.len().saturating_sub(4)];
+    match payload.get(..4).unwrap_or_default() {
+        [0x28, 0xb5, 0x2f, 0xfd] => filter("zstd", cut),
+        [0x02, 0x21, 0x4c, 0x18] => filter("lz4", cut),
+        [0xfd, b'7', b'z', b'X'] => filter("xz", cut),
+        [0x1f, 0x8b, ..] => filter("gzip", payload),
+        other => bail!("compressed in an unknown way: {other:02x?}"),
+    }
+}
+
+fn filter(program: &str, input: &[u8]) -> Result<Vec<u8>> {
+    let mut command = Command::new(program);
+    command.args(["-d", "-c"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("cannot start `{}`", shown(&command)))?;
+    let mut stdin = child.stdin.take().context("no pipe")?;
+    let output = std::thread::scope(|scope| {
+        scope.spawn(move || stdin.write_all(input));
+        child.wait_with_output()
+    })?;
+    if !output.stdout.starts_with(b"\x7fELF") {
+        bail!("`{}` gave no ELF kernel: {}", shown(&command), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(output.stdout)
+}
+
+fn btf(vmlinux: &[u8]) -> Result<Vec<u8>> {
+    let file = object::File::parse(vmlinux).context("cannot read the unpacked kernel")?;
+    Ok(file.section_by_name(".BTF").context("the kernel has no BTF")?.data()?.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_of_each_series_is_taken() {
+        let packages = [
+            "linux-image-6.1-cloud-amd64",
+            "linux-image-6.1.0-9-cloud-amd64",
+            "linux-image-6.1.0-50-cloud-amd64",
+            "linux-image-5.10.0-46-cloud-amd64",
+            "linux-image-7.0.9+deb13-cloud-amd64",
+            "linux-binary-7.0.13+deb13-cloud-amd64",
+            "linux-image-7.0.13+deb13-cloud-amd64",
+            "linux-image-7.3-cloud-amd64",
+        ];
+        let found = newest(&packages.map(String::from));
+        let names: Vec<&str> = found.iter().map(|offer| offer.package.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "linux-image-5.10.0-46-cloud-amd64",
+                "linux-image-6.1.0-50-cloud-amd64",
+                "linux-binary-7.0.13+deb13-cloud-amd64"
+            ]
+        );
+    }
+
+    #[test]
+    fn series_are_ordered_by_number() {
+        assert_eq!(newer("6.9", "6.12"), Ordering::Less);
+        assert_eq!(newer("7.0.13+deb13", "7.0.9+deb13"), Ordering::Greater);
+    }
+
+    #[test]
+    fn what_is_no_kernel_is_refused() {
+        assert!(decompressed(b"MZ").is_err());
+        assert!(decompressed(&[0; 4096]).is_err());
+    }
+}

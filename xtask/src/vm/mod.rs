@@ -1,0 +1,206 @@
+//! `cargo xtask vm [KERNEL…|--all]`: the privileged tests in Debian's kernels, each in a virtual machine.
+//!
+//! Kernels are fetched by apt into a cache outside of the repository (`$XDG_CACHE_HOME/tracer-user`); nothing of another
+//! suite is installed. The guests run the tests as they are built here, and their consoles are the evidence.
+
+mod apt;
+mod cpio;
+mod kernels;
+mod payload;
+mod qemu;
+mod table;
+
+use std::collections::VecDeque;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::workspace::{root, target_dir};
+use apt::Apt;
+use kernels::{Kernel, Offered};
+use qemu::Qemu;
+use table::{Case, Column};
+
+/// What can be asked of this task.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Series of kernels, such as 6.12; without any, the oldest and the newest
+    kernels: Vec<String>,
+    /// Every kernel that the suites offer
+    #[arg(long, conflicts_with = "kernels")]
+    all: bool,
+    /// Looks for newer kernels than the cached ones
+    #[arg(long)]
+    refresh: bool,
+    /// Writes the table to docs/kernels.md
+    #[arg(long)]
+    write: bool,
+    /// Guests at a time
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
+    /// Seconds a guest may take
+    #[arg(long, default_value_t = 600)]
+    limit: u64,
+}
+
+/// The test programs that guests run.
+const TESTS: &[&str] = &["store_sessions"];
+
+/// The rows of the table.
+const CASES: &[Case] = &[Case { label: "session files", tests: &["store_sessions::"] }];
+
+/// Runs the tests in the kernels asked for and prints the table.
+///
+/// # Errors
+/// When a kernel cannot be had, a guest dies, or a test fails in one.
+pub fn run(args: &Args) -> Result<()> {
+    let cache = cache()?;
+    let qemu = qemu::find(&cache)?;
+    let kernels = wanted(args, &cache)?;
+    let initrd = target_dir().join("vm/initrd");
+    fs::create_dir_all(target_dir().join("vm"))?;
+    fs::write(&initrd, payload::make(TESTS)?)?;
+    println!("{}, {} processors a guest, {} guests at a time", qemu.version, qemu.cpus, args.jobs);
+    let began = Instant::now();
+    let columns = boot_all(&qemu, kernels, &initrd, args)?;
+    let took = began.elapsed().as_secs();
+    let table = table::markdown(CASES, &columns);
+    println!("\n{table}\n{} kernels in {took} s", columns.len());
+    if args.write {
+        write(&table, &columns, &qemu, took)?;
+    }
+    let ill: Vec<String> = columns.iter().filter(|column| !column.all_well()).map(told).collect();
+    if !ill.is_empty() {
+        bail!("not every kernel passed:\n{}", ill.join("\n"));
+    }
+    Ok(())
+}
+
+/// Where kernels and the emulator are kept.
+fn cache() -> Result<PathBuf> {
+    let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    let base = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
+    let cache = base.context("neither XDG_CACHE_HOME nor HOME is set")?.join("tracer-user/vm");
+    fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
+    Ok(cache)
+}
+
+/// The kernels asked for: from the cache, or fetched where one is not in it.
+fn wanted(args: &Args, cache: &Path) -> Result<Vec<Kernel>> {
+    let cached = kernels::cached(cache);
+    let known = fs::read_to_string(cache.join("offered")).unwrap_or_default();
+    let known: Vec<&str> = known.lines().collect();
+    if !args.refresh
+        && let Ok(series) = chosen(args, &known)
+        && let Some(kernels) = series.iter().map(|series| find(&cached, series)).collect()
+    {
+        return Ok(kernels);
+    }
+    let apt = Apt::open(cache)?;
+    let offers = kernels::offered(&apt)?;
+    let series: Vec<&str> = offers.iter().map(Offered::series).collect();
+    fs::write(cache.join("offered"), series.join("\n"))?;
+    let chosen = chosen(args, &series)?;
+    let offers = offers.iter().filter(|offer| chosen.contains(&offer.series()));
+    offers.map(|offer| kernels::fetch(&apt, cache, offer)).collect()
+}
+
+fn find(kernels: &[Kernel], series: &str) -> Option<Kernel> {
+    kernels.iter().find(|kernel| kernel.series == series).cloned()
+}
+
+/// Which of the series that are offered, oldest first, were asked for.
+fn chosen<'a>(args: &Args, offered: &[&'a str]) -> Result<Vec<&'a str>> {
+    let (Some(oldest), Some(newest)) = (offered.first(), offered.last()) else {
+        bail!("no suite offers a kernel")
+    };
+    if args.all {
+        return Ok(offered.to_vec());
+    }
+    if args.kernels.is_empty() {
+        return Ok(vec![oldest, newest]);
+    }
+    let by_name = |name: &String| {
+        let found = offered.iter().find(|series| *series == name).copied();
+        found.with_context(|| format!("no suite offers a kernel {name}; there are {}", offered.join(", ")))
+    };
+    args.kernels.iter().map(by_name).collect()
+}
+
+fn boot_all(qemu: &Qemu, kernels: Vec<Kernel>, initrd: &Path, args: &Args) -> Result<Vec<Column>> {
+    let waiting = Mutex::new(VecDeque::from(kernels));
+    let columns = Mutex::new(Vec::new());
+    let next = || waiting.lock().map(|mut waiting| waiting.pop_front()).unwrap_or_default();
+    let work = || -> Result<()> {
+        while let Some(kernel) = next() {
+            let column = boot(qemu, &kernel, initrd, Duration::from_secs(args.limit))?;
+            println!("{}", told(&column));
+            if let Ok(mut columns) = columns.lock() {
+                columns.push(column);
+            }
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| -> Result<()> {
+        let workers: Vec<_> = (0..args.jobs.max(1)).map(|_| scope.spawn(work)).collect();
+        for worker in workers {
+            match worker.join() {
+                Ok(done) => done?,
+                Err(_) => bail!("a guest's thread panicked"),
+            }
+        }
+        Ok(())
+    })?;
+    let mut columns = columns.into_inner().unwrap_or_default();
+    columns.sort_by(|one: &Column, other| kernels::newer(&one.series, &other.series));
+    Ok(columns)
+}
+
+fn boot(qemu: &Qemu, kernel: &Kernel, initrd: &Path, limit: Duration) -> Result<Column> {
+    let outcome = qemu.boot(kernel, initrd, limit)?;
+    fs::write(console_of(&kernel.series), &outcome.console)?;
+    Ok(Column {
+        series: kernel.series.clone(),
+        release: kernel.release.clone(),
+        seconds: outcome.took.as_secs(),
+        died: outcome.died,
+        results: table::read(&outcome.console),
+    })
+}
+
+fn console_of(series: &str) -> PathBuf {
+    target_dir().join(format!("vm/{series}.console"))
+}
+
+/// A line on how a kernel did, with what failed.
+fn told(column: &Column) -> String {
+    let Column { series, seconds, results, .. } = column;
+    let failures = column.failures();
+    let died = column.died.as_deref().map(|why| format!(", {why}")).unwrap_or_default();
+    if column.all_well() {
+        return format!("{series}: {} tests passed in {seconds} s", results.len());
+    }
+    let console = console_of(series);
+    format!(
+        "{series}: failed after {seconds} s{died}: {} (console: {})",
+        failures.join(", "),
+        console.display()
+    )
+}
+
+/// Replaces what is between the marks in docs/kernels.md.
+fn write(table: &str, columns: &[Column], qemu: &Qemu, took: u64) -> Result<()> {
+    const MARKS: (&str, &str) = ("<!-- table: cargo xtask vm --all --write -->\n", "<!-- end of table -->");
+    let file = root().join("docs/kernels.md");
+    let page = fs::read_to_string(&file).context("cannot read docs/kernels.md")?;
+    let (before, rest) = page.split_once(MARKS.0).context("docs/kernels.md has no mark for its table")?;
+    let (_, after) = rest.split_once(MARKS.1).context("docs/kernels.md has no mark after its table")?;
+    let releases: Vec<String> = columns.iter().map(|column| format!("`{}`", column.release)).collect();
+    let made = format!("{} kernels in {took} s, {}: {}.\n", columns.len(), qemu.version, releases.join(", "));
+    fs::write(&file, format!("{before}{}\n{table}\n{made}\n{}{after}", MARKS.0, MARKS.1))
+        .context("cannot write docs/kernels.md")
+}

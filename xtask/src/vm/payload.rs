@@ -1,0 +1,169 @@
+//! What a guest holds: busybox, the tool and its test programs with the libraries they need, and an init that runs them.
+//!
+//! Programs lie where they lie on this machine: tests know the tool by the path cargo built it at.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use super::cpio::Archive;
+use super::qemu::LAST_LINE;
+use crate::exec::{exec, output, probe};
+use crate::setup;
+use crate::workspace::{cargo, root};
+
+const BUSYBOX: &str = "/bin/busybox";
+/// Programs beside busybox's that tests use, taken along where this machine has them.
+const PROGRAMS: &[&str] = &["/bin/bash", "/usr/bin/setsid", "/usr/bin/env"];
+
+/// Before and after a test program's output on the console.
+pub const BEGIN: &str = "@@ begin ";
+pub const END: &str = "@@ end ";
+
+/// A test program.
+struct Program {
+    name: String,
+    path: PathBuf,
+    folder: PathBuf,
+}
+
+/// Builds the tool and the named test programs (all of the tool's when a name is `None`), and makes the initial file system.
+///
+/// # Errors
+/// When something does not build, or busybox cannot be had.
+pub fn make(tests: &[&str]) -> Result<Vec<u8>> {
+    if !Path::new(BUSYBOX).exists() {
+        setup::install(&["busybox-static"])?;
+    }
+    let (programs, tool) = build(tests)?;
+    let mut archive = Archive::default();
+    for folder in ["proc", "sys", "dev", "tmp", "run", "root", "var/log", "etc"] {
+        archive.folder(folder);
+    }
+    archive.device("dev/console", 5, 1);
+    archive.device("dev/null", 1, 3);
+    archive.file(
+        "etc/passwd",
+        0o644,
+        b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n",
+    );
+    archive.file("etc/group", 0o644, b"root:x:0:\nnogroup:x:65534:\n");
+    archive.file(BUSYBOX, 0o755, &fs::read(BUSYBOX)?);
+    let own: Vec<&str> = PROGRAMS.iter().copied().filter(|program| Path::new(program).exists()).collect();
+    for applet in output(Command::new(BUSYBOX).arg("--list-full"))?.lines() {
+        let path = format!("/{applet}");
+        if path != BUSYBOX && !own.iter().any(|own| same_name(own, &path)) {
+            archive.link(&path, BUSYBOX);
+        }
+    }
+    let mut libraries = BTreeSet::new();
+    for program in &own {
+        archive.file(program, 0o755, &fs::read(program)?);
+        // Scripts and tests look in both places, which are one on this machine.
+        let other = program.strip_prefix("/usr").map_or_else(|| format!("/usr{program}"), String::from);
+        archive.link(&other, program);
+        libraries.extend(needed(Path::new(program))?);
+    }
+    for path in programs.iter().map(|program| &program.path).chain([&tool]) {
+        archive.file(&path.to_string_lossy(), 0o755, &stripped(path)?);
+        libraries.extend(needed(path)?);
+    }
+    for library in libraries {
+        archive.file(&library.to_string_lossy(), 0o755, &fs::read(&library)?);
+    }
+    add_below(&mut archive, &root().join("tests"))?;
+    archive.file("init", 0o755, init(&programs).as_bytes());
+    for program in &programs {
+        archive.folder(&program.folder.to_string_lossy());
+    }
+    Ok(archive.finish())
+}
+
+fn same_name(one: &str, other: &str) -> bool {
+    Path::new(one).file_name() == Path::new(other).file_name()
+}
+
+fn init(programs: &[Program]) -> String {
+    let mut script = String::from(
+        "#!/bin/busybox sh\n\
+         export PATH=/usr/bin:/bin:/usr/sbin:/sbin HOME=/root TRACER_REQUIRE_BPF=1 RUST_BACKTRACE=1\n\
+         mount -t devtmpfs dev /dev\n\
+         mkdir -p /dev/shm /dev/pts\n\
+         mount -t proc proc /proc\n\
+         mount -t sysfs sys /sys\n\
+         mount -t devpts -o ptmxmode=0666 pts /dev/pts\n\
+         for dir in /tmp /run /dev/shm; do mount -t tmpfs -o mode=1777 tmpfs $dir; done\n\
+         mount -t bpf bpf /sys/fs/bpf\n\
+         mount -t debugfs debug /sys/kernel/debug\n\
+         mount -t tracefs trace /sys/kernel/tracing 2>/dev/null\n\
+         mount -t cgroup2 cgroup /sys/fs/cgroup\n\
+         ip link set lo up\n\
+         stty raw -echo -F /dev/ttyS0\n",
+    );
+    for Program { name, path, folder } in programs {
+        let (path, folder) = (path.display(), folder.display());
+        script += &format!(
+            "echo '{BEGIN}{name}'\ncd {folder}\nsetsid {path} --test-threads=2 </dev/null 2>&1\necho \"{END}{name} $?\"\n"
+        );
+    }
+    script += &format!("echo '{LAST_LINE}'\nsync\npoweroff -f\n");
+    script
+}
+
+/// The named test programs, and the tool.
+fn build(tests: &[&str]) -> Result<(Vec<Program>, PathBuf)> {
+    let mut build = cargo();
+    build.args(["test", "--quiet", "--package=tracer-user", "--no-run", "--message-format=json"]);
+    for test in tests {
+        build.args(["--test", test]);
+    }
+    let messages = output(&mut build)?;
+    let mut programs = Vec::new();
+    let mut tool = None;
+    for message in messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+        let Some(path) = message["executable"].as_str().map(PathBuf::from) else { continue };
+        let name = message["target"]["name"].as_str().unwrap_or_default().to_string();
+        if message["profile"]["test"] == true {
+            let folder = message["manifest_path"].as_str().map(Path::new).and_then(Path::parent);
+            programs.push(Program { name, path, folder: folder.context("a test without a package")?.into() });
+        } else if name == "tracer-user" {
+            tool = Some(path);
+        }
+    }
+    programs.sort_by_key(|program| tests.iter().position(|test| *test == program.name));
+    if programs.len() != tests.len() {
+        bail!("cargo built {} of the {} test programs {tests:?}", programs.len(), tests.len());
+    }
+    Ok((programs, tool.context("cargo built no tracer-user")?))
+}
+
+/// A program without its symbols: a guest's memory is small.
+fn stripped(program: &Path) -> Result<Vec<u8>> {
+    let smaller = tempfile::NamedTempFile::new()?;
+    exec(Command::new("strip").arg("-o").arg(smaller.path()).arg(program))?;
+    Ok(fs::read(smaller.path())?)
+}
+
+/// The shared libraries a program is run with, its loader among them; none when it is static.
+fn needed(program: &Path) -> Result<Vec<PathBuf>> {
+    let Some(listed) = probe(Command::new("ldd").arg(program)) else { return Ok(Vec::new()) };
+    let paths = listed.lines().filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')));
+    Ok(paths.map(PathBuf::from).collect())
+}
+
+fn add_below(archive: &mut Archive, folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            add_below(archive, &path)?;
+        } else {
+            let mode = if path.extension().is_none() { 0o755 } else { 0o644 };
+            archive.file(&path.to_string_lossy(), mode, &fs::read(&path)?);
+        }
+    }
+    Ok(())
+}

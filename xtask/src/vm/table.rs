@@ -1,0 +1,162 @@
+//! What the guests said, as a table: kernel × case.
+
+use std::collections::BTreeMap;
+
+use super::payload::{BEGIN, END};
+
+/// How one test ended in one guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// `ok`
+    Passed,
+    /// `FAILED`, or the test program died with it.
+    Failed,
+}
+
+/// Tests by name (`program::path::of::test`) and how they ended.
+pub type Results = BTreeMap<String, Verdict>;
+
+/// A case: what a row is called, and the tests that make it up, by the beginnings of their names.
+pub struct Case {
+    /// For people.
+    pub label: &'static str,
+    /// Beginnings of test names, the test program's name first.
+    pub tests: &'static [&'static str],
+}
+
+/// Reads a console. A test program that ended badly without a failed test of its own counts as one failed test.
+pub fn read(console: &str) -> Results {
+    let mut results = Results::new();
+    let mut program = "";
+    for line in console.lines() {
+        if let Some(name) = line.strip_prefix(BEGIN) {
+            program = name;
+            // Until its end is seen.
+            results.insert(format!("{program}::(ended)"), Verdict::Failed);
+        } else if let Some(end) = line.strip_prefix(END) {
+            let failed = results.iter().any(|(name, verdict)| {
+                name.starts_with(&format!("{program}::"))
+                    && !name.ends_with("::(ended)")
+                    && *verdict == Verdict::Failed
+            });
+            if end.ends_with(" 0") || failed {
+                results.remove(&format!("{program}::(ended)"));
+            }
+        } else if let Some((name, verdict)) = test_line(line) {
+            results.insert(format!("{program}::{name}"), verdict);
+        }
+    }
+    results
+}
+
+/// `test some::name ... ok`. What a test's children write can stand between the dots and the word.
+fn test_line(line: &str) -> Option<(&str, Verdict)> {
+    let (name, rest) = line.strip_prefix("test ")?.split_once(" ... ")?;
+    let name = name.trim_end_matches(" - should panic");
+    match rest.trim() {
+        ended if ended.ends_with("ok") => Some((name, Verdict::Passed)),
+        ended if ended.ends_with("FAILED") => Some((name, Verdict::Failed)),
+        _ => None,
+    }
+}
+
+/// A guest's column.
+pub struct Column {
+    /// `6.12`
+    pub series: String,
+    /// `6.12.117+deb13-cloud-amd64`
+    pub release: String,
+    /// Seconds it lived.
+    pub seconds: u64,
+    /// Why there are no or not all results.
+    pub died: Option<String>,
+    /// Its tests.
+    pub results: Results,
+}
+
+impl Column {
+    /// What stands in a case's cell: `ok`, or how many of how many failed, or `-` when none ran.
+    pub fn cell(&self, case: &Case) -> String {
+        let of_case = |name: &&String| case.tests.iter().any(|test| name.starts_with(test));
+        let ran: Vec<&String> = self.results.keys().filter(of_case).collect();
+        let failed = ran.iter().filter(|name| self.results[**name] == Verdict::Failed).count();
+        match (ran.len(), failed) {
+            (0, _) => "-".into(),
+            (_, 0) => "ok".into(),
+            (all, failed) => format!("{failed} of {all} failed"),
+        }
+    }
+
+    /// Names of the tests that failed.
+    pub fn failures(&self) -> Vec<&str> {
+        let failed = self.results.iter().filter(|(_, verdict)| **verdict == Verdict::Failed);
+        failed.map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// Whether every test ran to a good end.
+    pub fn all_well(&self) -> bool {
+        self.died.is_none() && !self.results.is_empty() && self.failures().is_empty()
+    }
+}
+
+/// The table in Markdown, a row a case.
+pub fn markdown(cases: &[Case], columns: &[Column]) -> String {
+    let row = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+    let of_columns = |first: &str, cell: &dyn Fn(&Column) -> String| {
+        row(std::iter::once(first.to_string()).chain(columns.iter().map(cell)).collect())
+    };
+    let mut table = of_columns("case", &|column| column.series.clone());
+    table += &format!("|{}\n", "---|".repeat(columns.len() + 1));
+    for case in cases {
+        table += &of_columns(case.label, &|column| column.cell(case));
+    }
+    table += &of_columns("whole guest", &|column| match &column.died {
+        Some(why) => why.clone(),
+        None => format!("{} s", column.seconds),
+    });
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONSOLE: &str = "booting\n@@ begin exits\nrunning 2 tests\ntest a::one ... ok\ntest two ... noise FAILED\n@@ end exits 101\n\
+                           @@ begin pins\ntest one ... ok\n@@ end pins 0\n@@ begin gone\ntest one ... ok\n";
+
+    fn column() -> Column {
+        let results = read(CONSOLE);
+        Column { series: "6.1".into(), release: "6.1.0".into(), seconds: 9, died: None, results }
+    }
+
+    #[test]
+    fn a_console_gives_every_tests_end() {
+        let results = read(CONSOLE);
+        assert_eq!(results["exits::a::one"], Verdict::Passed);
+        assert_eq!(results["exits::two"], Verdict::Failed);
+        assert_eq!(results.get("exits::(ended)"), None, "its failed test says it");
+        assert_eq!(results["gone::(ended)"], Verdict::Failed, "the guest died in it");
+        assert_eq!(results.len(), 5);
+    }
+
+    #[test]
+    fn a_program_that_dies_without_a_failed_test_is_a_failure() {
+        let results = read("@@ begin x\ntest one ... ok\n@@ end x 139\n");
+        assert_eq!(results["x::(ended)"], Verdict::Failed);
+    }
+
+    #[test]
+    fn cells_count() {
+        let cases = [
+            Case { label: "exits", tests: &["exits::"] },
+            Case { label: "pins", tests: &["pins::"] },
+            Case { label: "none", tests: &["none::"] },
+        ];
+        let table = markdown(&cases, &[column()]);
+        assert_eq!(
+            table,
+            "| case | 6.1 |\n|---|---|\n| exits | 1 of 2 failed |\n| pins | ok |\n| none | - |\n| whole guest | 9 s |\n"
+        );
+        assert!(!column().all_well());
+    }
+}
