@@ -1,10 +1,13 @@
 //! The pure part: no files, environment, processes, clocks, threads or printing. Time is an argument.
 
 pub mod anomaly;
+pub mod attribution;
 pub mod decode;
+pub mod diagnosis;
 pub mod event;
 pub mod evidence;
 pub mod identity;
+pub mod mask;
 pub mod record;
 pub mod session_state;
 pub mod snapshot;
@@ -12,3 +15,4 @@ pub mod summary;
 pub mod syscalls;
 pub mod text;
 pub mod time;
+pub mod waitgraph;

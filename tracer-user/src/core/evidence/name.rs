@@ -35,6 +35,18 @@ impl Name {
         out
     }
 
+    /// Text for a reader: control characters, marks that reorder text, and invalid UTF-8 are `\xNN`; a backslash stays what it is.
+    pub fn printable(&self) -> String {
+        let mut out = String::with_capacity(self.0.len());
+        for chunk in self.0.utf8_chunks() {
+            out.push_str(&printable(chunk.valid()));
+            for byte in chunk.invalid() {
+                push_hex(&mut out, *byte);
+            }
+        }
+        out
+    }
+
     /// The inverse of [`Name::escaped`]; a backslash that starts no `\xNN` stands for itself.
     pub fn unescaped(text: &str) -> Self {
         let mut out = Vec::with_capacity(text.len());
@@ -59,6 +71,22 @@ impl Name {
 pub(crate) fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{061c}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Text in which control characters and marks that reorder text are `\xNN`.
+pub(crate) fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_unprintable(c) {
+            let mut buffer = [0; 4];
+            for byte in c.encode_utf8(&mut buffer).bytes() {
+                push_hex(&mut out, byte);
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 fn push_hex(out: &mut String, byte: u8) {

@@ -1,0 +1,49 @@
+//! `in-process-wait`: all threads of a process wait for each other; no other process has a part in it.
+
+use crate::core::diagnosis::case::{Case, Shape};
+use crate::core::diagnosis::class::Class;
+use crate::core::diagnosis::judge::Judgement;
+use crate::core::diagnosis::model::{Confidence, Verdict};
+use crate::core::diagnosis::view::View;
+use crate::core::evidence::Wait;
+use crate::core::waitgraph::Op;
+
+/// HUP, QUIT, USR1, USR2, TERM: what people and supervisors send to programs that wait for it.
+const ASKED_FOR: u64 = 1 | 1 << 2 | 1 << 9 | 1 << 11 | 1 << 14;
+
+pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
+    let way = case.way(view);
+    let Wait::Futex { private, owner_tid, .. } = &view.thread(case.waiter).wait else { return None };
+    if !matches!(way.op, Op::Futex | Op::Lock) {
+        return None;
+    }
+    let mut judgement = Judgement::of(view, case, Class::InProcessWait);
+    let at = case.waiter.process;
+    let process = view.process(at);
+    if case.shape == Shape::Outside {
+        return None;
+    }
+    if case.shape == Shape::Cycle && *private {
+        let owned = owner_tid.is_some();
+        if !owned && process.caught.is_none_or(|mask| mask & ASKED_FOR != 0) {
+            // A handler may be what it waits for: at rest.
+            judgement.verdict = Verdict::NotHung;
+            return Some(judgement);
+        }
+        if owned {
+            judgement.note("The locks' owners are written beside them in memory: each waits for a lock that another one of them owns.");
+        } else {
+            judgement.confidence = Confidence::Likely;
+            judgement.note("Every thread of the process sleeps without a time-out on locks or conditions that only its own threads can release; only a signal could wake one.");
+        }
+        judgement.because = Some("every other thread of the process waits in the same way".to_owned());
+    }
+    Some(
+        judgement
+            .advise(&[
+                "The program's own stacks show which locks: `py-spy dump --pid`, `gdb -p PID -batch -ex 'thread apply all bt'`, `jstack`, or a faulthandler time-out.",
+                "Take locks in one order everywhere; bound cleanup waits (`join(timeout)`, `queue.get(timeout)`).",
+            ])
+            .or_now(&["Nothing outside the process can release its locks: end it (SIGABRT leaves a core with the stacks)."]),
+    )
+}

@@ -1,0 +1,62 @@
+//! A class a file: what it makes of a case, what it says, what it advises.
+
+mod asks_userspace;
+mod eof_never;
+mod exit_wait;
+mod fifo_open;
+mod file_lock;
+mod futex_orphan;
+mod hidden_holder;
+mod in_process_wait;
+mod mutual_read;
+mod network_peer;
+mod pipe_full;
+mod pty_full;
+mod quiescent_loops;
+mod self_pipe;
+mod stopped;
+mod sysv_ipc;
+mod token_loss;
+mod uninterruptible;
+mod unix_socket_full;
+mod unreaped_child;
+mod worker_killed;
+
+use super::case::Case;
+use super::judge::{Judgement, Rule};
+use super::model::Finding;
+use super::view::View;
+
+/// The rules for waits, the more specific before the more general.
+const RULES: &[Rule] = &[
+    stopped::judge,
+    hidden_holder::judge,
+    worker_killed::judge,
+    token_loss::judge,
+    self_pipe::judge,
+    pipe_full::judge,
+    unix_socket_full::judge,
+    pty_full::judge,
+    file_lock::judge,
+    futex_orphan::judge,
+    in_process_wait::judge,
+    sysv_ipc::judge,
+    fifo_open::judge,
+    network_peer::judge,
+    quiescent_loops::judge,
+    mutual_read::judge,
+    eof_never::judge,
+    asks_userspace::judge,
+    uninterruptible::judge,
+    exit_wait::judge,
+];
+
+/// What the first class that knows the case says of it.
+pub fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
+    RULES.iter().find_map(|rule| rule(view, case))
+}
+
+/// Findings that need no wait to start from.
+pub fn others(view: &View<'_>, found: &[Finding]) -> Vec<Finding> {
+    unreaped_child::look(view, found)
+}

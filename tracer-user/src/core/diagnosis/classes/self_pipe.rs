@@ -1,0 +1,34 @@
+//! `self-pipe`: the waiter itself holds the only opposite end, so that neither data nor an end of file can come.
+
+use crate::core::diagnosis::case::{Case, Shape};
+use crate::core::diagnosis::class::Class;
+use crate::core::diagnosis::judge::Judgement;
+use crate::core::diagnosis::view::View;
+use crate::core::evidence::ObjectId;
+use crate::core::waitgraph::Op;
+
+pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
+    let way = case.way(view);
+    let own = !case.holders.is_empty() && case.holders.iter().all(|at| *at == case.waiter.process);
+    let pipe =
+        matches!(way.object, Some(ObjectId::Pipe { .. } | ObjectId::Fifo { .. } | ObjectId::Unix { .. }));
+    if case.shape != Shape::Cycle || !own || !pipe || !matches!(way.op, Op::Read | Op::Write) {
+        return None;
+    }
+    // An event loop whose set holds nothing but its own wake-up pipe is a program at rest: a signal, or nothing at all, is what it waits for.
+    if view.is_loop(case.waiter) && way.op == Op::Read {
+        return None;
+    }
+    let mut judgement = Judgement::of(view, case, Class::SelfPipe);
+    let what = if way.op == Op::Read { "write" } else { "read" };
+    judgement.because =
+        Some(format!("the only {what} end left is held by {} itself", view.label(case.waiter.process)));
+    Some(
+        judgement
+            .advise(&[
+                "Close the end that a process does not use, right after fork or as soon as the child has it: a reader that keeps a write end never sees the end of file.",
+                "A FIFO opened for reading and writing at once (O_RDWR) never ends either: open it for reading alone.",
+            ])
+            .or_now(&["Nothing lets it go on but a write to its pipe from outside (`/proc/PID/fd/N`), or a signal."]),
+    )
+}

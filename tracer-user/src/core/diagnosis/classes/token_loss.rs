@@ -1,0 +1,36 @@
+//! `token-loss`: readers on one shared pipe all of whose write ends they hold themselves: a job server's tokens were taken and not given back.
+
+use crate::core::diagnosis::case::{Case, Shape};
+use crate::core::diagnosis::class::Class;
+use crate::core::diagnosis::judge::Judgement;
+use crate::core::diagnosis::model::Verdict;
+use crate::core::diagnosis::view::View;
+use crate::core::evidence::ObjectId;
+use crate::core::waitgraph::Op;
+
+pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
+    let way = case.way(view);
+    let id = way.object.filter(|id| matches!(id, ObjectId::Pipe { .. } | ObjectId::Fifo { .. }))?;
+    let index = &view.graph.index;
+    let readers = index.holding(&id, |a| a.reads());
+    let pool = case.holders.contains(&case.waiter.process)
+        && case.holders.len() > 1
+        && case.holders.iter().all(|at| readers.contains(at));
+    if way.op != Op::Read || !pool || !matches!(case.shape, Shape::Cycle | Shape::Rest) {
+        return None;
+    }
+    let mut judgement = Judgement::of(view, case, Class::TokenLoss);
+    judgement.verdict = Verdict::OrphanedWait;
+    judgement.because = Some(format!(
+        "all {} processes that could write to it read from it, too: what was in it has been taken and not given back",
+        case.holders.len()
+    ));
+    Some(
+        judgement
+            .advise(&[
+                "Give every token back, also when a step fails or is killed: whoever starts a step with a token returns it at the step's end.",
+                "Keep a job server's fds from daemons and from steps that are no part of it; give independent builds a job server of their own (`make -j` without the inherited MAKEFLAGS).",
+            ])
+            .or_now(&["Write the missing tokens into the pipe (`printf + > /proc/PID/fd/N`): the readers go on."]),
+    )
+}

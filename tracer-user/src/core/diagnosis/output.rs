@@ -1,0 +1,332 @@
+//! From cases to what a finding lists: parties, resources, edges; and the graph of the scope.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::case::Case;
+use super::model::{Edge, End, Graph, Node, Party, Resource, Role};
+use super::view::View;
+use crate::core::evidence::{ObjectFacts, ObjectId, PtySide, Scope};
+use crate::core::mask;
+use crate::core::waitgraph::{Actor, Hope, Op, ThreadKey, Way};
+
+/// More nodes than this help nobody.
+const MOST_NODES: usize = 400;
+
+/// A thread's node id.
+pub fn node_id(view: &View<'_>, key: ThreadKey) -> String {
+    format!(
+        "{}/{}",
+        view.process(key.process).id.tgid,
+        view.process(key.process).threads.get(key.thread).map_or(0, |t| t.tid)
+    )
+}
+
+/// A process in a role.
+pub fn party(view: &View<'_>, role: Role, key: ThreadKey) -> Party {
+    let process = view.process(key.process);
+    let thread = process.threads.get(key.thread);
+    Party {
+        role,
+        pid: process.id.tgid,
+        tid: thread.map_or(process.id.tgid, |t| t.tid),
+        start_ticks: process.id.start_ticks,
+        comm: process.comm.printable(),
+        cmdline: process.cmdline.as_deref().map(mask::argv).unwrap_or_default(),
+        waits_in: thread.and_then(|_| view.waits_in(key)),
+        test: view.test(key.process).map(str::to_owned),
+        session: match &view.evidence().scope {
+            Scope::Session(id) if process.in_scope => Some(id.clone()),
+            _ => None,
+        },
+    }
+}
+
+/// The parties of a case: who waits at the resource, who could let it go on, and who else cannot go on for it.
+pub fn parties(view: &View<'_>, case: &Case) -> Vec<Party> {
+    let mut seen = BTreeSet::new();
+    let mut out = Vec::new();
+    let mut add = |role: Role, key: ThreadKey| {
+        if seen.insert((role, key.process)) {
+            out.push(party(view, role, key));
+        }
+    };
+    for key in &case.waiters {
+        add(Role::Waiter, *key);
+    }
+    for at in &case.holders {
+        let stuck = case.members.iter().copied().find(|key| key.process == *at);
+        add(Role::Holder, stuck.unwrap_or_else(|| view.face(*at)));
+    }
+    // Around a cycle each waits for the next; all but pool threads beside a blocked one are worth naming.
+    for key in &case.members {
+        add(Role::Waiter, *key);
+    }
+    for key in &case.members {
+        for way in &view.graph.standing(*key).ways {
+            let holds = way.op != Op::Exit && way.op != Op::Futex;
+            for to in
+                way.all.iter().flat_map(|r| &r.any).filter(|_| holds).flat_map(|a| view.graph.threads_of(a))
+            {
+                if case.members.contains(&to) {
+                    add(Role::Holder, to);
+                }
+            }
+        }
+    }
+    for key in &case.upstream {
+        let holds_too = case.holders.contains(&key.process);
+        if view.process(key.process).in_scope || holds_too {
+            add(Role::Waiter, *key);
+        }
+    }
+    out
+}
+
+/// The resources of a case, the waiter's first.
+pub fn resources(view: &View<'_>, case: &Case) -> Vec<Resource> {
+    let mut seen = BTreeSet::new();
+    let mut out = Vec::new();
+    let story = case.way(view);
+    let others = case.members.iter().flat_map(|key| &view.graph.standing(*key).ways);
+    for way in std::iter::once(story).chain(others) {
+        if let Some(id) = way.object
+            && seen.insert(id)
+        {
+            out.push(resource(view, &id));
+        }
+    }
+    out
+}
+
+/// A resource as the report lists it.
+pub fn resource(view: &View<'_>, id: &ObjectId) -> Resource {
+    let ends = |id: &ObjectId, reads: bool| -> Vec<End> {
+        let mut ends: Vec<End> = view
+            .graph
+            .index
+            .holders(id)
+            .iter()
+            .filter(|h| if reads { h.fd.access.reads() } else { h.fd.access.writes() })
+            .map(|h| {
+                let id = view.process(h.process).id;
+                End { pid: id.tgid, start_ticks: id.start_ticks, fd: h.fd.number }
+            })
+            .collect();
+        ends.sort();
+        ends
+    };
+    let mut out = Resource {
+        kind: kind(id).to_owned(),
+        id: view.object_name(id),
+        used: None,
+        capacity: None,
+        slots_used: None,
+        slots: None,
+        readers: ends(id, true),
+        writers: ends(id, false),
+    };
+    match view.facts(id) {
+        ObjectFacts::Pipe(f) => {
+            (out.used, out.capacity) = (f.used_bytes, f.capacity_bytes);
+            (out.slots_used, out.slots) = (f.slots_used, f.slots);
+        }
+        ObjectFacts::Unix(f) => {
+            (out.used, out.capacity) = (f.send_queue, f.send_buffer);
+            if let Some(ino) = f.peer.filter(|ino| *ino != 0) {
+                out.readers = ends(&ObjectId::Unix { ino }, true);
+            }
+        }
+        ObjectFacts::Inet(f) => {
+            out.used = f.send_queue;
+            if let Some(ino) = f.peer.filter(|ino| *ino != 0) {
+                out.readers = ends(&ObjectId::Inet { ino }, true);
+            }
+        }
+        _ => {}
+    }
+    if let ObjectId::Pty { index, side } = *id {
+        let other = if side == PtySide::Slave { PtySide::Master } else { PtySide::Slave };
+        out.readers = ends(&ObjectId::Pty { index, side: other }, true);
+    }
+    out
+}
+
+fn kind(id: &ObjectId) -> &'static str {
+    match id {
+        ObjectId::Pipe { .. } => "pipe",
+        ObjectId::Fifo { .. } => "fifo",
+        ObjectId::Unix { .. } => "unix-socket",
+        ObjectId::Inet { .. } => "ip-socket",
+        ObjectId::Socket { .. } => "socket",
+        ObjectId::Pty { .. } => "pty",
+        ObjectId::Tty { .. } => "tty",
+        ObjectId::File { .. } => "file",
+        ObjectId::Device { .. } => "device",
+        ObjectId::Anon { .. } => "anonymous",
+        ObjectId::MessageQueue { .. } => "message-queue",
+        ObjectId::SysVSem { .. } => "sysv-semaphore",
+        ObjectId::SysVMsg { .. } => "sysv-queue",
+        ObjectId::Unknown => "unknown",
+    }
+}
+
+/// The edges of a thread's ways: to the resource, and from it to whoever could act; without a resource straight to them.
+fn edges_of(view: &View<'_>, key: ThreadKey, ways: &[&Way]) -> Vec<Edge> {
+    let mut out = Vec::new();
+    for way in ways {
+        let from = node_id(view, key);
+        let op = way.op.word().to_owned();
+        let via = match (way.fd, way.op) {
+            (Some(fd), _) => format!("fd {fd}"),
+            (None, Op::Exit) => "child".to_owned(),
+            (None, _) => way.op.word().to_owned(),
+        };
+        let source = match &way.object {
+            Some(id) => {
+                let name = view.object_name(id);
+                out.push(Edge { from, to: name.clone(), via, op: op.clone() });
+                name
+            }
+            None => from,
+        };
+        for actor in way.all.iter().flat_map(|r| &r.any) {
+            let (to, via) = match actor {
+                Actor::Process { process, .. } => {
+                    (node_id(view, view.face(*process)), held_by(view, *process, way))
+                }
+                Actor::Thread(key) => (node_id(view, *key), "thread".to_owned()),
+                Actor::Outside(who) => (who.to_string(), "outside".to_owned()),
+                Actor::Anyone(_) | Actor::Unseen(_) => continue,
+            };
+            out.push(Edge { from: source.clone(), to, via, op: op.clone() });
+        }
+    }
+    out
+}
+
+fn held_by(view: &View<'_>, process: usize, way: &Way) -> String {
+    let Some(id) = &way.object else {
+        return if way.op == Op::Exit { "child".to_owned() } else { "memory".to_owned() };
+    };
+    let peer = match (id, view.facts(id)) {
+        (ObjectId::Pty { index, side }, _) => Some(ObjectId::Pty {
+            index: *index,
+            side: if *side == PtySide::Slave { PtySide::Master } else { PtySide::Slave },
+        }),
+        (_, ObjectFacts::Unix(f)) => f.peer.map(|ino| ObjectId::Unix { ino }),
+        (_, ObjectFacts::Inet(f)) => f.peer.map(|ino| ObjectId::Inet { ino }),
+        _ => None,
+    };
+    let wanted = |fd: &crate::core::evidence::Fd| match way.op {
+        Op::Write => fd.access.reads(),
+        Op::Read | Op::ReadTerminal => fd.access.writes(),
+        _ => true,
+    };
+    let fd = peer.and_then(|p| view.fd_on(process, &p, wanted)).or_else(|| view.fd_on(process, id, wanted));
+    fd.map_or_else(|| "holder".to_owned(), |fd| format!("fd {}", fd.number))
+}
+
+/// The chain of a case, link by link: the story first.
+pub fn edges(view: &View<'_>, case: &Case) -> Vec<Edge> {
+    let mut out: Vec<Edge> = Vec::new();
+    let mut add = |edges: Vec<Edge>| {
+        for edge in edges {
+            if !out.contains(&edge) {
+                out.push(edge);
+            }
+        }
+    };
+    for key in &case.waiters {
+        let ways = &view.graph.standing(*key).ways;
+        let story = case.way(view);
+        let same: Vec<&Way> = ways.iter().filter(|w| w.op == story.op && w.object == story.object).collect();
+        add(edges_of(view, *key, &same));
+    }
+    for key in case.members.iter().chain(&case.upstream) {
+        let ways: Vec<&Way> = view.graph.standing(*key).ways.iter().collect();
+        add(edges_of(view, *key, &ways));
+    }
+    out
+}
+
+/// Everything that waits in the scope, and whom it leads to.
+pub fn graph(view: &View<'_>) -> Graph {
+    let mut nodes: BTreeMap<String, Node> = BTreeMap::new();
+    let mut edges: Vec<Edge> = Vec::new();
+    let mut todo: Vec<ThreadKey> = view
+        .graph
+        .index
+        .threads()
+        .filter(|key| view.process(key.process).in_scope && !view.graph.standing(*key).ways.is_empty())
+        .collect();
+    // What hangs comes first, so that a big machine's graph keeps it.
+    todo.sort_by_key(|key| (view.graph.thread(*key), *key));
+    todo.reverse();
+    let mut seen: BTreeSet<ThreadKey> = BTreeSet::new();
+    while let Some(key) = todo.pop() {
+        if nodes.len() >= MOST_NODES || !seen.insert(key) {
+            continue;
+        }
+        nodes.entry(node_id(view, key)).or_insert_with(|| thread_node(view, key));
+        let ways: Vec<&Way> = view.graph.standing(key).ways.iter().collect();
+        for way in &ways {
+            if let Some(id) = &way.object {
+                let name = view.object_name(id);
+                nodes.entry(name.clone()).or_insert_with(|| Node {
+                    label: format!("{} {name}", kind(id)),
+                    id: name,
+                    kind: "resource".to_owned(),
+                    state: None,
+                });
+            }
+            for actor in way.all.iter().flat_map(|r| &r.any) {
+                match actor {
+                    Actor::Process { process, .. } => {
+                        let face = view.face(*process);
+                        nodes.entry(node_id(view, face)).or_insert_with(|| thread_node(view, face));
+                        if view.graph.thread(face) <= Hope::Orphaned {
+                            todo.push(face);
+                        }
+                    }
+                    Actor::Thread(to) => todo.push(*to),
+                    Actor::Outside(who) => {
+                        let name = who.to_string();
+                        nodes.entry(name.clone()).or_insert_with(|| Node {
+                            label: name.clone(),
+                            id: name,
+                            kind: "outside".to_owned(),
+                            state: Some("external".to_owned()),
+                        });
+                    }
+                    Actor::Anyone(_) | Actor::Unseen(_) => {}
+                }
+            }
+        }
+        for edge in edges_of(view, key, &ways) {
+            if !edges.contains(&edge) {
+                edges.push(edge);
+            }
+        }
+    }
+    edges.retain(|edge| nodes.contains_key(&edge.from) && nodes.contains_key(&edge.to));
+    Graph { nodes: nodes.into_values().collect(), edges }
+}
+
+fn thread_node(view: &View<'_>, key: ThreadKey) -> Node {
+    let process = view.process(key.process);
+    let mut label = view.label(key.process);
+    if let Some(thread) = process.threads.get(key.thread) {
+        if thread.tid != process.id.tgid {
+            label = format!("{label}, thread {}", thread.tid);
+        }
+        if let Some(call) = view.waits_in(key) {
+            label = format!("{label}: {call}");
+        }
+    }
+    Node {
+        id: node_id(view, key),
+        kind: "thread".to_owned(),
+        label,
+        state: process.threads.get(key.thread).map(|_| view.state(key).to_owned()),
+    }
+}

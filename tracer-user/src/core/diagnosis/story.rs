@@ -1,0 +1,207 @@
+//! The one sentence: who waits, for how long, doing what, on what, and why nobody lets it go on.
+
+use super::case::{Case, Shape};
+use super::judge::Judgement;
+use super::view::{View, duration, fd_name, grouped};
+use crate::core::evidence::{ObjectFacts, ObjectId, Wait};
+use crate::core::waitgraph::{Actor, Op, ThreadKey, Way};
+
+/// The sentence.
+pub fn sentence(view: &View<'_>, case: &Case, judgement: &Judgement) -> String {
+    let way = case.way(view);
+    let waiter = view.label(case.waiter.process);
+    let blocked = match view.blocked_ns(case.waiter) {
+        Some(ns) => format!("has been blocked for {} {}", duration(ns), doing(view, case.waiter, way)),
+        None => format!("is blocked {}", doing(view, case.waiter, way)),
+    };
+    let observer = observer(view, case);
+    let opening = match observer {
+        Some(up) => {
+            format!("{} waits for {}, which {blocked}", view.label(up), the_end_of(view, up, &waiter))
+        }
+        None => format!("{waiter} {blocked}"),
+    };
+    let state = way.object.as_ref().and_then(|id| state_of(view, id, way.op));
+    let because = judgement.because.clone().unwrap_or_else(|| because(view, case, observer));
+    match state {
+        Some(state) => format!("{opening}: {state}, and {because}."),
+        None => format!("{opening}, and {because}."),
+    }
+}
+
+/// Somebody in the scope who waits, in the end, for the waiter: the one at whom people look when the job hangs.
+fn observer(view: &View<'_>, case: &Case) -> Option<usize> {
+    let others = case.members.iter().chain(&case.upstream).map(|key| key.process);
+    others.filter(|p| *p != case.waiter.process && view.process(*p).in_scope).find(|p| {
+        let threads = view.process(*p).threads.len();
+        (0..threads).any(|thread| {
+            let key = ThreadKey { process: *p, thread };
+            let ways = &view.graph.standing(key).ways;
+            ways.iter().any(|w| w.op == Op::Exit && reaches(w, case.waiter.process))
+        })
+    })
+}
+
+fn reaches(way: &Way, process: usize) -> bool {
+    way.all
+        .iter()
+        .flat_map(|r| &r.any)
+        .any(|a| matches!(a, Actor::Process { process: p, .. } if *p == process))
+}
+
+fn the_end_of(view: &View<'_>, up: usize, waiter: &str) -> String {
+    let traced = view.process(up).threads.iter().any(|t| matches!(t.wait, Wait::WaitChild { .. }));
+    if traced { format!("the exit of {waiter}") } else { waiter.to_owned() }
+}
+
+/// What the waiter does, to follow "is blocked".
+pub fn doing(view: &View<'_>, key: ThreadKey, way: &Way) -> String {
+    let fd = way.fd.map_or_else(|| "a file".to_owned(), fd_name);
+    let name = || way.object.as_ref().map_or_else(|| "something".to_owned(), |id| view.object_name(id));
+    let looped = view.is_loop(key);
+    match way.op {
+        Op::Write if looped => format!("in an event loop until there is room in {fd}"),
+        Op::Read | Op::ReadTerminal if looped => format!("in an event loop until something comes on {fd}"),
+        Op::Write => format!("writing to {fd}"),
+        Op::Read => format!("reading {fd}"),
+        Op::ReadTerminal => format!("reading {fd}, the terminal {}", name()),
+        Op::Lock if way.object.is_some() => format!("taking a lock on {} ({fd})", name()),
+        Op::Lock => "taking a lock in memory".to_owned(),
+        Op::Futex => "waiting on a lock or condition in memory".to_owned(),
+        Op::Semaphore => format!("waiting on {}", name()),
+        Op::OpenFifo => format!("opening the FIFO {}", name()),
+        Op::Connect => format!("until {} accepts its connection", name()),
+        Op::Accept => format!("waiting for somebody to connect to {}", name()),
+        Op::Exit => match exit_targets(view, way).as_slice() {
+            [] => "waiting for the exit of a child".to_owned(),
+            [one] => format!("waiting for the exit of {one}"),
+            many => format!("waiting for the exit of any of {}", list(many)),
+        },
+        Op::Trace => "under its tracer".to_owned(),
+        Op::Kernel => match view.thread(key).wchan.as_deref() {
+            Some(wchan) if !wchan.is_empty() && wchan != "0" => format!("in the kernel ({wchan})"),
+            _ => "in the kernel".to_owned(),
+        },
+    }
+}
+
+fn exit_targets(view: &View<'_>, way: &Way) -> Vec<String> {
+    way.all
+        .iter()
+        .flat_map(|r| &r.any)
+        .filter_map(|a| match a {
+            Actor::Process { process, .. } => Some(view.label(*process)),
+            _ => None,
+        })
+        .collect()
+}
+
+/// What is known of the resource, as a clause.
+fn state_of(view: &View<'_>, id: &ObjectId, op: Op) -> Option<String> {
+    let name = view.object_name(id);
+    match (op, view.facts(id)) {
+        (Op::Write, ObjectFacts::Pipe(f)) => {
+            let mut parts = Vec::new();
+            if let (Some(used), Some(slots)) = (f.slots_used, f.slots) {
+                parts.push(format!("{used} of {slots} slots"));
+            }
+            if let Some(bytes) = f.used_bytes {
+                parts.push(format!("{} bytes", grouped(bytes)));
+            }
+            let detail = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
+            Some(format!("{name} is full{detail}"))
+        }
+        (Op::Read, ObjectFacts::Pipe(_)) => Some(format!("{name} is empty")),
+        (Op::Write, ObjectFacts::Unix(f)) => {
+            let unread = f.send_queue.map(|n| format!(" ({} bytes that its peer has not read)", grouped(n)));
+            Some(format!("the socket {name} is full{}", unread.unwrap_or_default()))
+        }
+        (Op::Read, ObjectFacts::Unix(_)) => Some(format!("the socket {name} is empty")),
+        (Op::Write, ObjectFacts::Inet(_)) => Some(format!("the connection {name} takes no more")),
+        (Op::Read, ObjectFacts::Inet(_)) => Some(format!("nothing comes over the connection {name}")),
+        (Op::Write, ObjectFacts::Terminal { .. }) => Some(format!("the terminal {name} takes no more")),
+        _ => None,
+    }
+}
+
+/// Which end of the resource the holders hold.
+fn end(op: Op, id: Option<&ObjectId>) -> &'static str {
+    match (op, id) {
+        (Op::Write, Some(ObjectId::Pipe { .. } | ObjectId::Fifo { .. })) => "read end",
+        (Op::Read, Some(ObjectId::Pipe { .. } | ObjectId::Fifo { .. })) => "write end",
+        (Op::Lock, Some(_)) => "lock",
+        (_, Some(ObjectId::Pty { .. })) => "other side",
+        (_, Some(_)) => "other end",
+        (_, None) => "key to it",
+    }
+}
+
+fn because(view: &View<'_>, case: &Case, observer: Option<usize>) -> String {
+    let way = case.way(view);
+    let end = end(way.op, way.object.as_ref());
+    let holders: Vec<String> = case.holders.iter().map(|at| view.label(*at)).collect();
+    let own = case.holders.iter().all(|at| *at == case.waiter.process);
+    match case.shape {
+        Shape::Outside => match way.all.iter().flat_map(|r| &r.any).find_map(outsider) {
+            Some(who) => format!("the next step is {who}"),
+            None => "the next step is somebody's who cannot be seen from here".to_owned(),
+        },
+        Shape::DeadEnd => "nobody is left who could let it go on".to_owned(),
+        Shape::Cycle | Shape::Rest if own => format!("it holds the only {end} itself"),
+        Shape::Cycle if way.op == Op::Exit => {
+            format!("{} waits for it in turn", list(&holders))
+        }
+        Shape::Cycle => match case.holders.as_slice() {
+            [one] if Some(*one) == observer => format!("{} holds its only {end}", view.label(*one)),
+            [one] => {
+                format!("{}, which holds its only {end}, {}", view.label(*one), is_doing(view, case, *one))
+            }
+            _ => format!("all that hold its {end} ({}) wait for it in turn", list(&holders)),
+        },
+        Shape::Rest => match case.holders.as_slice() {
+            [one] if way.op == Op::Exit => format!("{} is {}", view.label(*one), view.rest(*one)),
+            [one] => format!("{}, which holds its only {end}, is {}", view.label(*one), view.rest(*one)),
+            many => {
+                let words: Vec<String> =
+                    many.iter().map(|at| format!("{} is {}", view.label(*at), view.rest(*at))).collect();
+                format!("of those who hold its {end}, {}", list(&words))
+            }
+        },
+    }
+}
+
+fn outsider(actor: &Actor) -> Option<String> {
+    match actor {
+        Actor::Outside(who) => Some(format!("up to {who}")),
+        Actor::Unseen(why) => Some(format!("up to somebody who cannot be seen: {why}")),
+        _ => None,
+    }
+}
+
+/// What a member of the cycle waits for, to follow its name.
+fn is_doing(view: &View<'_>, case: &Case, process: usize) -> String {
+    let key =
+        case.members.iter().copied().find(|key| key.process == process).unwrap_or_else(|| view.face(process));
+    match view.graph.standing(key).ways.first() {
+        Some(_) => {
+            let ways = &view.graph.standing(key).ways;
+            let way = ways.iter().find(|w| w.op == Op::Exit).or_else(|| ways.first());
+            way.map_or_else(
+                || "waits".to_owned(),
+                |way| format!("is itself blocked {}", doing(view, key, way)),
+            )
+        }
+        None => format!("is {}", view.rest(process)),
+    }
+}
+
+/// `a`, `a and b`, `a, b and 3 more`.
+pub fn list(words: &[String]) -> String {
+    match words {
+        [] => "nobody".to_owned(),
+        [one] => one.clone(),
+        [a, b] => format!("{a} and {b}"),
+        [a, b, c] => format!("{a}, {b} and {c}"),
+        [a, b, rest @ ..] => format!("{a}, {b} and {} more", rest.len()),
+    }
+}

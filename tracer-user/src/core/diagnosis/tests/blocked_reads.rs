@@ -1,0 +1,232 @@
+//! Ends of file that never come, readers that wait for each other, and readers that merely wait.
+
+use super::roles;
+use crate::core::diagnosis::testkit::*;
+use crate::core::diagnosis::{Class, Confidence, Role, Verdict};
+use crate::core::evidence::{Access, IoCounters, ObjectId, PtySide, Timeout, Wait, events};
+use crate::core::identity::WaitStatus;
+
+const DAEMON: u32 = 103;
+
+/// The root reads; a daemon that a dead step left behind holds the write end.
+fn left_daemon() -> Machine {
+    let mut machine = Machine::new();
+    machine.process(DAEMON, 1, "daemon");
+    machine.get(DAEMON).in_scope = false;
+    machine.empty(PIPE);
+    machine.fd(ROOT, 3, PIPE, Access::Read);
+    machine.fd(DAEMON, 1, PIPE, Access::Write);
+    machine.wait(ROOT, read(3));
+    machine
+}
+
+#[test]
+fn a_daemon_that_kept_the_write_end_leaves_the_reader_orphaned() {
+    let said = left_daemon().say();
+    assert_eq!((said.verdict, said.findings.len()), (Verdict::OrphanedWait, 1));
+    let finding = &said.findings[0];
+    assert_eq!((finding.class, finding.confidence), (Class::EofNever, Confidence::Proven));
+    assert_eq!((roles(&said, Role::Waiter), roles(&said, Role::Holder)), (vec![ROOT], vec![DAEMON]));
+}
+
+#[test]
+fn a_daemon_with_a_session_of_its_own_is_found_too() {
+    let mut machine = left_daemon();
+    machine.get(DAEMON).sid = DAEMON;
+    assert_eq!(machine.say().verdict, Verdict::OrphanedWait);
+}
+
+#[test]
+fn a_subreaper_s_ward_is_adrift_too() {
+    // The root's parent, a runner in a session of its own, reaps; the daemon is the runner's child now.
+    let mut machine = left_daemon();
+    machine.process(90, 1, "runner");
+    machine.get(90).sid = 90;
+    machine.get(90).in_scope = false;
+    machine.get(ROOT).ppid = 90;
+    machine.get(DAEMON).ppid = 90;
+    assert_eq!(machine.say().verdict, Verdict::OrphanedWait);
+}
+
+#[test]
+fn a_daemon_that_writes_refutes_it() {
+    let mut machine = left_daemon();
+    machine.get(DAEMON).threads[0].moved = Some(true);
+    assert_eq!(machine.say().verdict, Verdict::NotHung);
+}
+
+#[test]
+fn a_poller_and_a_chain_through_tee_are_seen_through() {
+    let mut machine = left_daemon();
+    machine.process(104, ROOT, "tee");
+    machine.get(ROOT).fds.as_mut().unwrap().clear();
+    machine.empty(PIPE_2);
+    machine.fd(104, 0, PIPE, Access::Read);
+    machine.fd(104, 1, PIPE_2, Access::Write);
+    machine.fd(ROOT, 4, PIPE_2, Access::Read);
+    machine.epoll(ROOT, 6, &[(4, events::IN)]);
+    machine.wait(104, READ_IN);
+    machine.wait(ROOT, Wait::Epoll { epfd: 6, timeout: Timeout::Never });
+    let said = machine.say();
+    assert_eq!((said.verdict, said.findings.len()), (Verdict::OrphanedWait, 1));
+    assert_eq!(roles(&said, Role::Waiter), [104, ROOT]);
+    assert_eq!(roles(&said, Role::Holder), [DAEMON]);
+}
+
+#[test]
+fn a_socket_pair_end_that_a_daemon_kept_is_the_same() {
+    let mut machine = left_daemon();
+    machine.get(ROOT).fds.as_mut().unwrap().clear();
+    machine.get(DAEMON).fds.as_mut().unwrap().clear();
+    machine.socketpair(11, 12, 0);
+    machine.fd(ROOT, 3, ObjectId::Unix { ino: 11 }, Access::ReadWrite);
+    machine.fd(DAEMON, 1, ObjectId::Unix { ino: 12 }, Access::ReadWrite);
+    let said = machine.say();
+    assert_eq!((said.verdict, said.findings[0].class), (Verdict::OrphanedWait, Class::EofNever));
+    assert_eq!(said.findings[0].subtype.as_deref(), Some("b4"));
+}
+
+#[test]
+fn a_child_that_sleeps_before_it_writes_is_no_hang() {
+    // subprocess.run(["sleep", "600"], stdout=PIPE), and `sleep 600 | cat`
+    let mut machine = left_daemon();
+    machine.get(DAEMON).ppid = ROOT;
+    assert_eq!(machine.say().verdict, Verdict::NotHung);
+    let mut machine = left_daemon();
+    machine.process(102, ROOT, "cat");
+    machine.get(DAEMON).ppid = ROOT;
+    machine.get(ROOT).fds.as_mut().unwrap().clear();
+    machine.fd(102, 0, PIPE, Access::Read);
+    machine.wait(102, READ_IN);
+    machine.wait(ROOT, any_child());
+    assert_eq!(machine.say().verdict, Verdict::NotHung);
+}
+
+#[test]
+fn a_stray_end_in_a_silent_sleeper_is_orphaned() {
+    let mut machine = left_daemon();
+    let daemon = machine.get(DAEMON);
+    daemon.ppid = ROOT;
+    daemon.fds.as_mut().unwrap()[0].number = 5;
+    daemon.io = Some(IoCounters::default());
+    let said = machine.say();
+    assert_eq!((said.verdict, said.findings[0].confidence), (Verdict::OrphanedWait, Confidence::Likely));
+    // One that has written before may do so again.
+    machine.get(DAEMON).io = Some(IoCounters { written_bytes: 1, ..IoCounters::default() });
+    assert_eq!(machine.say().verdict, Verdict::NotHung);
+}
+
+fn child_reads_its_stdin() -> Machine {
+    let mut machine = Machine::new();
+    machine.process(101, ROOT, "child");
+    machine.empty(PIPE);
+    machine.empty(PIPE_2);
+    machine.fd(101, 0, PIPE, Access::Read);
+    machine.fd(ROOT, 4, PIPE, Access::Write);
+    machine.fd(101, 1, PIPE_2, Access::Write);
+    machine.fd(ROOT, 5, PIPE_2, Access::Read);
+    machine.wait(101, READ_IN);
+    machine
+}
+
+#[test]
+fn readers_of_each_other_are_a_deadlock() {
+    for wait in [read(5), exit_of(101), any_child()] {
+        let mut machine = child_reads_its_stdin();
+        machine.wait(ROOT, wait);
+        let said = machine.say();
+        assert_eq!((said.verdict, said.findings[0].class), (Verdict::Deadlock, Class::MutualRead));
+        assert_eq!(said.findings.len(), 1);
+    }
+}
+
+#[test]
+fn a_worker_that_waits_for_work_is_no_hang() {
+    let mut machine = child_reads_its_stdin();
+    machine.wait(ROOT, SLEEP);
+    assert_eq!(machine.say().verdict, Verdict::NotHung);
+}
+
+#[test]
+fn a_bounded_read_in_the_circle_refutes_it() {
+    let mut machine = child_reads_its_stdin();
+    machine.wait(ROOT, Wait::Read { fd: 5, timeout: Timeout::After(Some(30_000_000_000)) });
+    assert_eq!(machine.say().verdict, Verdict::NotHung);
+}
+
+#[test]
+fn a_prompt_in_front_of_an_idle_terminal_is_external() {
+    let mut machine = Machine::new();
+    let (master, slave) =
+        (ObjectId::Pty { index: 3, side: PtySide::Master }, ObjectId::Pty { index: 3, side: PtySide::Slave });
+    machine.process(101, ROOT, "prompt");
+    machine.fd(101, 0, slave, Access::ReadWrite);
+    machine.fd(ROOT, 7, master, Access::ReadWrite);
+    machine.wait(101, READ_IN);
+    machine.wait(ROOT, SLEEP);
+    let said = machine.say();
+    assert_eq!((said.verdict, said.findings[0].class), (Verdict::External, Class::MutualRead));
+    assert_eq!(said.findings[0].subtype.as_deref(), Some("c2"));
+    // Its parent reads the master until the program ends: then nobody will ever type.
+    machine.wait(ROOT, read(7));
+    assert_eq!(machine.say().verdict, Verdict::Deadlock);
+}
+
+#[test]
+fn a_reader_that_holds_the_only_write_end_waits_for_itself() {
+    let mut machine = Machine::new();
+    machine.empty(PIPE);
+    machine.fd(ROOT, 3, PIPE, Access::Read);
+    machine.fd(ROOT, 4, PIPE, Access::Write);
+    machine.wait(ROOT, read(3));
+    let said = machine.say();
+    assert_eq!((said.verdict, said.findings[0].class), (Verdict::Deadlock, Class::SelfPipe));
+    assert_eq!(roles(&said, Role::Holder), [ROOT]);
+}
+
+#[test]
+fn an_event_loop_with_its_own_wake_up_pipe_is_at_rest() {
+    let mut machine = Machine::new();
+    machine.empty(PIPE);
+    machine.fd(ROOT, 3, PIPE, Access::Read);
+    machine.fd(ROOT, 4, PIPE, Access::Write);
+    machine.epoll(ROOT, 5, &[(3, events::IN)]);
+    machine.wait(ROOT, Wait::Epoll { epfd: 5, timeout: Timeout::Never });
+    assert_eq!(machine.say().verdict, Verdict::NotHung);
+}
+
+#[test]
+fn a_killed_worker_s_result_never_comes() {
+    let mut machine = Machine::new();
+    machine.process(101, ROOT, "worker");
+    let worker = machine.get(101);
+    worker.zombie = true;
+    worker.threads.clear();
+    worker.fds = None;
+    worker.exit_status = Some(WaitStatus(9));
+    machine.empty(PIPE);
+    machine.fd(ROOT, 3, PIPE, Access::Read);
+    machine.fd(ROOT, 4, PIPE, Access::Write);
+    machine.wait(ROOT, read(3));
+    let said = machine.say();
+    assert_eq!((said.verdict, said.findings[0].class), (Verdict::OrphanedWait, Class::WorkerKilled));
+}
+
+#[test]
+fn readers_of_a_shared_pipe_have_lost_its_tokens() {
+    let mut machine = Machine::new();
+    machine.empty(PIPE);
+    for tgid in [ROOT, 101, 102] {
+        if tgid != ROOT {
+            machine.process(tgid, ROOT, "make");
+        }
+        machine.fd(tgid, 3, PIPE, Access::Read);
+        machine.fd(tgid, 4, PIPE, Access::Write);
+        machine.wait(tgid, read(3));
+    }
+    let said = machine.say();
+    assert_eq!((said.verdict, said.findings[0].class), (Verdict::OrphanedWait, Class::TokenLoss));
+    // One of them works with a token: it will give it back.
+    machine.get(102).threads[0].moved = Some(true);
+    assert_eq!(machine.say().verdict, Verdict::NotHung);
+}

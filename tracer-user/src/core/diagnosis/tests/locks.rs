@@ -1,0 +1,167 @@
+//! Locks on files and in memory.
+
+use super::roles;
+use crate::core::diagnosis::testkit::*;
+use crate::core::diagnosis::{Class, Confidence, Role, Verdict};
+use crate::core::evidence::{
+    Access, FutexOp, FutexShared, LockEntry, LockKind, LockMode, ObjectId, Timeout, Wait,
+};
+
+const LOCK: ObjectId = ObjectId::File { dev: 8, ino: 55 };
+const WAITER: u32 = 101;
+const KEEPER: u32 = 102;
+
+fn outlived_locker() -> Machine {
+    let mut machine = Machine::new();
+    machine.process(WAITER, ROOT, "waiter");
+    machine.process(KEEPER, 1, "keeper");
+    machine.get(KEEPER).in_scope = false;
+    machine.fd(WAITER, 3, LOCK, Access::Write);
+    machine.fd(KEEPER, 3, LOCK, Access::Write);
+    machine.flock(LOCK, 99, &[(KEEPER, 3)]);
+    machine.wait(ROOT, exit_of(WAITER));
+    machine.wait(WAITER, flock(3));
+    machine
+}
+
+#[test]
+fn a_flock_that_a_child_of_the_dead_locker_keeps() {
+    let said = outlived_locker().say();
+    assert_eq!((said.verdict, said.findings.len()), (Verdict::OrphanedWait, 1));
+    assert_eq!((said.findings[0].class, said.findings[0].confidence), (Class::FileLock, Confidence::Proven));
+    assert_eq!((roles(&said, Role::Waiter), roles(&said, Role::Holder)), (vec![WAITER, ROOT], vec![KEEPER]));
+    assert!(said.findings[0].notes[0].contains("process 99, which has ended"));
+}
+
+#[test]
+fn a_locker_at_work_is_no_hang() {
+    let mut machine = outlived_locker();
+    machine.get(KEEPER).threads[0].moved = Some(true);
+    assert_eq!(machine.say().verdict, Verdict::NotHung);
+}
+
+#[test]
+fn a_shared_lock_is_gone_only_when_all_its_holders_are() {
+    let mut machine = outlived_locker();
+    machine.process(104, ROOT, "reader");
+    machine.fd(104, 3, LOCK, Access::Read);
+    machine.get(104).threads[0].moved = Some(true);
+    machine.flock(LOCK, 104, &[]);
+    // The keeper alone still blocks it, however busy the other holder is.
+    assert_eq!(machine.say().verdict, Verdict::OrphanedWait);
+}
+
+fn posix(number: u32, pid: u32, object: ObjectId) -> LockEntry {
+    LockEntry {
+        number,
+        kind: LockKind::Posix,
+        mode: LockMode::Write,
+        pid: Some(pid),
+        object,
+        start: 0,
+        end: None,
+        waiting: false,
+    }
+}
+
+#[test]
+fn locks_in_two_orders_are_a_deadlock() {
+    let other = ObjectId::File { dev: 8, ino: 56 };
+    let mut machine = Machine::new();
+    machine.process(WAITER, ROOT, "a");
+    machine.process(KEEPER, ROOT, "b");
+    for tgid in [WAITER, KEEPER] {
+        machine.fd(tgid, 3, LOCK, Access::Write);
+        machine.fd(tgid, 4, other, Access::Write);
+    }
+    machine.0.locks = Some(vec![posix(1, WAITER, LOCK), posix(2, KEEPER, other)]);
+    machine.wait(ROOT, any_child());
+    machine.wait(WAITER, Wait::Lock { fd: 4, kind: LockKind::Posix, exclusive: Some(true) });
+    machine.wait(KEEPER, Wait::Lock { fd: 3, kind: LockKind::Posix, exclusive: Some(true) });
+    let said = machine.say();
+    assert_eq!((said.verdict, said.findings[0].class), (Verdict::Deadlock, Class::FileLock));
+    assert_eq!(roles(&said, Role::Holder), [KEEPER, WAITER]);
+    assert_eq!(roles(&said, Role::Waiter), [WAITER, KEEPER, ROOT]);
+}
+
+#[test]
+fn a_fork_that_waits_for_a_thread_it_did_not_copy() {
+    let mut machine = Machine::new();
+    machine.process(WAITER, ROOT, "root");
+    machine.wait(WAITER, private_futex(None));
+    machine.wait(ROOT, exit_of(WAITER));
+    machine.thread(ROOT, 150, SLEEP);
+    let said = machine.say();
+    assert_eq!((said.verdict, said.findings[0].class), (Verdict::OrphanedWait, Class::FutexOrphan));
+    assert_eq!(said.findings[0].subtype.as_deref(), Some("after-fork"));
+}
+
+#[test]
+fn a_program_of_one_thread_that_waits_for_a_signal_is_no_hang() {
+    let mut machine = Machine::new();
+    machine.process(WAITER, ROOT, "idle");
+    machine.wait(WAITER, private_futex(None));
+    machine.wait(ROOT, exit_of(WAITER));
+    assert_eq!(machine.say().verdict, Verdict::NotHung);
+}
+
+#[test]
+fn a_mutex_whose_owner_is_gone() {
+    let mut machine = Machine::new();
+    let shared = FutexShared { dev: 1, ino: 9, offset: 0, path: None, mapped_by: Some(vec![ROOT]) };
+    let wait = |owner_tid| Wait::Futex {
+        addr: 16,
+        private: false,
+        value: 2,
+        word: Some(2),
+        op: FutexOp::Wait,
+        timeout: Timeout::Never,
+        owner_tid,
+        shared: Some(shared.clone()),
+    };
+    machine.wait(ROOT, wait(Some(999)));
+    let said = machine.say();
+    assert_eq!((said.verdict, said.findings[0].class), (Verdict::OrphanedWait, Class::FutexOrphan));
+    machine.wait(ROOT, wait(None));
+    let said = machine.say();
+    assert_eq!((said.verdict, said.findings[0].class), (Verdict::OrphanedWait, Class::FutexOrphan));
+}
+
+#[test]
+fn threads_that_own_each_other_s_locks() {
+    let mut machine = Machine::new();
+    machine.thread(ROOT, 201, private_futex(Some(202)));
+    machine.thread(ROOT, 202, private_futex(Some(201)));
+    machine.wait(ROOT, private_futex(None));
+    let said = machine.say();
+    assert_eq!((said.verdict, said.findings[0].class), (Verdict::Deadlock, Class::InProcessWait));
+    assert_eq!(said.findings[0].confidence, Confidence::Proven);
+}
+
+#[test]
+fn threads_without_known_owners_are_likely_and_a_signal_handler_refutes() {
+    let mut machine = Machine::new();
+    machine.thread(ROOT, 201, private_futex(None));
+    machine.wait(ROOT, private_futex(None));
+    let said = machine.say();
+    assert_eq!((said.verdict, said.findings[0].confidence), (Verdict::Deadlock, Confidence::Likely));
+    machine.get(ROOT).caught = Some(1 << 14);
+    assert_eq!(machine.say().verdict, Verdict::NotHung);
+}
+
+#[test]
+fn a_pool_beside_a_blocked_main_thread_belongs_to_its_story() {
+    let mut machine = Machine::new();
+    machine.process(WAITER, ROOT, "child");
+    machine.full(PIPE);
+    machine.fd(ROOT, 3, PIPE, Access::Read);
+    machine.fd(WAITER, 1, PIPE, Access::Write);
+    machine.wait(ROOT, exit_of(WAITER));
+    machine.wait(WAITER, WRITE_OUT);
+    machine.thread(WAITER, 201, private_futex(None));
+    machine.thread(ROOT, 202, private_futex(None));
+    let said = machine.say();
+    assert_eq!((said.verdict, said.findings.len()), (Verdict::Deadlock, 1));
+    assert_eq!(said.findings[0].class, Class::PipeFull);
+    assert_eq!(said.findings[0].processes[0].tid, WAITER);
+}

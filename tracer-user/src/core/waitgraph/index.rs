@@ -1,0 +1,215 @@
+//! Evidence, indexed: processes by number, children by parent, holders by object.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use crate::core::evidence::{
+    Access, Evidence, Fd, Object, ObjectFacts, ObjectId, PipeFacts, Process, Thread,
+};
+
+/// A thread, by position in the evidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ThreadKey {
+    /// Position in [`Evidence::processes`].
+    pub process: usize,
+    /// Position in [`Process::threads`].
+    pub thread: usize,
+}
+
+/// One fd that refers to an object.
+#[derive(Clone, Copy, Debug)]
+pub struct Holder<'e> {
+    /// Position of the process.
+    pub process: usize,
+    /// Its fd.
+    pub fd: &'e Fd,
+}
+
+/// Look-ups over one evidence.
+#[derive(Debug)]
+pub struct Index<'e> {
+    evidence: &'e Evidence,
+    by_tgid: HashMap<u32, usize>,
+    by_tid: HashMap<u32, ThreadKey>,
+    children: HashMap<u32, Vec<usize>>,
+    tracees: HashMap<u32, Vec<usize>>,
+    holders: BTreeMap<ObjectId, Vec<Holder<'e>>>,
+    objects: HashMap<ObjectId, &'e Object>,
+    unread: Vec<usize>,
+}
+
+impl<'e> Index<'e> {
+    /// Reads all of it once.
+    pub fn new(evidence: &'e Evidence) -> Self {
+        let mut index = Self {
+            evidence,
+            by_tgid: HashMap::new(),
+            by_tid: HashMap::new(),
+            children: HashMap::new(),
+            tracees: HashMap::new(),
+            holders: BTreeMap::new(),
+            objects: evidence.objects.iter().map(|o| (o.id, o)).collect(),
+            unread: Vec::new(),
+        };
+        for (at, process) in evidence.processes.iter().enumerate() {
+            index.by_tgid.insert(process.id.tgid, at);
+            index.children.entry(process.ppid).or_default().push(at);
+            if let Some(tracer) = process.traced_by {
+                index.tracees.entry(tracer.tgid).or_default().push(at);
+            }
+            for (thread, t) in process.threads.iter().enumerate() {
+                index.by_tid.insert(t.tid, ThreadKey { process: at, thread });
+            }
+            match &process.fds {
+                Some(fds) => {
+                    for fd in fds {
+                        index.holders.entry(fd.object).or_default().push(Holder { process: at, fd });
+                    }
+                }
+                None if process.zombie || process.kernel_thread => {}
+                None => index.unread.push(at),
+            }
+        }
+        index
+    }
+
+    /// What was indexed.
+    pub fn evidence(&self) -> &'e Evidence {
+        self.evidence
+    }
+
+    /// The process at a position that the index gave out.
+    pub fn process(&self, at: usize) -> &'e Process {
+        &self.evidence.processes[at]
+    }
+
+    /// The thread of a key that the index gave out.
+    pub fn thread(&self, key: ThreadKey) -> &'e Thread {
+        &self.evidence.processes[key.process].threads[key.thread]
+    }
+
+    /// All threads, in order.
+    pub fn threads(&self) -> impl Iterator<Item = ThreadKey> + use<'e> {
+        self.evidence
+            .processes
+            .iter()
+            .enumerate()
+            .flat_map(|(process, p)| (0..p.threads.len()).map(move |thread| ThreadKey { process, thread }))
+    }
+
+    /// The process that this number names.
+    pub fn by_tgid(&self, tgid: u32) -> Option<usize> {
+        self.by_tgid.get(&tgid).copied()
+    }
+
+    /// The thread that this number names.
+    pub fn by_tid(&self, tid: u32) -> Option<ThreadKey> {
+        self.by_tid.get(&tid).copied()
+    }
+
+    /// Children, zombies too.
+    pub fn children(&self, at: usize) -> &[usize] {
+        self.children.get(&self.process(at).id.tgid).map_or(&[], Vec::as_slice)
+    }
+
+    /// Who is ptraced by it.
+    pub fn tracees(&self, at: usize) -> &[usize] {
+        self.tracees.get(&self.process(at).id.tgid).map_or(&[], Vec::as_slice)
+    }
+
+    /// Every fd that refers to the object.
+    pub fn holders(&self, id: &ObjectId) -> &[Holder<'e>] {
+        if *id == ObjectId::Unknown { &[] } else { self.holders.get(id).map_or(&[], Vec::as_slice) }
+    }
+
+    /// The processes that hold it in a mode that `wanted` accepts, each once, in order.
+    pub fn holding(&self, id: &ObjectId, wanted: impl Fn(Access) -> bool) -> Vec<usize> {
+        let mut seen = HashSet::new();
+        self.holders(id)
+            .iter()
+            .filter(|h| wanted(h.fd.access))
+            .map(|h| h.process)
+            .filter(|p| seen.insert(*p))
+            .collect()
+    }
+
+    /// What is known of an object.
+    pub fn facts(&self, id: &ObjectId) -> &'e ObjectFacts {
+        self.objects.get(id).map_or(&ObjectFacts::Nothing, |o| &o.facts)
+    }
+
+    /// What is known of a pipe.
+    pub fn pipe(&self, id: &ObjectId) -> Option<&'e PipeFacts> {
+        match self.facts(id) {
+            ObjectFacts::Pipe(facts) => Some(facts),
+            _ => None,
+        }
+    }
+
+    /// A process with `in_scope`, or one of the same user or login session, kept its fds to itself: it may hold what nobody seems to hold.
+    pub fn relevant_unread(&self, of: usize) -> Option<usize> {
+        let process = self.process(of);
+        self.unread.iter().copied().find(|at| {
+            let other = self.process(*at);
+            other.in_scope || other.uid.is_some() && other.uid == process.uid || other.sid == process.sid
+        })
+    }
+
+    /// Every process's fds could be read, on the whole machine.
+    pub fn saw_every_fd(&self) -> bool {
+        self.evidence.reach.whole_machine && self.unread.is_empty()
+    }
+
+    /// `ancestor` is the parent of `of`, or its parent's, and so on.
+    pub fn is_ancestor(&self, ancestor: usize, of: usize) -> bool {
+        let mut at = of;
+        for _ in 0..self.evidence.processes.len() {
+            match self.by_tgid(self.process(at).ppid) {
+                Some(parent) if parent == ancestor => return true,
+                Some(parent) if parent != at => at = parent,
+                _ => return false,
+            }
+        }
+        false
+    }
+
+    /// `holder` got its end of `shared` from somebody who has ended since, and stands outside the family in which `reader` lives: it, or an ancestor
+    /// of it below their common one, lost its parent.
+    pub fn is_adrift(&self, holder: usize, reader: usize, shared: &ObjectId) -> bool {
+        let mut at = holder;
+        for _ in 0..self.evidence.processes.len() {
+            if at == reader || self.is_ancestor(at, reader) {
+                return false;
+            }
+            if self.lost_its_parent(at, reader, shared) {
+                return true;
+            }
+            match self.by_tgid(self.process(at).ppid) {
+                Some(parent) if parent != at => at = parent,
+                _ => return false,
+            }
+        }
+        false
+    }
+
+    /// The process was handed to init or a subreaper. Proof without names, in one of these forms: the kernel's events saw another parent; it belongs to
+    /// a login session whose living leader it does not descend from (membership comes by birth alone); or it shares an anonymous object, which birth
+    /// alone hands on, with `reader`, of whose session it is none, and its parent is init, a known reaper, or holds no end of that object.
+    fn lost_its_parent(&self, at: usize, reader: usize, shared: &ObjectId) -> bool {
+        let process = self.process(at);
+        if let Some(history) = &self.evidence.history
+            && let Some(fork) = history.forks.iter().find(|f| f.child == process.id)
+        {
+            return fork.parent.tgid != process.ppid;
+        }
+        let leader = self.by_tgid(process.sid).filter(|leader| *leader != at);
+        if let Some(leader) = leader {
+            return !self.is_ancestor(leader, at);
+        }
+        let anonymous = matches!(shared, ObjectId::Pipe { .. } | ObjectId::Unix { .. });
+        let parent = self.by_tgid(process.ppid);
+        let parent_holds = parent.is_some_and(|p| self.holders(shared).iter().any(|h| h.process == p));
+        let reaped = process.ppid == 1 || parent.is_some_and(|p| self.process(p).reaper == Some(true));
+        let elsewhere = process.sid != self.process(reader).sid && !self.is_ancestor(reader, at);
+        anonymous && !parent_holds && (reaped || elsewhere)
+    }
+}
