@@ -92,6 +92,13 @@ impl Talk {
         }
     }
 
+    /// Whether it has said `marker`, waiting at most so long.
+    pub fn output_has(&mut self, marker: &str, at_most: Duration) -> bool {
+        let deadline = Instant::now() + at_most;
+        while !self.heard.contains(marker) && self.read_some(deadline) {}
+        self.heard.contains(marker)
+    }
+
     /// Reads a line that begins with `marker` and gives the number after it.
     #[track_caller]
     pub fn hear_number(&mut self, marker: &str) -> i32 {

@@ -7,6 +7,7 @@ pub mod diagnosis;
 pub mod event;
 pub mod evidence;
 pub mod identity;
+pub mod ladder;
 pub mod mask;
 pub mod record;
 pub mod session_state;

@@ -1,4 +1,5 @@
 //! One verb a file; the only place where the layers meet.
 
+pub mod ending;
 pub mod job;
 pub mod options;

@@ -5,8 +5,10 @@
 //! mistaken for the process meant. `/proc` is read elsewhere: what this layer needs from it is handed in.
 
 pub mod inherited;
+pub mod ladder;
 pub mod pidfd;
 pub mod receive;
+pub mod relieve;
 pub mod spawn;
 pub mod terminal;
 pub mod watched;

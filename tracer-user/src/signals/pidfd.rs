@@ -49,7 +49,10 @@ impl PidFd {
         let this = Self::of_number(id.tgid)?;
         match start_ticks(id.tgid) {
             Ok(Some(ticks)) if ticks == id.start_ticks => Ok(this),
-            Ok(_) => Err(Unavailable::Gone),
+            Ok(Some(_)) => Err(Unavailable::Gone),
+            // It lives and `/proc` does not show it: hidden from us.
+            Ok(None) if this.has_ended().is_ok_and(|ended| !ended) => Err(Unavailable::Unproved),
+            Ok(None) => Err(Unavailable::Gone),
             Err(_) => Err(Unavailable::Unproved),
         }
     }

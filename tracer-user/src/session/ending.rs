@@ -1,0 +1,42 @@
+//! Ending processes: the ladder of `signals`, told by `procfs_view` what can work.
+
+use std::io;
+use std::time::Duration;
+
+use crate::core::identity::ProcessId;
+use crate::core::ladder::Climbed;
+use crate::core::snapshot::ProcSnapshot;
+use crate::procfs_view::ProcRoot;
+use crate::procfs_view::snapshot::Sampler;
+use crate::signals::ladder::{Step, Subject, climb};
+
+/// Ends the processes that `meant` gives, in its order; it is asked again while that goes on, so that children
+/// that appear meanwhile are included. Waits at most `grace` after each of SIGINT and SIGTERM. Others may run
+/// on the same thread while this waits.
+pub async fn end(
+    meant: impl FnMut() -> Vec<ProcessId>,
+    grace: Duration,
+    tell: impl FnMut(Step<'_>),
+) -> Vec<Climbed> {
+    let root = ProcRoot::system();
+    let mut meant = Meant { sampler: Sampler::new(root.clone()), root, meant };
+    climb(&mut meant, grace, tell).await
+}
+
+struct Meant<F> {
+    root: ProcRoot,
+    sampler: Sampler,
+    meant: F,
+}
+
+impl<F: FnMut() -> Vec<ProcessId>> Subject for Meant<F> {
+    fn members(&mut self) -> Vec<ProcSnapshot> {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let boot_ns = now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs();
+        self.sampler.sample((self.meant)(), boot_ns)
+    }
+
+    fn start_ticks(&mut self, tgid: u32) -> io::Result<Option<u64>> {
+        self.root.start_ticks(tgid)
+    }
+}
