@@ -53,7 +53,7 @@ impl Judgement {
         let index = &view.graph.index;
         if !index.saw_every_fd() {
             self.likely(
-                "Not every process of the machine could be looked into; none of this user's or this job's is missing.",
+                "Not every process of the machine could be looked into; none of this job's is missing.",
             );
         }
         if let Some(history) = &view.evidence().history
