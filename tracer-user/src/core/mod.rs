@@ -6,6 +6,7 @@ pub mod decode;
 pub mod diagnosis;
 pub mod event;
 pub mod evidence;
+pub mod gates;
 pub mod identity;
 pub mod ladder;
 pub mod mask;

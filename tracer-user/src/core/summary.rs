@@ -25,6 +25,8 @@ pub enum OwnerFate {
     Finished,
     /// It died; another process finished the session.
     Died,
+    /// It died; another process took the session over, traced it to its end and finished it.
+    Adopted,
 }
 
 /// What became of the processes.
@@ -217,14 +219,10 @@ pub fn summarize(id: &SessionId, enrollment: &Enrollment, tracker: &Tracker, end
     let status = tracker.root_exit().and_then(|(_, exit)| exit.wait_status());
     let reason = tracker.end().map(|(_, reason)| reason);
     let (comm, drift) = tracker.root_name();
-    let over = tracker.root_exit().map(|(boot_ns, _)| boot_ns).or_else(|| {
-        // Nobody knows when a root ended that was lost with its owner or its boot.
-        tracker
-            .end()
-            .filter(|(_, why)| !matches!(why, EndReason::Recovered | EndReason::Rebooted))
-            .map(|end| end.0)
-    });
+    // Without a time by the wall clock nobody knows when it ended, whatever the last line says.
+    let over = tracker.root_exit().map(|(boot_ns, _)| boot_ns).or_else(|| tracker.end().map(|end| end.0));
     let duration = over
+        .filter(|_| ending.end.is_some())
         .zip(tracker.first_boot_ns())
         .map(|(end, start)| end.saturating_sub(start) as f64 / 1_000_000_000.0);
     let mut by_resource: Vec<ResourceStalls> = (totals.stalls.by_resource.iter())

@@ -176,6 +176,34 @@ impl TraceDir {
         Ok(Self { dir, path, uid, in_memory: kind == TMPFS_MAGIC || kind == RAMFS_MAGIC })
     }
 
+    /// Another program's directory, used as it is: whose its files are is checked file by file.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn foreign(path: &Path, uid: u32) -> Result<Self, TraceDirError> {
+        let requested = |reason| TraceDirError::Requested { path: path.to_owned(), reason };
+        let dir = Dir::open(path).map_err(|error| requested(unusable(path, error)))?;
+        Ok(Self { dir, path: path.to_owned(), uid, in_memory: true })
+    }
+
+    /// Begins the names of the pins of this directory's sessions: so a recovery never takes those of a session whose
+    /// sidecar is in another directory for orphans.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn pin_prefix(&self) -> io::Result<String> {
+        let stat = self.dir.stat()?;
+        Ok(format!("{:x}-{:x}-", stat.st_dev, stat.st_ino))
+    }
+
+    /// A name for a new session's pins, which nothing else has.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn new_pin_name(&self) -> io::Result<String> {
+        super::fsops::random_name(&self.pin_prefix()?)
+    }
+
     /// The open directory.
     pub fn dir(&self) -> &Dir {
         &self.dir

@@ -2,7 +2,7 @@
 
 use super::dir::TraceDir;
 use super::fault::point;
-use super::log::{Filed, Filing, LogError, SessionLog};
+use super::log::{Filed, Filing, LogError, SessionLog, Staged};
 use super::sidecar::{Claim, SessionFiles};
 use super::writer::{Limits, Notice, TraceWriter};
 use crate::core::record::sidecar::Enrollment;
@@ -191,29 +191,37 @@ impl LiveSession {
     ) -> Result<Finished, FinishError> {
         point("finish.begin");
         let mut summary = self.summary(&finish.ending);
-        let failed = |error, summary: Summary| FinishError { error, summary: Box::new(summary) };
-        let meta = Meta { labels: self.enrollment.labels.clone(), protected: finish.protected };
-        let filed = match self.writer.lines() {
-            Ok(mut lines) => log.file(Filing {
-                summary: summary.clone(),
-                meta,
-                lines: &mut lines,
-                diagnosis: self.diagnosis.as_ref(),
-            }),
-            Err(error) => Err(LogError {
-                path: log.path().to_owned(),
-                what: "the trace cannot be read",
-                error: error.into(),
-            }),
-        };
+        let filed = self
+            .stage(log, finish)
+            .and_then(|staged| log.commit(vec![staged]))
+            .and_then(|mut filed| filed.pop().ok_or_else(|| log.nothing_filed()));
         let filed = match filed {
             Ok(filed) => filed,
-            Err(error) => return Err(failed(error, summary)),
+            Err(error) => return Err(FinishError { error, summary: Box::new(summary) }),
         };
         summary.dir_name.clone_from(&filed.dir_name);
         point("finish.durable");
         let notices = remove_evidence(self.claim, unpin);
         Ok(Finished { summary, filed, notices })
+    }
+
+    /// Writes it beside the log's sessions; the first half of [`Self::finish`], for who finishes many at a time.
+    ///
+    /// # Errors
+    /// Says what went wrong; nothing is left in the log then.
+    pub fn stage(&self, log: &SessionLog, finish: &Finish<'_>) -> Result<Staged, LogError> {
+        let mut lines = self.writer.lines().map_err(|error| log.unreadable(error))?;
+        log.stage(Filing {
+            summary: self.summary(&finish.ending),
+            meta: Meta { labels: self.enrollment.labels.clone(), protected: finish.protected },
+            lines: &mut lines,
+            diagnosis: self.diagnosis.as_ref(),
+        })
+    }
+
+    /// The lock and the files, for who has filed it.
+    pub fn into_claim(self) -> Option<Claim> {
+        self.claim
     }
 }
 

@@ -160,6 +160,14 @@ impl SessionLog {
         self.uid
     }
 
+    pub(super) fn nothing_filed(&self) -> LogError {
+        self.fail("nothing was filed")(OpenError::Missing)
+    }
+
+    pub(super) fn unreadable(&self, error: io::Error) -> LogError {
+        self.fail("the trace cannot be read")(error.into())
+    }
+
     fn fail(&self, what: &'static str) -> impl FnOnce(OpenError) -> LogError + use<> {
         let path = self.path.clone();
         move |error| LogError { path, what, error }
@@ -172,7 +180,7 @@ impl SessionLog {
     pub fn file(&self, filing: Filing<'_>) -> Result<Filed, LogError> {
         let staged = self.stage(filing)?;
         let mut filed = self.commit(vec![staged])?;
-        filed.pop().ok_or_else(|| self.fail("filing")(OpenError::Missing))
+        filed.pop().ok_or_else(|| self.nothing_filed())
     }
 
     /// Writes a session beside the others.
@@ -431,24 +439,30 @@ fn write_session(
     lines: &mut dyn Iterator<Item = io::Result<RawLine>>,
     diagnosis: Option<&serde_json::Value>,
 ) -> io::Result<()> {
-    let open = |name: &str| -> io::Result<BufWriter<std::fs::File>> {
-        Ok(BufWriter::with_capacity(64 * 1024, dir.create_file(OsStr::new(name))?.into()))
-    };
-    let (mut snapshots, mut events, mut anomalies) =
-        (open("proc_trace.jsonl")?, open("events.jsonl")?, open("anomalies.jsonl")?);
+    // A file that would be empty is not made.
+    let mut files: [(&str, Option<BufWriter<std::fs::File>>); 3] =
+        [("proc_trace.jsonl", None), ("anomalies.jsonl", None), ("events.jsonl", None)];
     for line in lines {
         // What is torn or too long is no line; who recovers says so.
         let RawLine::Whole(line) = line? else { continue };
-        let out = match kind_of(&line).as_deref() {
-            Some("snapshot" | "sample") => &mut snapshots,
-            Some("anomaly") => &mut anomalies,
-            Some(_) => &mut events,
+        let which = match kind_of(&line).as_deref() {
+            Some("snapshot" | "sample") => 0,
+            Some("anomaly") => 1,
+            Some(_) => 2,
             None => continue,
+        };
+        let Some((name, file)) = files.get_mut(which) else { continue };
+        let out = match file {
+            Some(out) => out,
+            none => {
+                let fresh = dir.create_file(OsStr::new(name))?.into();
+                none.insert(BufWriter::with_capacity(64 * 1024, fresh))
+            }
         };
         out.write_all(&line)?;
         out.write_all(b"\n")?;
     }
-    for mut out in [snapshots, events, anomalies] {
+    for out in files.iter_mut().filter_map(|(_, file)| file.as_mut()) {
         out.flush()?;
     }
     if let Some(diagnosis) = diagnosis {

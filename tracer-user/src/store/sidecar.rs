@@ -164,6 +164,16 @@ impl Claim {
         Ok(Self { dir: dir.clone(), files, sidecar })
     }
 
+    /// What the sidecar of a session says that somebody else owns.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn read_unclaimed(dir: &Dir, files: &SessionFiles, owner_uid: u32) -> Result<Sidecar, ReadError> {
+        let file = dir.open_file(files.sidecar(), false, owner_uid).map_err(io::Error::other)?;
+        let bytes = read_bounded(file, MAX_SIDECAR_BYTES)?;
+        Ok(Sidecar::parse(&bytes.ok_or(SidecarError::TooLarge)?)?)
+    }
+
     /// What the sidecar says.
     ///
     /// # Errors

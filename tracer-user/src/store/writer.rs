@@ -168,11 +168,14 @@ impl TraceWriter {
         Ok(writer)
     }
 
-    /// A trace in memory only.
+    /// A trace in memory, because there is no place for it.
     pub fn in_memory(limits: Limits) -> Self {
-        let mut writer = Self::on(None, 0, limits);
-        writer.degraded = true;
-        writer
+        Self { degraded: true, ..Self::on(None, 0, limits) }
+    }
+
+    /// A trace in memory, because nothing else is wanted.
+    pub fn collecting(limits: Limits) -> Self {
+        Self::on(None, 0, limits)
     }
 
     fn on(place: Option<Place>, bytes: u64, limits: Limits) -> Self {
@@ -216,7 +219,7 @@ impl TraceWriter {
 
     /// Appends one line as it is; it has to end in a newline.
     pub fn append_bytes(&mut self, droppable: bool, line: Vec<u8>, appended: &mut Appended) {
-        if self.degraded {
+        if self.degraded || self.place.is_none() {
             self.memory.push(droppable, line, self.limits.memory_bytes);
             return;
         }

@@ -1,0 +1,378 @@
+//! What is done with a session once it is ours and judged.
+
+use super::gather::Found;
+use super::probe::probe;
+use super::source::{KernelFate, KernelRecord};
+use super::{RecoverConfig, autoskillit, now, pin_name};
+use crate::core::event::{Exit, IdentityExtras};
+use crate::core::gates::{Action, RootFate};
+use crate::core::identity::ProcessId;
+use crate::core::record::sidecar::Enrollment;
+use crate::core::record::{
+    EndReason, ExitLine, ForkLine, HeaderLine, Line, LineError, LostLine, LostWhere, NoteLine, Origin,
+    SessionId, Source, Thresholds,
+};
+use crate::core::session_state::{Input, SampleSet, SessionState};
+use crate::core::summary::{Ending, OwnerFate};
+use crate::core::time::{Anchor, parse_us};
+use crate::store::fsops::OpenError;
+use crate::store::lines::RawLine;
+use crate::store::{Claim, Finish, Layout, Limits, LiveSession, TraceWriter};
+use std::collections::BTreeMap;
+
+/// Version of this program.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Lines that are described one by one when they are not understood; the others are counted.
+const DESCRIBED: u64 = 3;
+
+/// A session that was taken over: ours, and everything that its owner recorded replayed.
+#[derive(Debug)]
+pub struct Adoption {
+    /// It goes on by pushing into it what the kernel tells from now on.
+    pub session: LiveSession,
+    /// The name of its pins, to be opened again; `None` without kernel events.
+    pub pins: Option<String>,
+}
+
+/// A session that is ready to be filed.
+pub struct Ready {
+    /// With all that could still be learnt of it.
+    pub session: LiveSession,
+    /// How it ended.
+    pub finish: Finish<'static>,
+    /// The kernel's record, which goes last.
+    pub record: Option<Box<dyn KernelRecord>>,
+}
+
+/// Replays a claimed session and learns the rest of it.
+///
+/// # Errors
+/// Says why it cannot be finished now; its files stay.
+pub fn prepare(
+    config: &RecoverConfig,
+    found: Found,
+    action: Action,
+    problems: &mut Vec<String>,
+) -> Result<Ready, String> {
+    let (mut record, root) = (found.record, found.evidence.root);
+    let anchor = config.here.anchor;
+    let mut replayed = replay(config, found.claim, found.enrollment, problems)?;
+    let end_reason =
+        if action == Action::FinishRebooted { EndReason::Rebooted } else { EndReason::Recovered };
+    // Of another boot nothing more can be learnt, and its clock is not this one.
+    let anchor = if action == Action::FinishRebooted { replayed.last_anchor() } else { anchor };
+    let learnt_at = if action == Action::FinishRebooted { anchor.boot_ns } else { now().boot_ns };
+    if let Some(record) = record.as_mut().filter(|_| action == Action::Recover) {
+        let (mut events, lost) = record.drain();
+        events.sort_by_key(|event| event.boot_ns);
+        for event in events {
+            replayed.session.push(&anchor, event.boot_ns, Input::Kernel(event));
+        }
+        let before = replayed.session.state().tracker().totals().events_lost;
+        if let Some(count @ 1..) = lost.checked_sub(before) {
+            let lost = LostLine { count, place: LostWhere::Ring };
+            replayed.session.push(&anchor, learnt_at, Input::Lost(lost));
+        }
+        reconcile(&mut replayed.session, record.fates(), &anchor);
+    }
+    let mut known_end = replayed.session.state().tracker().root_exit().map(|(boot_ns, _)| boot_ns);
+    if action == Action::Recover {
+        if let RootFate::Ended { boot_ns: Some(boot_ns), .. } = root {
+            known_end = known_end.or(Some(boot_ns));
+        }
+        look_for_the_rest(config, &mut replayed.session, &root, &anchor, learnt_at);
+    }
+    if replayed.session.state().tracker().end().is_none() {
+        replayed.session.push(&anchor, learnt_at, Input::End(end_reason));
+    }
+    let ending = Ending {
+        owner_fate: OwnerFate::Died,
+        degraded: replayed.damaged,
+        end: known_end.map(|boot_ns| anchor.wall_at(boot_ns)),
+        tracer_version: VERSION,
+    };
+    Ok(Ready { session: replayed.session, finish: Finish { ending, protected: false }, record })
+}
+
+/// Takes a live session over.
+///
+/// # Errors
+/// Says why it cannot be taken over; its files stay.
+pub fn adopt(config: &RecoverConfig, found: Found, problems: &mut Vec<String>) -> Result<Adoption, String> {
+    let pins = found.record.is_some().then(|| found.enrollment.as_ref()?.bpf_pins.clone()).flatten();
+    let mut replayed = replay(config, found.claim, found.enrollment, problems)?;
+    let note = NoteLine {
+        code: "adopted".to_owned(),
+        text: format!("process {} goes on tracing: the owner died", std::process::id()),
+    };
+    let here = now();
+    replayed.session.push(&here, here.boot_ns, Input::Note(note));
+    Ok(Adoption { session: replayed.session, pins: pins.map(|pins| pin_name(&pins).to_owned()) })
+}
+
+/// Brings a session up to what the kernel recorded of its processes: those nobody heard of join it, and ends that
+/// nobody heard of are told, at the kernel's time.
+pub fn reconcile(session: &mut LiveSession, fates: Vec<KernelFate>, anchor: &Anchor) {
+    let mut ends: Vec<(u64, Exit)> = Vec::new();
+    for fate in fates {
+        let tracker = session.state().tracker();
+        let (known, over) = (tracker.member(fate.process).is_some(), tracker.has_ended(fate.process));
+        if over {
+            continue;
+        }
+        if !known {
+            let is_root = tracker.root() == Some(fate.process);
+            let joined_at = fate.extras.start_boottime_ns.unwrap_or_else(|| session.state().last_boot_ns());
+            let join = joined(&fate, if is_root { Origin::Root } else { Origin::Fork });
+            session.push(anchor, joined_at, Input::Joined(Box::new(join)));
+        }
+        ends.extend(fate.ended);
+    }
+    ends.sort_by_key(|(boot_ns, _)| *boot_ns);
+    for (boot_ns, exit) in ends {
+        let line = ExitLine::from_exit(&exit, Source::FateMap);
+        session.push(anchor, boot_ns, Input::Ended(Box::new(line)));
+    }
+}
+
+/// What no record tells of the processes that live as far as the trace knows.
+fn look_for_the_rest(
+    config: &RecoverConfig,
+    session: &mut LiveSession,
+    root: &RootFate,
+    anchor: &Anchor,
+    learnt_at: u64,
+) {
+    let living: Vec<ProcessId> = session.state().tracker().alive().collect();
+    let root_id = session.state().tracker().root();
+    for process in living {
+        let fate =
+            if Some(process) == root_id { root.clone() } else { probe(&config.here.proc, process.into()) };
+        if let RootFate::Ended { status, boot_ns, source } = fate {
+            let exit = Exit {
+                process,
+                status,
+                parent: None,
+                reaper_tgid: None,
+                killer: None,
+                oom_victim: None,
+                cpu_ns: None,
+                comm: Vec::new(),
+            };
+            let line = ExitLine::from_exit(&exit, source);
+            session.push(anchor, boot_ns.unwrap_or(learnt_at), Input::Ended(Box::new(line)));
+        }
+    }
+}
+
+/// A session whose trace was read again.
+struct Replayed {
+    session: LiveSession,
+    /// Some of its lines could not be read.
+    damaged: bool,
+    last: Option<(String, u64)>,
+}
+
+impl Replayed {
+    /// Both clocks as the last line has them.
+    fn last_anchor(&self) -> Anchor {
+        let (us, boot_ns) =
+            self.last.as_ref().map_or((0, 0), |(ts, boot)| (parse_us(ts).unwrap_or(0), *boot));
+        Anchor { wall: jiff::Timestamp::from_microsecond(us).unwrap_or(jiff::Timestamp::UNIX_EPOCH), boot_ns }
+    }
+}
+
+fn replay(
+    config: &RecoverConfig,
+    claim: Option<Claim>,
+    enrollment: Option<Enrollment>,
+    problems: &mut Vec<String>,
+) -> Result<Replayed, String> {
+    let (Some(claim), Some(enrollment)) = (claim, enrollment) else {
+        return Err("it is not ours".to_owned());
+    };
+    let id = SessionId::parse(&enrollment.session_id).map_err(|error| error.to_string())?;
+    let name = claim.files().stem().to_owned();
+    // Nothing is dropped from a trace any more once it is read for the last time.
+    let limits = Limits { trace_bytes: u64::MAX / 8, memory_bytes: MAX_COLLECTED_BYTES };
+    let mut writer = match TraceWriter::resume(claim.dir(), claim.files(), config.traces.uid(), limits) {
+        Ok(writer) => writer,
+        Err(OpenError::Missing) if config.layout == Layout::Own => {
+            TraceWriter::create(claim.dir(), claim.files(), limits)
+                .map_err(|error| format!("its trace: {error}"))?
+        }
+        Err(OpenError::Missing) => TraceWriter::collecting(limits),
+        Err(error @ OpenError::Io(_)) => return Err(format!("its trace cannot be read: {error}")),
+        // Our own directory holds something that is no trace under its name: the session is finished without one.
+        Err(error) => {
+            problems.push(format!("the trace of {name} is {error}"));
+            TraceWriter::in_memory(limits)
+        }
+    };
+    let mut reader =
+        Reader { config, enrollment: &enrollment, name: &name, bad: 0, lines: Vec::new(), problems };
+    let mut state = SessionState::new();
+    let (mut last, mut diagnosis) = (None, None);
+    for raw in writer.lines().map_err(|error| format!("its trace: {error}"))? {
+        let raw = raw.map_err(|error| format!("its trace cannot be read: {error}"))?;
+        if config.layout == Layout::AutoSkillit {
+            reader.read_foreign(raw, &mut state, &mut last);
+            continue;
+        }
+        let Some(line) = reader.read(raw) else { continue };
+        if state.tracker().header().is_none() && line.body.kind() != "header" {
+            reader.begin(&mut state, line.boot_ns);
+        }
+        if let Some(found) = crate::store::live::diagnosis_of(&line) {
+            diagnosis = Some(found.clone());
+        }
+        state.replay(&line);
+        last = Some((line.ts, line.boot_ns));
+    }
+    if state.tracker().header().is_none() {
+        reader.begin(&mut state, config.here.anchor.boot_ns);
+    }
+    let damaged = reader.finish();
+    let lines = std::mem::take(&mut reader.lines);
+    if config.layout == Layout::AutoSkillit {
+        writer = TraceWriter::collecting(limits);
+    }
+    // What the trace itself lacks: a beginning that its owner did not live to write, or all of it in our words.
+    writer.append(&lines);
+    let session = LiveSession::adopt(id, enrollment, claim, writer, state, diagnosis);
+    Ok(Replayed { session, damaged, last })
+}
+
+/// Bytes of a foreign trace that is held in memory while it is filed.
+const MAX_COLLECTED_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Makes lines of what is in a trace.
+struct Reader<'a> {
+    config: &'a RecoverConfig,
+    enrollment: &'a Enrollment,
+    name: &'a str,
+    bad: u64,
+    lines: Vec<Line>,
+    problems: &'a mut Vec<String>,
+}
+
+impl Reader<'_> {
+    fn read(&mut self, raw: RawLine) -> Option<Line> {
+        let parsed = match raw {
+            RawLine::Whole(line) => Line::parse(&line),
+            RawLine::TooLong(bytes) => Err(too_long(bytes)),
+            // It was being written when its owner died: nothing is wrong with that.
+            RawLine::Torn(_) => return None,
+        };
+        match parsed {
+            Ok(line) => Some(line),
+            Err(LineError::Empty) => None,
+            Err(error) => {
+                self.complain(&error.to_string());
+                None
+            }
+        }
+    }
+
+    /// A snapshot of AutoSkillit's, as a sample of one process.
+    fn read_foreign(&mut self, raw: RawLine, state: &mut SessionState, last: &mut Option<(String, u64)>) {
+        let anchor = self.config.here.anchor;
+        let parsed = match raw {
+            RawLine::Whole(line) => autoskillit::snapshot(&line, self.enrollment, &anchor),
+            RawLine::TooLong(bytes) => Err(too_long(bytes).to_string()),
+            RawLine::Torn(_) => return,
+        };
+        match parsed {
+            Ok((boot_ns, snapshot)) => {
+                if state.tracker().header().is_none() {
+                    self.begin(state, boot_ns);
+                }
+                let sample = SampleSet { snapshots: vec![snapshot] };
+                let lines = state.push(&anchor, boot_ns, Input::Sample(sample));
+                *last = lines.last().map(|line| (line.ts.clone(), line.boot_ns));
+                self.lines.extend(lines);
+            }
+            Err(why) => self.complain(&why),
+        }
+    }
+
+    fn complain(&mut self, why: &str) {
+        self.bad += 1;
+        if self.bad <= DESCRIBED {
+            self.problems.push(format!("a line of the trace of {}: {why}", self.name));
+        }
+    }
+
+    /// A beginning that its owner did not live to write, or never writes.
+    fn begin(&mut self, state: &mut SessionState, boot_ns: u64) {
+        let root = self.enrollment.root().unwrap_or(ProcessId { tgid: self.enrollment.pid, start_ticks: 0 });
+        let fate = KernelFate {
+            process: root,
+            ended: None,
+            parent: None,
+            extras: IdentityExtras {
+                start_boottime_ns: self.enrollment.start_boottime_ns,
+                pidns_ino: None,
+                ns_pid: self.enrollment.ns_pid,
+                pidfd_ino: self.enrollment.pidfd_ino,
+            },
+        };
+        let mut join = joined(&fate, Origin::Root);
+        join.comm = self.enrollment.comm.clone();
+        let header = header_of(self.enrollment, root);
+        let anchor = self.config.here.anchor;
+        for input in [Input::Header(Box::new(header)), Input::Joined(Box::new(join))] {
+            self.lines.extend(state.push(&anchor, boot_ns, input));
+        }
+    }
+
+    fn finish(&mut self) -> bool {
+        if self.bad > DESCRIBED {
+            self.problems.push(format!("{} more lines of the trace of {}", self.bad - DESCRIBED, self.name));
+        }
+        self.bad > 0
+    }
+}
+
+fn too_long(bytes: u64) -> LineError {
+    LineError::TooLong(usize::try_from(bytes).unwrap_or(usize::MAX))
+}
+
+fn header_of(enrollment: &Enrollment, root: ProcessId) -> HeaderLine {
+    HeaderLine {
+        tracer_version: enrollment.owner.version.clone(),
+        kernel: None,
+        hostname: None,
+        session_id: enrollment.session_id.clone(),
+        boot_id: enrollment.boot_id.clone(),
+        root: root.into(),
+        cmdline: enrollment.cmdline.clone(),
+        kernel_events: enrollment.bpf_pins.is_some(),
+        capabilities: Vec::new(),
+        offsets_missing: Vec::new(),
+        interval_ms: enrollment.interval_ms,
+        unchanged_left_out: false,
+        thresholds: Thresholds::default(),
+        config: BTreeMap::new(),
+    }
+}
+
+fn joined(fate: &KernelFate, origin: Origin) -> ForkLine {
+    ForkLine {
+        who: fate.process.into(),
+        origin,
+        parent: fate.parent.map(Into::into),
+        parent_tid: None,
+        start_boottime_ns: fate.extras.start_boottime_ns,
+        pidns_ino: fate.extras.pidns_ino,
+        ns_pid: fate.extras.ns_pid,
+        pidfd_ino: fate.extras.pidfd_ino,
+        comm: fate
+            .ended
+            .as_ref()
+            .map(|(_, exit)| exit.comm.clone())
+            .filter(|comm| !comm.is_empty())
+            .map(Into::into),
+    }
+}

@@ -1,0 +1,176 @@
+//! What became of a process, without the kernel's record of the session.
+//!
+//! A pidfd is opened first and the start time read afterwards: if the number still is that process's, the pidfd is its
+//! own, and from then on nothing that happens to the number matters. Whatever cannot be told is unknown, and unknown is
+//! never death.
+
+use crate::core::gates::RootFate;
+use crate::core::identity::{ProcessId, WaitStatus};
+use crate::core::record::Source;
+use crate::procfs_view::ProcRoot;
+use procfs::FromRead;
+use rustix::event::{PollFd, PollFlags};
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags};
+use std::io;
+
+/// Which process, as well as it was known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its number.
+    pub pid: u32,
+    /// Its start; `None` when it could not be read.
+    pub start_ticks: Option<u64>,
+    /// Inode of its pidfd, where the kernel never uses one twice.
+    pub pidfd_ino: Option<u64>,
+}
+
+impl From<ProcessId> for Wanted {
+    fn from(process: ProcessId) -> Self {
+        Self { pid: process.tgid, start_ticks: Some(process.start_ticks), pidfd_ino: None }
+    }
+}
+
+/// Looks.
+pub fn probe(root: &ProcRoot, wanted: Wanted) -> RootFate {
+    let dead = |status| RootFate::Ended { status, boot_ns: None, source: Source::Proc };
+    let Some(pid) = i32::try_from(wanted.pid).ok().and_then(Pid::from_raw) else {
+        return RootFate::Unknown(format!("{} is no process number", wanted.pid));
+    };
+    let pidfd = match rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK) {
+        Ok(pidfd) => pidfd,
+        // Nobody has the number, or a thread of another process has it.
+        Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => return dead(None),
+        Err(errno) => return RootFate::Unknown(format!("no pidfd: {}", io::Error::from(errno))),
+    };
+    let stat = Stat::read(root, wanted.pid);
+    match identify(&pidfd, wanted, &stat) {
+        Identity::Other => return dead(None),
+        Identity::Unknown(why) => return RootFate::Unknown(why),
+        Identity::Same => {}
+    }
+    match has_ended(&pidfd) {
+        Ok(true) => dead(stat.ok().and_then(|stat| stat.status_of_zombie)),
+        Ok(false) => RootFate::Runs { source: Source::Proc },
+        Err(error) => RootFate::Unknown(format!("its pidfd cannot be polled: {error}")),
+    }
+}
+
+enum Identity {
+    Same,
+    Other,
+    Unknown(String),
+}
+
+fn identify(pidfd: &OwnedFd, wanted: Wanted, stat: &io::Result<Stat>) -> Identity {
+    if let (Some(enrolled), Ok(now)) = (wanted.pidfd_ino, rustix::fs::fstat(pidfd)) {
+        return if enrolled == now.st_ino { Identity::Same } else { Identity::Other };
+    }
+    match (wanted.start_ticks, stat) {
+        (Some(enrolled), Ok(now)) if enrolled == now.start_ticks => Identity::Same,
+        (Some(_), Ok(_)) => Identity::Other,
+        (None, _) => Identity::Unknown("its start was not readable when it was enrolled".to_owned()),
+        // It was reaped after the pidfd was opened; which process that was, nobody can say now. Looking again can.
+        (_, Err(error)) if has_ended(pidfd).unwrap_or(false) && error.kind() == io::ErrorKind::NotFound => {
+            Identity::Other
+        }
+        (_, Err(error)) => Identity::Unknown(format!("its start cannot be read: {error}")),
+    }
+}
+
+/// Whether the process of a pidfd has ended, reaped or not.
+fn has_ended(pidfd: &OwnedFd) -> io::Result<bool> {
+    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    loop {
+        match rustix::event::poll(&mut fds, Some(&now)) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+struct Stat {
+    start_ticks: u64,
+    status_of_zombie: Option<WaitStatus>,
+}
+
+impl Stat {
+    fn read(root: &ProcRoot, pid: u32) -> io::Result<Self> {
+        let dir = root.path().join(pid.to_string());
+        let stat = std::fs::read(dir.join("stat")).map_err(|error| match error.raw_os_error() {
+            Some(errno) if errno == Errno::SRCH.raw_os_error() => io::ErrorKind::NotFound.into(),
+            _ => error,
+        })?;
+        let fields = procfs::process::Stat::from_read(stat.as_slice()).map_err(io::Error::other)?;
+        // The kernel shows 0 to those who may not know; reading `io` takes the same permission.
+        let permitted = fields.state == 'Z' && std::fs::read(dir.join("io")).is_ok();
+        let status = fields.exit_code.filter(|_| permitted).and_then(|code| u32::try_from(code).ok());
+        Ok(Self { start_ticks: fields.starttime, status_of_zombie: status.map(WaitStatus) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Child, Command, Stdio};
+
+    /// A process of ours, ended when the test is over.
+    struct Mine(Child);
+
+    impl Drop for Mine {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    fn sleeper() -> (Mine, Wanted) {
+        let child = Mine(Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap());
+        let ticks = Stat::read(&ProcRoot::system(), child.0.id()).unwrap().start_ticks;
+        let wanted = Wanted { pid: child.0.id(), start_ticks: Some(ticks), pidfd_ino: None };
+        (child, wanted)
+    }
+
+    fn look(wanted: Wanted) -> RootFate {
+        probe(&ProcRoot::system(), wanted)
+    }
+
+    #[test]
+    fn alive_zombie_and_gone_are_told_apart() {
+        let (mut child, wanted) = sleeper();
+        assert_eq!(look(wanted), RootFate::Runs { source: Source::Proc });
+        child.0.kill().unwrap();
+        // It has ended, and is not reaped: waiting for that without reaping it.
+        let pid = Pid::from_child(&child.0);
+        let options = rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT;
+        rustix::process::waitid(rustix::process::WaitId::Pid(pid), options).unwrap();
+        let RootFate::Ended { status, boot_ns: None, source: Source::Proc } = look(wanted) else {
+            panic!("a zombie is dead")
+        };
+        assert_eq!(status.and_then(WaitStatus::signal), Some(9));
+        child.0.wait().unwrap();
+        assert_eq!(look(wanted), RootFate::Ended { status: None, boot_ns: None, source: Source::Proc });
+    }
+
+    #[test]
+    fn a_recycled_number_is_not_its_first_owner() {
+        let (_child, wanted) = sleeper();
+        let earlier = Wanted { start_ticks: wanted.start_ticks.map(|ticks| ticks - 1), ..wanted };
+        assert_eq!(look(earlier), RootFate::Ended { status: None, boot_ns: None, source: Source::Proc });
+        let other_ino = Wanted { pidfd_ino: Some(1), ..wanted };
+        assert!(matches!(look(other_ino), RootFate::Ended { .. }));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_unknown() {
+        let (_child, wanted) = sleeper();
+        assert!(matches!(look(Wanted { start_ticks: None, ..wanted }), RootFate::Unknown(_)));
+        let empty = tempfile::tempdir().unwrap();
+        assert!(matches!(probe(&ProcRoot::at(empty.path()), wanted), RootFate::Unknown(_)));
+        assert!(matches!(look(Wanted { pid: 0, ..wanted }), RootFate::Unknown(_)));
+        assert!(matches!(look(Wanted { pid: u32::MAX, ..wanted }), RootFate::Unknown(_)));
+    }
+}

@@ -1,0 +1,76 @@
+//! The kernel's own record of a session, as recovery asks for it.
+
+use crate::core::event::{Event, Exit, IdentityExtras};
+use crate::core::identity::ProcessId;
+use std::collections::BTreeSet;
+use std::io;
+use std::time::Duration;
+
+/// What the kernel recorded of one process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelFate {
+    /// Which.
+    pub process: ProcessId,
+    /// When and how it ended; `None`: it runs.
+    pub ended: Option<(u64, Exit)>,
+    /// Who made it; `None` for one that was enrolled by hand.
+    pub parent: Option<ProcessId>,
+    /// More about its identity.
+    pub extras: IdentityExtras,
+}
+
+/// The pins of one session whose owner died.
+pub trait KernelRecord: Send {
+    /// What became of every process of the session. Takes nothing away.
+    fn fates(&mut self) -> Vec<KernelFate>;
+
+    /// The events that nobody read yet, and how many the kernel had no room for. What was read is gone: only who
+    /// owns the session may call this.
+    fn drain(&mut self) -> (Vec<Event>, u64);
+
+    /// Removes the pins.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn unpin(self: Box<Self>) -> io::Result<()>;
+}
+
+/// Where kernel records are found.
+pub trait FateSource: Send + Sync {
+    /// The record of the session whose sidecar names these pins. The name is only ever looked up among the pins there
+    /// are, never used as a path. `None` when there is no such session.
+    ///
+    /// # Errors
+    /// Why pins that are there cannot be read.
+    fn record(&self, pins: &str) -> Result<Option<Box<dyn KernelRecord>>, String>;
+
+    /// Removes pins that begin with `prefix`, are named by no sidecar, and are at least so old; gives their names.
+    ///
+    /// # Errors
+    /// Why they cannot be looked at.
+    fn collect_orphans(
+        &self,
+        prefix: &str,
+        named: &BTreeSet<String>,
+        min_age: Duration,
+    ) -> Result<Vec<String>, String>;
+}
+
+/// A machine without kernel events.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoKernel;
+
+impl FateSource for NoKernel {
+    fn record(&self, _: &str) -> Result<Option<Box<dyn KernelRecord>>, String> {
+        Ok(None)
+    }
+
+    fn collect_orphans(&self, _: &str, _: &BTreeSet<String>, _: Duration) -> Result<Vec<String>, String> {
+        Ok(Vec::new())
+    }
+}
+
+/// The last component of a path of pins, which is the name they are looked up by.
+pub fn pin_name(pins: &str) -> &str {
+    pins.trim_end_matches('/').rsplit('/').next().unwrap_or(pins)
+}
