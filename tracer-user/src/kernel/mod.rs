@@ -20,5 +20,5 @@ mod stalls;
 mod tracer;
 
 pub use error::KernelError;
-pub use pins::{PinnedSession, pinned_sessions};
+pub use pins::{PinnedSession, pinned_sessions, remove_session};
 pub use tracer::{KernelTracer, Lost, Settings};

@@ -63,6 +63,16 @@ pub struct Installed {
     pub missing: Vec<String>,
 }
 
+/// Removes the pins of a session by its name, whatever there is of them. A session that is gone is no error.
+pub fn remove_session(name: &str) -> Result<(), KernelError> {
+    let Some(directory) = Directory::open_existing()? else { return Ok(()) };
+    if !directory.names().iter().any(|there| there == name) {
+        return Ok(());
+    }
+    let path = directory.session(name);
+    remove(&directory, &path)
+}
+
 /// Loads the programs and pins everything of a session. On failure nothing is left.
 pub fn install(directory: &Directory, settings: &Settings) -> Result<Installed, KernelError> {
     let layout = Layout::of_running_kernel()?;

@@ -173,6 +173,22 @@ impl KernelTracer {
 
     /// All events that wait, and the stalls that have ended. Ends of processes are taken out of the fate map.
     pub fn drain(&mut self, events: &mut Vec<Event>) {
+        self.drain_keeping_fates(events);
+        self.forget_ended(events);
+    }
+
+    /// Takes the ends that these events told out of the fate map: once they are written down, not before, so that an
+    /// owner that dies in between loses none.
+    pub fn forget_ended(&mut self, events: &[Event]) {
+        for event in events {
+            if let EventBody::Exit(exit) = &event.body {
+                let _ = self.fates.remove(&decode::process_key_bytes(key(exit.process)));
+            }
+        }
+    }
+
+    /// As [`Self::drain`], with the fate map left as it is: see [`Self::forget_ended`].
+    pub fn drain_keeping_fates(&mut self, events: &mut Vec<Event>) {
         while let Some(record) = self.ring.next() {
             match decode::event(&record) {
                 Ok(event) => events.push(event),
@@ -186,7 +202,6 @@ impl KernelTracer {
                 }
                 EventBody::Exit(exit) => {
                     self.members.insert(exit.process, Some(event.boot_ns));
-                    let _ = self.fates.remove(&decode::process_key_bytes(key(exit.process)));
                 }
                 _ => {}
             }

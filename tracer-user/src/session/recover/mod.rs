@@ -7,12 +7,14 @@
 mod act;
 mod autoskillit;
 mod gather;
+mod pinned;
 mod probe;
 mod quick;
 mod source;
 mod sweep;
 
 pub use act::{Adoption, reconcile};
+pub use pinned::Pinned;
 pub use probe::{Wanted, probe};
 pub use quick::{Quick, quick};
 pub use source::{FateSource, KernelFate, KernelRecord, NoKernel, pin_name};

@@ -20,7 +20,7 @@ pub struct KernelFate {
 }
 
 /// The pins of one session whose owner died.
-pub trait KernelRecord: Send {
+pub trait KernelRecord {
     /// What became of every process of the session. Takes nothing away.
     fn fates(&mut self) -> Vec<KernelFate>;
 
