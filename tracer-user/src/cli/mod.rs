@@ -7,10 +7,12 @@
 
 mod completions;
 pub mod exit;
+mod live;
 mod man;
 pub mod output;
 mod run;
 mod shared;
+mod status_line;
 pub mod typed;
 pub mod value;
 

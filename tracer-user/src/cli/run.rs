@@ -7,11 +7,12 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::exit::{Exit, Failure};
+use super::live::{Live, leaked_line, summary_line};
 use super::output::Output;
 use super::shared::{PlaceArgs, WatchArgs};
 use super::value;
-use crate::session::job::{self, JobEnd};
 use crate::session::options::{Layout, ReportFormat, ReportTo, RunOptions};
+use crate::session::run::{self, JobOutcome};
 
 /// What was typed.
 #[derive(clap::Args, Debug)]
@@ -28,6 +29,9 @@ pub struct Args {
     /// Write a report at the end: text, json, markdown, html, junit or perfetto; may be given several times
     #[arg(long = "report", value_name = "FORMAT=PATH", value_parser = report)]
     reports: Vec<ReportTo>,
+    /// Print each fork, exec, exit, signal and blocked write as it happens
+    #[arg(long)]
+    events: bool,
     /// End what is left alive after the job
     #[arg(long)]
     reap_leaked: bool,
@@ -99,20 +103,30 @@ fn report(typed: &str) -> Result<ReportTo, String> {
     Ok(ReportTo { format, path: PathBuf::from(path) })
 }
 
-/// Runs the job. Whatever goes wrong on our side ends with 125.
+/// Runs the job. Whatever goes wrong on our side before it runs ends with 125.
 pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
+    let events = args.events;
     let options = args.resolve(output.verbosity());
     let program = options.command.first().cloned().unwrap_or_default();
-    let end = job::run_alone(options.command).context("run")?;
-    ended(end, &program)
+    let quiet = options.watch.quiet;
+    let mut live = Live::new(output, events, quiet);
+    let end = run::run(&options, &mut live).context("run")?;
+    drop(live);
+    for leaked in &end.leaked {
+        output.note(&leaked_line(leaked));
+    }
+    if !quiet && !matches!(end.job, JobOutcome::NotExecuted(_)) {
+        output.note(&summary_line(&end.summary, end.filed.as_deref()));
+    }
+    ended(end.job, &program)
 }
 
 /// The exit status, as env(1) has it.
-pub fn ended(end: JobEnd, program: &std::ffi::OsStr) -> Result<Exit, Failure> {
+fn ended(end: JobOutcome, program: &std::ffi::OsStr) -> Result<Exit, Failure> {
     match end {
-        JobEnd::Ended(status) => Ok(Exit::Job(status)),
-        JobEnd::LeftAlone(signal) => Ok(Exit::Signalled(signal.unsigned_abs().try_into().unwrap_or(0))),
-        JobEnd::NotExecuted(failure) => {
+        JobOutcome::Ended(status) => Ok(Exit::Job(status)),
+        JobOutcome::LeftAlone(signal) => Ok(Exit::Signalled(signal.unsigned_abs().try_into().unwrap_or(0))),
+        JobOutcome::NotExecuted(failure) => {
             let exit = if failure.not_found() { Exit::NotFound } else { Exit::CannotExecute };
             let reason = os_message(&failure.error);
             Err(Failure::failed(format!("run: {}: {reason}", program.display())).with_exit(exit))

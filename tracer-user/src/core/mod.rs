@@ -17,4 +17,5 @@ pub mod summary;
 pub mod syscalls;
 pub mod text;
 pub mod time;
+pub mod timeline;
 pub mod waitgraph;

@@ -7,6 +7,7 @@ mod fdinfo;
 mod fds;
 mod futex;
 mod join;
+pub mod kin;
 mod locks;
 mod look;
 mod maps;

@@ -11,7 +11,7 @@ mod tests;
 mod totals;
 mod tracker;
 
-pub use totals::{ResourceTotal, StallTotals, Totals};
+pub use totals::{ResourceTotal, StallTotals, Totals, resource_id};
 pub use tracker::{Member, Tracker};
 
 use super::event::{Event, EventBody};

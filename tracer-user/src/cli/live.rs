@@ -1,0 +1,101 @@
+//! What a session that goes on shows on standard error: notices, events when they are asked for, and on a
+//! terminal one status line. And what is said of it at its end.
+
+use std::io::Write as _;
+
+use super::output::{Output, one_line};
+use super::status_line::StatusLine;
+use crate::core::record::Line;
+use crate::core::summary::Summary;
+use crate::core::timeline::{self, millis};
+use crate::session::keeper::LeakedProcess;
+use crate::session::observer::{Observer, Status};
+
+/// See the module.
+pub struct Live<'a> {
+    output: &'a Output,
+    events: bool,
+    status: Option<StatusLine>,
+    began_boot_ns: Option<u64>,
+}
+
+impl<'a> Live<'a> {
+    /// `events`: each event is a line. `quiet`: notices alone.
+    pub fn new(output: &'a Output, events: bool, quiet: bool) -> Self {
+        let status = if quiet || events { None } else { StatusLine::on_terminal() };
+        Self { output, events, status, began_boot_ns: None }
+    }
+}
+
+impl Observer for Live<'_> {
+    fn lines(&mut self, lines: &[Line]) {
+        for line in lines {
+            let began = *self.began_boot_ns.get_or_insert(line.boot_ns);
+            if self.events
+                && let Some(text) = timeline::timed(line, began)
+            {
+                let _ = writeln!(std::io::stderr().lock(), "{}", one_line(&text));
+            }
+        }
+    }
+
+    fn notice(&mut self, text: &str) {
+        self.output.note(text);
+    }
+
+    fn status(&mut self, status: &Status) {
+        let Some(line) = &mut self.status else { return };
+        let lost = if status.lost == 0 { String::new() } else { format!(" · {} lost", status.lost) };
+        line.draw(&format!(
+            "tracer-user: {} · {} alive · {} forks · {} exits · {} blocked writes{lost}",
+            millis(status.elapsed_ns / 1_000_000),
+            status.alive,
+            status.forks,
+            status.exits,
+            status.open_stalls,
+        ));
+    }
+}
+
+/// The session in one line.
+pub fn summary_line(summary: &Summary, filed: Option<&std::path::Path>) -> String {
+    let after = summary.duration_seconds.map_or_else(String::new, |seconds| format!(" after {seconds:.1} s"));
+    let stalls = match summary.stalls.count {
+        0 => "no blocked write".to_owned(),
+        count => {
+            let longest = summary.stalls.by_resource.first().map_or("?", |most| most.resource.as_str());
+            let length = millis(summary.stalls.longest_ms);
+            format!("{count} blocked write{} (longest {length}, most on {longest})", plural(count))
+        }
+    };
+    let processes = summary.processes.forked + summary.processes.found;
+    let lost = match (summary.events_lost, summary.kernel_events) {
+        (_, Some(false)) => ", no kernel events".to_owned(),
+        (0, _) => String::new(),
+        (lost, _) => format!(", {lost} events lost"),
+    };
+    let place = filed.map_or_else(String::new, |path| format!("; {}", path.display()));
+    format!(
+        "{}{after}, {processes} process{}, {stalls}{lost}{place}",
+        summary.termination_reason.to_lowercase(),
+        if processes == 1 { "" } else { "es" },
+    )
+}
+
+/// A process that outlived the job, in one line.
+pub fn leaked_line(leaked: &LeakedProcess) -> String {
+    let words: Vec<_> = leaked.arguments.iter().map(|word| String::from_utf8_lossy(word)).collect();
+    let comm = String::from_utf8_lossy(&leaked.comm);
+    let holds = match leaked.output_fds.as_slice() {
+        [] => "holds none of the job's output".to_owned(),
+        fds => {
+            let fds: Vec<String> = fds.iter().map(u32::to_string).collect();
+            format!("holds the job's output as fd {}", fds.join(", "))
+        }
+    };
+    format!("leaked: pid {} ({comm}) `{}` outlived the job; it {holds}", leaked.process.tgid, words.join(" "))
+}
+
+fn plural(count: u64) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}

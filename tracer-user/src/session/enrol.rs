@@ -1,0 +1,171 @@
+//! The beginning of a session: its places, the kernel side, the enrolment on disk.
+
+use std::collections::BTreeMap;
+
+use super::clock;
+use super::keeper::Keeper;
+use super::observer::Observer;
+use super::options::{RunOptions, Watch};
+use crate::core::identity::ProcessId;
+use crate::core::record::sidecar::{Enrollment, Owner, SIDECAR_SCHEMA};
+use crate::core::record::{HeaderLine, Thresholds};
+use crate::core::summary::{Ending, OwnerFate};
+use crate::core::text::ByteText;
+use crate::core::time;
+use crate::kernel::{KernelTracer, Settings};
+use crate::procfs_view::{ProcRoot, kin};
+use crate::store::{Limits, LiveSession, LogConfig, ResolveConfig, SessionLog, TraceDir};
+use anyhow::Context as _;
+use std::os::unix::ffi::OsStrExt as _;
+
+/// A session that has begun; nothing of the job has run.
+pub struct Begun {
+    /// Its keeper.
+    pub keeper: Keeper,
+    /// Where it will be filed.
+    pub log: SessionLog,
+}
+
+/// Begins the session of a job that was forked and is held.
+///
+/// # Errors
+/// When the trace directory or the log is refused or unusable, before the job has run. Nothing is left then.
+pub fn begin(options: &RunOptions, pid: u32, observer: &mut dyn Observer) -> anyhow::Result<Begun> {
+    let log_config =
+        LogConfig::from_environment(options.places.log_dir.clone(), options.watch.max_sessions as usize);
+    let log = SessionLog::open(&log_config)?;
+    let directory = TraceDir::resolve(&ResolveConfig::from_environment(options.places.trace_dir.clone()))?;
+    if let Some(warning) = directory.warning() {
+        observer.notice(&warning);
+    }
+    let proc_root = ProcRoot::system();
+    let start_ticks = kin::start_ticks(&proc_root, pid)
+        .ok()
+        .flatten()
+        .with_context(|| format!("/proc/{pid}/stat: cannot be read; is /proc mounted?"))?;
+    let root = ProcessId { tgid: pid, start_ticks };
+    let kernel = kernel(&options.watch, root, observer);
+    let enrollment = enrollment(options, root, kernel.as_ref(), &log);
+    let header = header(options, &enrollment, root, kernel.as_ref());
+    let limits = Limits { trace_bytes: options.watch.trace_max_bytes, ..Limits::default() };
+    let live = match LiveSession::create(&directory, enrollment.clone(), limits) {
+        Ok(live) => live,
+        // A full or failing file system is no reason not to run the job.
+        Err(crate::store::live::CreateError::Io(error)) => {
+            observer.notice(&format!(
+                "{}: {error}; this session is kept in memory and cannot be recovered",
+                directory.path().display()
+            ));
+            LiveSession::in_memory(enrollment, limits)?
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let mut keeper = Keeper::new(live, kernel, root);
+    keeper.begin(header, observer);
+    Ok(Begun { keeper, log })
+}
+
+/// What the trace does not know of an end that we see ourselves.
+pub fn ending() -> Ending<'static> {
+    Ending {
+        owner_fate: OwnerFate::Finished,
+        degraded: false,
+        end: Some(jiff::Timestamp::now()),
+        tracer_version: env!("CARGO_PKG_VERSION"),
+    }
+}
+
+/// The kernel side with the root in it, or what is lost without it, said.
+fn kernel(watch: &Watch, root: ProcessId, observer: &mut dyn Observer) -> Option<KernelTracer> {
+    if watch.no_kernel {
+        return None;
+    }
+    let settings = Settings {
+        session: root.to_string(),
+        stall_threshold_ns: u64::try_from(watch.stall_threshold.as_nanos()).unwrap_or(u64::MAX),
+        kernel_log: watch.verbosity >= 2,
+    };
+    match KernelTracer::start(&settings) {
+        Ok(kernel) => Some(kernel),
+        Err(error) => {
+            observer.notice(&format!(
+                "no kernel events: {error}. /proc is polled instead: short processes, exit statuses of all but \
+                 the job, and blocked writes are not seen"
+            ));
+            None
+        }
+    }
+}
+
+fn enrollment(
+    options: &RunOptions,
+    root: ProcessId,
+    kernel: Option<&KernelTracer>,
+    log: &SessionLog,
+) -> Enrollment {
+    let proc_root = ProcRoot::system();
+    let extras = kin::extras(&proc_root, root.tgid);
+    let me = std::process::id();
+    Enrollment {
+        schema_version: SIDECAR_SCHEMA,
+        session_id: options
+            .session_id
+            .clone()
+            .unwrap_or_else(|| format!("{}-{root}", clock::anchor().wall.strftime("%Y%m%dT%H%M%SZ"))),
+        labels: options.labels.iter().cloned().collect(),
+        boot_id: kin::boot_id(&proc_root),
+        pid: root.tgid,
+        starttime_ticks: Some(root.start_ticks),
+        start_boottime_ns: extras.start_boottime_ns,
+        pidfd_ino: extras.pidfd_ino,
+        pidns_ino: extras.pidns_ino,
+        ns_pid: extras.ns_pid,
+        comm: kin::comm(&proc_root, root.tgid).map(ByteText),
+        cmdline: options.command.iter().map(|word| ByteText(word.as_bytes().to_vec())).collect(),
+        cwd: kin::working_directory(&proc_root, root.tgid).map(ByteText),
+        uid: Some(rustix::process::getuid().as_raw()),
+        enrolled_at: time::render(clock::anchor().wall),
+        owner: Owner {
+            pid: me,
+            starttime_ticks: kin::start_ticks(&proc_root, me).ok().flatten(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        },
+        bpf_pins: kernel.map(|kernel| kernel.path().display().to_string()),
+        interval_ms: u64::try_from(options.watch.interval.as_millis()).unwrap_or(u64::MAX),
+        log_dir: Some(log.path().display().to_string()),
+    }
+}
+
+fn header(
+    options: &RunOptions,
+    enrollment: &Enrollment,
+    root: ProcessId,
+    kernel: Option<&KernelTracer>,
+) -> HeaderLine {
+    let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let uname = rustix::system::uname();
+    let mut config = BTreeMap::new();
+    config.insert("on_hang".to_owned(), format!("{:?}", options.watch.on_hang).to_lowercase().into());
+    config.insert("hang_after_ms".to_owned(), millis(options.watch.hang_after).into());
+    config.insert("timeout_ms".to_owned(), options.timeout.map(millis).into());
+    config.insert("trace_max_bytes".to_owned(), options.watch.trace_max_bytes.into());
+    HeaderLine {
+        tracer_version: env!("CARGO_PKG_VERSION").to_owned(),
+        kernel: Some(uname.release().to_string_lossy().into_owned()),
+        hostname: Some(uname.nodename().to_string_lossy().into_owned()),
+        session_id: enrollment.session_id.clone(),
+        boot_id: enrollment.boot_id.clone(),
+        root: root.into(),
+        cmdline: enrollment.cmdline.clone(),
+        kernel_events: kernel.is_some(),
+        capabilities: kernel.map(|_| vec!["kernel_events".to_owned()]).unwrap_or_default(),
+        offsets_missing: kernel.map(|kernel| kernel.missing_fields().to_vec()).unwrap_or_default(),
+        interval_ms: enrollment.interval_ms,
+        unchanged_left_out: true,
+        thresholds: Thresholds {
+            stall_ms: millis(options.watch.stall_threshold),
+            no_progress_ms: millis(options.watch.hang_after),
+        },
+        config,
+    }
+}

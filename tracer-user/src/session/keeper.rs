@@ -1,0 +1,350 @@
+//! The owner of a session's state: whatever is learnt goes through here, in order, into the fold and the trace.
+//!
+//! With kernel events the kernel says who belongs to the session. Without them it is looked up in `/proc`: whose
+//! parent is a member, and who was given to us because its parent ended (then the tracer is a child subreaper).
+
+use std::collections::HashSet;
+use std::os::fd::OwnedFd;
+
+use tokio::io::unix::AsyncFd;
+
+use super::clock;
+use super::observer::{Observer, Status};
+use crate::core::event::{Event, EventBody, IdentityExtras};
+use crate::core::identity::ProcessId;
+use crate::core::record::{
+    EndReason, ExitLine, ForkLine, HeaderLine, LostLine, LostWhere, NoteLine, Origin, Source,
+};
+use crate::core::session_state::{Input, SampleSet};
+use crate::core::summary::{Ending, OwnerFate};
+use crate::core::text::ByteText;
+use crate::kernel::{KernelTracer, Lost};
+use crate::procfs_view::ProcRoot;
+use crate::procfs_view::kin;
+use crate::procfs_view::snapshot::Sampler;
+use crate::signals::watched::watched;
+use crate::store::live::{Finish, FinishError, Finished, LiveSession};
+use crate::store::log::SessionLog;
+
+/// See the module.
+pub struct Keeper {
+    live: LiveSession,
+    kernel: Option<KernelTracer>,
+    proc_root: ProcRoot,
+    sampler: Sampler,
+    root: ProcessId,
+    began_boot_ns: u64,
+    told_lost: Lost,
+    /// Kept so that a drain needs no allocation.
+    events: Vec<Event>,
+}
+
+/// A process that outlived the job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeakedProcess {
+    /// Which.
+    pub process: ProcessId,
+    /// Its name.
+    pub comm: Vec<u8>,
+    /// Its arguments; empty when they cannot be read.
+    pub arguments: Vec<Vec<u8>>,
+    /// Which of its descriptors are the job's output.
+    pub output_fds: Vec<u32>,
+}
+
+impl Keeper {
+    /// Begins to keep a session that has just been created.
+    pub fn new(live: LiveSession, kernel: Option<KernelTracer>, root: ProcessId) -> Self {
+        let proc_root = ProcRoot::system();
+        Self {
+            live,
+            kernel,
+            sampler: Sampler::new(proc_root.clone()),
+            proc_root,
+            root,
+            began_boot_ns: clock::boot_ns(),
+            told_lost: Lost::default(),
+            events: Vec::new(),
+        }
+    }
+
+    /// The kernel side, where there is one.
+    pub fn kernel(&self) -> Option<&KernelTracer> {
+        self.kernel.as_ref()
+    }
+
+    /// The kernel's ring, to be waited for: readable when much is in it. `None` without kernel events.
+    ///
+    /// # Errors
+    /// When it cannot be watched.
+    pub fn ring(&self) -> std::io::Result<Option<AsyncFd<OwnedFd>>> {
+        let Some(kernel) = &self.kernel else { return Ok(None) };
+        let fd = kernel.ring_fd().try_clone_to_owned()?;
+        watched(fd).map(Some)
+    }
+
+    /// What is known of the session.
+    pub fn live(&self) -> &LiveSession {
+        &self.live
+    }
+
+    /// The root.
+    pub fn root(&self) -> ProcessId {
+        self.root
+    }
+
+    /// The first lines: what traces what, and the root.
+    pub fn begin(&mut self, header: HeaderLine, observer: &mut dyn Observer) {
+        self.push(Input::Header(Box::new(header)), observer);
+        self.enroll(self.root, Origin::Root, observer);
+    }
+
+    /// Makes a process that lives a member, for the kernel and in the trace. False when it is gone.
+    pub fn enroll(&mut self, process: ProcessId, origin: Origin, observer: &mut dyn Observer) -> bool {
+        if let Some(kernel) = &mut self.kernel {
+            let extras = kin::extras(&self.proc_root, process.tgid);
+            if let Err(error) = kernel.enroll(process, &extras) {
+                observer.notice(&error.to_string());
+            }
+            // Only now its exit would be recorded: one that came before left nothing but a stale entry.
+            if !matches!(kin::start_ticks(&self.proc_root, process.tgid), Ok(Some(t)) if t == process.start_ticks)
+            {
+                kernel.withdraw(process);
+                return false;
+            }
+        }
+        self.join(process, origin, observer);
+        true
+    }
+
+    fn join(&mut self, process: ProcessId, origin: Origin, observer: &mut dyn Observer) {
+        let IdentityExtras { start_boottime_ns, pidns_ino, ns_pid, pidfd_ino } =
+            kin::extras(&self.proc_root, process.tgid);
+        let parent = kin::kin(&self.proc_root, process.tgid).ok().flatten().map(|kin| kin.ppid);
+        let parent = parent.and_then(|ppid| kin::kin(&self.proc_root, ppid).ok().flatten());
+        let line = ForkLine {
+            who: process.into(),
+            origin,
+            parent: parent.map(|parent| parent.process.into()),
+            parent_tid: None,
+            start_boottime_ns,
+            pidns_ino,
+            ns_pid,
+            pidfd_ino,
+            comm: kin::comm(&self.proc_root, process.tgid).map(ByteText),
+        };
+        self.push(Input::Joined(Box::new(line)), observer);
+    }
+
+    /// Everything the kernel has to tell by now. Without kernel events: a look at `/proc`.
+    pub fn catch_up(&mut self, observer: &mut dyn Observer) {
+        let Some(kernel) = &mut self.kernel else {
+            self.poll(observer);
+            return;
+        };
+        let mut events = std::mem::take(&mut self.events);
+        kernel.drain(&mut events);
+        for event in events.drain(..) {
+            self.push(Input::Kernel(event), observer);
+        }
+        self.events = events;
+    }
+
+    /// Writes that are blocked for longer than the threshold.
+    pub fn look_for_stalls(&mut self, observer: &mut dyn Observer) {
+        let mut events = Vec::new();
+        if let Some(kernel) = &mut self.kernel {
+            kernel.open_stalls(clock::boot_ns(), &mut events);
+        }
+        for event in events {
+            self.push(Input::Kernel(event), observer);
+        }
+    }
+
+    /// Looks at every process of the session, and says what was lost.
+    pub fn sample(&mut self, observer: &mut dyn Observer) {
+        let alive: Vec<ProcessId> = self.live.state().tracker().alive().collect();
+        let snapshots = self.sampler.sample(alive, clock::boot_ns());
+        self.push(Input::Sample(SampleSet { snapshots }), observer);
+        self.tell_lost(observer);
+    }
+
+    /// An end that somebody else than the kernel's record told.
+    pub fn ended(&mut self, line: ExitLine, observer: &mut dyn Observer) {
+        self.push(Input::Ended(Box::new(line)), observer);
+    }
+
+    /// A remark in the trace.
+    pub fn note(&mut self, code: &str, text: String, observer: &mut dyn Observer) {
+        self.push(Input::Note(NoteLine { code: code.to_owned(), text }), observer);
+    }
+
+    /// A diagnosis, into the trace.
+    pub fn diagnosed(&mut self, diagnosis: serde_json::Value, observer: &mut dyn Observer) {
+        self.push(Input::Diagnosis(diagnosis), observer);
+    }
+
+    /// How it goes.
+    pub fn status(&self) -> Status {
+        let tracker = self.live.state().tracker();
+        let totals = tracker.totals();
+        Status {
+            elapsed_ns: clock::boot_ns().saturating_sub(self.began_boot_ns),
+            alive: tracker.alive_count(),
+            forks: totals.forked + totals.found,
+            exits: totals.exited,
+            open_stalls: tracker.open_stalls().count(),
+            lost: totals.events_lost,
+        }
+    }
+
+    /// Takes the ends that the kernel's map holds and no event told: after this, who counts as alive is alive.
+    pub fn settle(&mut self, observer: &mut dyn Observer) {
+        self.catch_up(observer);
+        let Some(kernel) = &self.kernel else { return };
+        let fates = kernel.fates();
+        let living: HashSet<ProcessId> = kernel.living().into_iter().collect();
+        for (process, fate) in fates {
+            if let (Some(exit), Some(boot_ns)) = (fate.exit, fate.exit_boot_ns) {
+                self.push(Input::Kernel(Event { boot_ns, body: EventBody::Exit(exit) }), observer);
+            } else if living.contains(&process) && self.live.state().tracker().member(process).is_none() {
+                // Its fork event was lost; the map has it all the same.
+                self.join(process, Origin::Found, observer);
+            }
+        }
+        self.tell_lost(observer);
+    }
+
+    /// The session's processes that live, the root left out.
+    pub fn leaked(&self, output: &[kin::FileId]) -> Vec<LeakedProcess> {
+        let tracker = self.live.state().tracker();
+        let alive: Vec<ProcessId> = tracker.alive().filter(|process| *process != self.root).collect();
+        alive
+            .into_iter()
+            .filter(|process| {
+                kin::kin(&self.proc_root, process.tgid)
+                    .is_ok_and(|kin| kin.is_some_and(|kin| kin.process == *process && !kin.zombie))
+            })
+            .map(|process| LeakedProcess {
+                process,
+                comm: kin::comm(&self.proc_root, process.tgid).unwrap_or_default(),
+                arguments: kin::arguments(&self.proc_root, process.tgid),
+                output_fds: kin::holds(&self.proc_root, process.tgid, output),
+            })
+            .collect()
+    }
+
+    /// Finishes the session: last line, log, and then everything else goes.
+    pub fn finish(
+        mut self,
+        reason: EndReason,
+        log: &SessionLog,
+        observer: &mut dyn Observer,
+    ) -> Result<Finished, FinishError> {
+        self.push(Input::End(reason), observer);
+        let finish = Finish {
+            ending: Ending {
+                owner_fate: OwnerFate::Finished,
+                degraded: false,
+                end: Some(jiff::Timestamp::now()),
+                tracer_version: env!("CARGO_PKG_VERSION"),
+            },
+            protected: false,
+        };
+        let kernel = self.kernel;
+        self.live.finish(log, &finish, || match kernel {
+            Some(kernel) => kernel.finish().map_err(std::io::Error::other),
+            None => Ok(()),
+        })
+    }
+
+    /// Lets go of the session as a tracer that is killed would: all of it stays for a recovery.
+    pub fn abandon(self) {}
+
+    fn tell_lost(&mut self, observer: &mut dyn Observer) {
+        let Some(now) = self.kernel.as_ref().map(KernelTracer::lost) else { return };
+        let before = std::mem::replace(&mut self.told_lost, now);
+        for (now, before, place) in [
+            (now.ring + now.members, before.ring + before.members, LostWhere::Ring),
+            (now.stalls, before.stalls, LostWhere::StallLog),
+            (now.undecodable, before.undecodable, LostWhere::Decode),
+        ] {
+            if now > before {
+                self.push(Input::Lost(LostLine { count: now - before, place }), observer);
+            }
+        }
+    }
+
+    /// Who joined and who is gone, as far as `/proc` shows.
+    fn poll(&mut self, observer: &mut dyn Observer) {
+        let Ok(all) = kin::all(&self.proc_root) else { return };
+        let me = std::process::id();
+        let mut members: HashSet<u32> = HashSet::new();
+        for process in self.live.state().tracker().alive().collect::<Vec<_>>() {
+            match all.iter().find(|kin| kin.process == process) {
+                Some(kin) if !kin.zombie || process == self.root => {
+                    members.insert(process.tgid);
+                }
+                _ if process == self.root => {}
+                _ => self.ended(gone(process), observer),
+            }
+        }
+        // Parents come before children only by chance: until nobody new is found.
+        loop {
+            let new: Vec<ProcessId> = all
+                .iter()
+                .filter(|kin| {
+                    !kin.zombie
+                        && !members.contains(&kin.process.tgid)
+                        && (members.contains(&kin.ppid) || kin.ppid == me)
+                        && kin.process != self.root
+                })
+                .map(|kin| kin.process)
+                .collect();
+            if new.is_empty() {
+                return;
+            }
+            for process in new {
+                members.insert(process.tgid);
+                self.join(process, Origin::Found, observer);
+            }
+        }
+    }
+
+    fn push(&mut self, input: Input, observer: &mut dyn Observer) {
+        let pushed = self.live.push(&clock::anchor(), clock::boot_ns(), input);
+        for notice in &pushed.notices {
+            observer.notice(&notice.0);
+        }
+        observer.lines(&pushed.lines);
+    }
+}
+
+/// An end of which nothing but itself is known.
+fn gone(process: ProcessId) -> ExitLine {
+    ExitLine {
+        who: process.into(),
+        status: None,
+        exit_code: None,
+        signal: None,
+        core_dumped: None,
+        parent: None,
+        reaper_pid: None,
+        killer: None,
+        oom_victim: None,
+        cpu_ns: None,
+        comm: None,
+        source: Source::Proc,
+    }
+}
+
+/// The end of a child of ours, as its wait status tells it.
+pub fn reaped(process: ProcessId, status: crate::core::identity::WaitStatus) -> ExitLine {
+    ExitLine {
+        status: Some(crate::core::record::WaitCode(status.0)),
+        exit_code: status.exit_code(),
+        signal: status.signal().map(|number| crate::core::record::signal_name(u32::from(number))),
+        core_dumped: Some(status.core_dumped()),
+        ..gone(process)
+    }
+}

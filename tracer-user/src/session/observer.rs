@@ -1,0 +1,32 @@
+//! Who is told what happens while a session goes on: `cli` prints it, tests collect it.
+
+use crate::core::record::Line;
+
+/// A session at a glance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Since the beginning, nanoseconds.
+    pub elapsed_ns: u64,
+    /// Processes that live.
+    pub alive: usize,
+    /// Processes that joined.
+    pub forks: u64,
+    /// Processes that ended.
+    pub exits: u64,
+    /// Writes that are blocked now.
+    pub open_stalls: usize,
+    /// Events that were lost.
+    pub lost: u64,
+}
+
+/// Is told.
+pub trait Observer {
+    /// Lines of the trace, as they come.
+    fn lines(&mut self, lines: &[Line]);
+
+    /// Something the user should know: one line, told once.
+    fn notice(&mut self, text: &str);
+
+    /// How it goes, a few times a second.
+    fn status(&mut self, status: &Status);
+}
