@@ -133,8 +133,9 @@ pub fn pipe_bytes(file: u64) -> u64 {
     // Always all rounds: a loop that ends early has a bound the verifier cannot see after optimisation.
     for n in 0..PIPE_BUFFERS {
         let index = tail.wrapping_add(n) & mask;
-        let length = read::length_at(lengths + index as u64 * stride);
-        bytes += length as u64 * (n < used) as u64;
+        let length = read::at::<u32>(lengths + index as u64 * stride, 0);
+        // 1 for a buffer in use: the sign of the difference, which takes no branch.
+        bytes += length as u64 * ((n as u64).wrapping_sub(used as u64) >> 63);
     }
     bytes
 }

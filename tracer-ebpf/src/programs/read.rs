@@ -1,6 +1,6 @@
 //! Reads of kernel memory, at the offsets the loader found.
 
-use aya_ebpf::helpers::{bpf_probe_read_kernel, generated};
+use aya_ebpf::helpers::generated;
 use tracer_ebpf::{
     limits::{COMM_BYTES, NS_PER_TICK},
     offsets::{ABSENT, Offsets, SyscallAbi},
@@ -65,23 +65,19 @@ macro_rules! probe {
 pub(crate) use probe;
 
 /// Reads a plain integer at `address + offset`; zero when there is nothing or the kernel has no such field.
+///
+/// Without a branch on what is read: the verifier follows each way through a program, and a program has dozens of
+/// reads. The helper leaves zeros where nothing can be read, and nothing can near address zero.
 #[inline(always)]
 pub fn at<T: Copy + Default>(address: u64, offset: u32) -> T {
-    if offset == ABSENT || address == 0 {
-        return T::default();
+    let mut value = T::default();
+    // Known to the verifier, which follows one of the two ways.
+    if offset != ABSENT {
+        let from = (address + offset as u64) as *const _;
+        // SAFETY: the destination is a local of the size given; the helper copies from any address.
+        unsafe { generated::bpf_probe_read_kernel((&raw mut value).cast(), size_of::<T>() as u32, from) };
     }
-    // SAFETY: the helper copies from any address, and fails where nothing is mapped.
-    unsafe { bpf_probe_read_kernel((address + offset as u64) as *const T) }.unwrap_or_default()
-}
-
-/// Reads a length without a branch, for loops: the verifier follows each branch of each round. The helper
-/// leaves zero where nothing can be read.
-#[inline(always)]
-pub fn length_at(address: u64) -> u32 {
-    let mut length = 0u32;
-    // SAFETY: the destination is a local of the size given; the helper copies from any address.
-    unsafe { generated::bpf_probe_read_kernel((&raw mut length).cast(), 4, address as *const _) };
-    length
+    value
 }
 
 /// Reads bit `bit` of the object; false when it cannot be read.
