@@ -45,7 +45,7 @@ impl<'f> Facts<'f> {
                 facts.path = opened.path.clone();
                 ObjectFacts::Pipe(facts)
             }
-            ObjectId::Unix { ino } => self.unix(&id, ino),
+            ObjectId::Unix { ino } => self.unix(&id, ino, opened.info.fds_in_flight),
             ObjectId::Inet { ino } => self.inet(&id, ino),
             ObjectId::Pty { .. } | ObjectId::Tty { .. } => {
                 let look = look::terminal(&id, holder).unwrap_or_default();
@@ -109,12 +109,13 @@ impl<'f> Facts<'f> {
         seen
     }
 
-    fn unix(&mut self, id: &ObjectId, ino: u64) -> ObjectFacts {
+    fn unix(&mut self, id: &ObjectId, ino: u64, fds_in_flight: Option<u32>) -> ObjectFacts {
         let mut facts =
             self.sockets.unix.as_ref().and_then(|unix| unix.get(&ino)).cloned().unwrap_or_default();
         let seen = self.look_socket(id);
         facts.writable = seen.writable;
         facts.readable = seen.readable;
+        facts.fds_in_flight = fds_in_flight;
         ObjectFacts::Unix(facts)
     }
 

@@ -43,6 +43,8 @@ pub(crate) struct FdInfo {
     pub timer_ticks: Option<u64>,
     /// Master side of a pty: its index.
     pub tty_index: Option<u32>,
+    /// UNIX socket: fds in messages that it has not received yet (Linux 5.9 and later).
+    pub fds_in_flight: Option<u32>,
 }
 
 impl FdInfo {
@@ -91,6 +93,7 @@ pub(crate) fn parse(text: &[u8]) -> FdInfo {
             b"it_value" => info.timer_left_ns = timespec(value),
             b"ticks" => info.timer_ticks = decimal64(value),
             b"tty-index" => info.tty_index = decimal(value),
+            b"scm_fds" => info.fds_in_flight = decimal(value),
             _ => {}
         }
     }

@@ -204,7 +204,16 @@ fn unix_answer(body: &[u8], into: &mut HashMap<u64, UnixFacts>, pending: &mut Ve
     };
     for (kind, value) in attributes(body.get(16..)?) {
         match kind {
-            NAME => facts.path = Some(Name(value.to_vec())),
+            // A path ends with a NUL; an abstract name begins with one, and all of its bytes count.
+            NAME => {
+                facts.path = Some(Name(
+                    value
+                        .strip_suffix(b"\0")
+                        .filter(|p| !p.is_empty() && p[0] != 0)
+                        .unwrap_or(value)
+                        .to_vec(),
+                ))
+            }
             PEER => facts.peer = word(value, 0).map(u64::from),
             ICONS => {
                 pending

@@ -315,6 +315,8 @@ pub struct UnixFacts {
     pub send_buffer: Option<u64>,
     /// It has been shut down: for reading, for writing.
     pub shutdown: Option<(bool, bool)>,
+    /// fds in messages (SCM_RIGHTS) that lie in its receive queue: they are in no process's table.
+    pub fds_in_flight: Option<u32>,
     /// poll says that a write would go through.
     pub writable: Option<bool>,
     /// poll says that there is something to read.

@@ -20,6 +20,8 @@ mod hope;
 mod index;
 mod ways;
 mod ways_fd;
+mod ways_lock;
+mod ways_socket;
 
 pub use cycle::{Component, components};
 pub use hope::{Hope, WaitGraph, passes};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::hope::Hope;
 use super::index::{Index, ThreadKey};
-use super::ways_fd;
+use super::{ways_fd, ways_lock, ways_socket};
 use crate::core::evidence::{ChildTarget, ObjectId, Thread, ThreadState, Timeout, Wait};
 
 /// A sleep or time-out that ends within this is "soon": nobody who waits for such a party is hung. Nanoseconds.
@@ -348,14 +348,14 @@ fn waiting(index: &Index<'_>, key: ThreadKey, thread: &Thread) -> Standing {
         Wait::Sleep { timeout: Timeout::Unknown } => Standing::seeded(Hope::Soon, Why::TimeOut(None)),
         Wait::Sleep { timeout } => Standing::default().until(*timeout),
         Wait::Open { object, .. } => open(index, at, *object),
-        Wait::Lock { fd, kind, exclusive } => ways_fd::lock(index, key, *fd, *kind, *exclusive),
-        Wait::Connect { fd, peer } => ways_fd::connect(index, at, *fd, peer.as_ref()),
-        Wait::Accept { fd } => ways_fd::accept(index, at, *fd),
+        Wait::Lock { fd, kind, exclusive } => ways_lock::lock(index, key, *fd, *kind, *exclusive),
+        Wait::Connect { fd, peer } => ways_socket::connect(index, at, *fd, peer.as_ref()),
+        Wait::Accept { fd } => ways_socket::accept(index, at, *fd),
         Wait::Semaphore { id, timeout } => {
-            ways_fd::sysv(index, at, ObjectId::SysVSem { id: *id }).until(*timeout)
+            ways_lock::sysv(index, at, ObjectId::SysVSem { id: *id }).until(*timeout)
         }
         Wait::MessageSend { id } | Wait::MessageReceive { id } => {
-            ways_fd::sysv(index, at, ObjectId::SysVMsg { id: *id })
+            ways_lock::sysv(index, at, ObjectId::SysVMsg { id: *id })
         }
         Wait::MqSend { fd, timeout } => ways_fd::on_fd(index, at, *fd, ways_fd::Want::Room).until(*timeout),
         Wait::MqReceive { fd, timeout } => {

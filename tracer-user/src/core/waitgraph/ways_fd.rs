@@ -1,17 +1,24 @@
 //! Ways out of waits on file descriptors: who can write to, read from, unlock or accept what.
 
 use super::hope::Hope;
-use super::index::{Holder, Index, ThreadKey};
-use super::ways::{
-    Actor, Op, Outside, Requirement, Standing, Way, Why, by_process, exit_of, only_children, signal_wait, way,
-};
+use super::index::{Holder, Index};
+use super::ways::{Actor, Op, Outside, Standing, Why, by_process, exit_of, only_children, signal_wait, way};
+use super::ways_socket;
 use crate::core::evidence::{
-    Access, AnonKind, Fd, InetFacts, LockKind, LockMode, Name, ObjectFacts, ObjectId, PtySide, TcpState,
-    Thread, Timeout, UnixFacts, UnixKind, UnixState, Wait, events,
+    Access, AnonKind, ObjectFacts, ObjectId, PipeFacts, PtySide, Thread, Timeout, Wait, events,
 };
 
 /// How deep epoll sets may lie in each other (the kernel allows 5).
 const NESTING: u32 = 5;
+
+/// In what kind of call the waiter sleeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    /// It sleeps in a call on this one fd: that it sleeps proves that the call cannot go on, whatever poll would say.
+    Direct,
+    /// The fd is one of a set; so many more sets may be nested in this one.
+    Polled(u32),
+}
 
 /// What the waiter wants of the fd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +32,7 @@ pub(super) enum Want {
 /// The ways out of a call that blocks on one fd.
 pub(super) fn on_fd(index: &Index<'_>, at: usize, number: u32, want: Want) -> Standing {
     match index.process(at).fd(number) {
-        Some(fd) => on_object(index, at, fd.object, Some(number), want, NESTING),
+        Some(fd) => on_object(index, at, fd.object, Some(number), want, Call::Direct),
         None => Standing::unread(format!("what its fd {number} is could not be read")),
     }
 }
@@ -54,11 +61,11 @@ fn polled_nested(
     };
     let mut all = Standing::default();
     if wanted & events::OUT != 0 {
-        all.or(on_object(index, at, object, Some(number), Want::Room, depth));
+        all.or(on_object(index, at, object, Some(number), Want::Room, Call::Polled(depth)));
     }
     // Hang-ups are always told: whoever could write could also close.
     if wanted & (events::IN | events::PRI | events::RDHUP) != 0 || wanted & events::OUT == 0 {
-        all.or(on_object(index, at, object, Some(number), Want::Data, depth));
+        all.or(on_object(index, at, object, Some(number), Want::Data, Call::Polled(depth)));
     }
     if wanted & events::EDGE != 0 && all.seed.as_ref().is_some_and(|s| s.why == Why::Ready) {
         // Ready, and yet asleep: an edge-triggered set tells changes only. Only a new event will do, from whoever makes it.
@@ -96,22 +103,22 @@ fn epoll_set(index: &Index<'_>, at: usize, id: ObjectId, depth: u32) -> Standing
     all
 }
 
-fn on_object(
+pub(super) fn on_object(
     index: &Index<'_>,
     at: usize,
     id: ObjectId,
     fd: Option<u32>,
     want: Want,
-    depth: u32,
+    call: Call,
 ) -> Standing {
     match id {
-        ObjectId::Pipe { .. } | ObjectId::Fifo { .. } => pipe(index, at, id, fd, want),
+        ObjectId::Pipe { .. } | ObjectId::Fifo { .. } => pipe(index, at, id, fd, want, call),
         ObjectId::Unix { .. } => match index.facts(&id) {
-            ObjectFacts::Unix(facts) => unix(index, at, id, facts, fd, want),
+            ObjectFacts::Unix(facts) => ways_socket::unix(index, at, id, facts, fd, want, call),
             _ => Standing::unread("the peer of its UNIX socket could not be read"),
         },
         ObjectId::Inet { .. } => match index.facts(&id) {
-            ObjectFacts::Inet(facts) => inet(index, at, id, facts, fd, want),
+            ObjectFacts::Inet(facts) => ways_socket::inet(index, at, id, facts, fd, want, call),
             _ => Standing::unread("the peer of its socket could not be read"),
         },
         ObjectId::Pty { index: number, side } => pty(index, at, number, side, fd, want),
@@ -126,7 +133,7 @@ fn on_object(
             fd,
             vec![Actor::Outside(Outside::Device("the device".into()))],
         )),
-        ObjectId::Anon { kind, .. } => anonymous(index, at, id, kind, fd, want, depth),
+        ObjectId::Anon { kind, .. } => anonymous(index, at, id, kind, fd, want, call),
         ObjectId::MessageQueue { .. } => {
             let op = if want == Want::Data { Op::Read } else { Op::Write };
             let wanted = if want == Want::Data { Access::writes } else { Access::reads };
@@ -146,12 +153,15 @@ fn anonymous(
     kind: AnonKind,
     fd: Option<u32>,
     want: Want,
-    depth: u32,
+    call: Call,
 ) -> Standing {
     match (kind, index.facts(&id)) {
-        (AnonKind::Epoll, _) => epoll_set(index, at, id, depth.saturating_sub(1)),
+        (AnonKind::Epoll, _) => match call {
+            Call::Direct => Standing::unread("it sleeps in a call on an epoll set"),
+            Call::Polled(depth) => epoll_set(index, at, id, depth.saturating_sub(1)),
+        },
         (AnonKind::EventFd, ObjectFacts::EventFd { count: Some(count) }) => {
-            if want == Want::Room || *count > 0 {
+            if call != Call::Direct && (want == Want::Room || *count > 0) {
                 return Standing::ready();
             }
             let any = index.holding(&id, |_| true).into_iter().map(by_process).collect();
@@ -199,19 +209,18 @@ fn anonymous(
     }
 }
 
-fn pipe(index: &Index<'_>, at: usize, id: ObjectId, fd: Option<u32>, want: Want) -> Standing {
-    let Some(facts) = index.pipe(&id) else {
-        return Standing::unread("what is in its pipe could not be read");
-    };
+fn pipe(index: &Index<'_>, at: usize, id: ObjectId, fd: Option<u32>, want: Want, call: Call) -> Standing {
+    let unknown = PipeFacts::default();
+    let facts = index.pipe(&id).unwrap_or(&unknown);
     let (blocked, op, wanted, count): (_, _, fn(Access) -> bool, _) = match want {
         Want::Room => (facts.is_full(), Op::Write, Access::reads, facts.readers),
         Want::Data => (facts.is_empty(), Op::Read, Access::writes, facts.writers),
     };
     match blocked {
-        None => return Standing::unread("what is in its pipe could not be read"),
+        None if call != Call::Direct => return Standing::unread("what is in its pipe could not be read"),
         Some(false) => return Standing::ready(),
-        Some(true) if count == Some(0) => return Standing::ready(),
-        Some(true) => {}
+        _ if count == Some(0) => return Standing::ready(),
+        _ => {}
     }
     let mut any = parties(index, at, &id, wanted, op);
     let found = index.holders(&id).iter().filter(|h| wanted(h.fd.access));
@@ -244,7 +253,7 @@ fn missing_ends<'a>(found: impl Iterator<Item = &'a Holder<'a>>, count: u32) -> 
 }
 
 /// The processes that hold `id` in a wanted mode; says so where one could not be looked into, or nobody was found.
-fn parties(
+pub(super) fn parties(
     index: &Index<'_>,
     at: usize,
     id: &ObjectId,
@@ -265,9 +274,31 @@ fn parties(
             index.process(other).id.tgid
         )));
     } else if any.is_empty() {
-        any.push(Actor::Unseen("no process was found that holds the other end".into()));
+        // In nobody's table: in a message that lies unread in a socket of the same job, whose owner could take it out, or out of sight.
+        any.extend(
+            receivers(index, at).into_iter().map(|process| Actor::Process { process, no_reason: true }),
+        );
+        if any.is_empty() {
+            any.push(Actor::Unseen("no process was found that holds the other end".into()));
+        }
     }
     any
+}
+
+/// The processes of the waiter's job that hold a UNIX socket with fds in unread messages.
+fn receivers(index: &Index<'_>, at: usize) -> Vec<usize> {
+    let waiter = index.process(at);
+    let mut out: Vec<usize> = index
+        .evidence()
+        .objects
+        .iter()
+        .filter(|o| matches!(&o.facts, ObjectFacts::Unix(f) if f.fds_in_flight.is_some_and(|n| n > 0)))
+        .flat_map(|o| index.holding(&o.id, |_| true))
+        .filter(|p| index.process(*p).in_scope && waiter.in_scope || index.process(*p).sid == waiter.sid)
+        .collect();
+    out.sort_unstable();
+    out.dedup();
+    out
 }
 
 /// The holder could write, but got its end by accident: nobody who reads should count on it.
@@ -307,127 +338,6 @@ fn rests(thread: &Thread) -> bool {
     }
 }
 
-fn unix(
-    index: &Index<'_>,
-    at: usize,
-    id: ObjectId,
-    facts: &UnixFacts,
-    fd: Option<u32>,
-    want: Want,
-) -> Standing {
-    if facts.state == Some(UnixState::Listening) {
-        return listening(id, facts.receive_queue, fd);
-    }
-    let ready = match want {
-        Want::Room => facts.writable,
-        Want::Data => facts.readable.or_else(|| facts.receive_queue.map(|n| n > 0)),
-    };
-    if ready == Some(true) {
-        return Standing::ready();
-    }
-    let (op, wanted): (_, fn(Access) -> bool) = match want {
-        Want::Room => (Op::Write, Access::reads),
-        Want::Data => (Op::Read, Access::writes),
-    };
-    let datagram = facts.kind == Some(UnixKind::Datagram);
-    match facts.peer {
-        Some(0) if datagram && want == Want::Data => Standing::one(way(
-            Op::Accept,
-            Some(id),
-            fd,
-            vec![Actor::Anyone("any process may send to its socket")],
-        )),
-        Some(0) => {
-            let pending = pending_listeners(index);
-            match pending.as_slice() {
-                [listener] => Standing::one(way(
-                    Op::Connect,
-                    Some(*listener),
-                    fd,
-                    parties(index, at, listener, |_| true, Op::Connect),
-                )),
-                _ => Standing::unread("its UNIX socket's peer has no owner"),
-            }
-        }
-        Some(ino) => {
-            let peer = ObjectId::Unix { ino };
-            Standing::one(way(op, Some(id), fd, parties(index, at, &peer, wanted, op)))
-        }
-        None => Standing::unread("the peer of its UNIX socket could not be read"),
-    }
-}
-
-/// UNIX listeners with connections that nobody has accepted yet.
-fn pending_listeners(index: &Index<'_>) -> Vec<ObjectId> {
-    index
-        .evidence()
-        .objects
-        .iter()
-        .filter(|o| match &o.facts {
-            ObjectFacts::Unix(f) => {
-                f.state == Some(UnixState::Listening) && f.receive_queue.is_some_and(|n| n > 0)
-            }
-            _ => false,
-        })
-        .map(|o| o.id)
-        .collect()
-}
-
-fn listening(id: ObjectId, queue: Option<u64>, fd: Option<u32>) -> Standing {
-    if queue.is_some_and(|n| n > 0) {
-        return Standing::ready();
-    }
-    Standing::one(way(Op::Accept, Some(id), fd, vec![Actor::Anyone("anybody may connect")]))
-}
-
-fn inet(
-    index: &Index<'_>,
-    at: usize,
-    id: ObjectId,
-    facts: &InetFacts,
-    fd: Option<u32>,
-    want: Want,
-) -> Standing {
-    if facts.state == Some(TcpState::Listen) {
-        return listening(id, facts.receive_queue, fd);
-    }
-    let ready = match want {
-        Want::Room => facts.writable,
-        Want::Data => facts.readable.or_else(|| facts.receive_queue.map(|n| n > 0)),
-    };
-    let hung_up = facts.stream
-        && matches!(facts.state, Some(TcpState::CloseWait | TcpState::Close))
-        && want == Want::Data;
-    if ready == Some(true) || hung_up {
-        return Standing::ready();
-    }
-    let remote = facts.remote.filter(|r| r.port != 0);
-    let Some(remote) = remote else {
-        let any = vec![Actor::Anyone("any host may send to its socket")];
-        return Standing::one(way(Op::Accept, Some(id), fd, any));
-    };
-    let (op, wanted): (_, fn(Access) -> bool) = match want {
-        Want::Room => (Op::Write, Access::reads),
-        Want::Data => (Op::Read, Access::writes),
-    };
-    let any = match (facts.peer, facts.listener) {
-        (Some(0), None) => {
-            return Standing::unread("the local owner of the connection's other end has closed it");
-        }
-        (Some(ino), _) if ino != 0 => parties(index, at, &ObjectId::Inet { ino }, wanted, op),
-        (_, Some(ino)) => {
-            let listener = ObjectId::Inet { ino };
-            let any = parties(index, at, &listener, |_| true, Op::Connect);
-            return Standing::one(way(Op::Connect, Some(listener), fd, any));
-        }
-        _ if remote.ip.is_loopback() => {
-            vec![Actor::Unseen(format!("the owner of the other end, {remote}, was not found"))]
-        }
-        _ => vec![Actor::Outside(Outside::Remote(remote.to_string()))],
-    };
-    Standing::one(way(op, Some(id), fd, any))
-}
-
 fn pty(index: &Index<'_>, at: usize, number: u32, side: PtySide, fd: Option<u32>, want: Want) -> Standing {
     let id = ObjectId::Pty { index: number, side };
     if let ObjectFacts::Terminal { readable_bytes, writable, .. } = index.facts(&id) {
@@ -448,128 +358,4 @@ fn pty(index: &Index<'_>, at: usize, number: u32, side: PtySide, fd: Option<u32>
     let peer = ObjectId::Pty { index: number, side: other };
     let wanted: fn(Access) -> bool = if want == Want::Data { Access::writes } else { Access::reads };
     Standing::one(way(op, Some(id), fd, parties(index, at, &peer, wanted, op)))
-}
-
-/// The ways out of flock and fcntl locks: every conflicting lock has to go, each by any process that shares it.
-pub(super) fn lock(
-    index: &Index<'_>,
-    key: ThreadKey,
-    number: u32,
-    kind: LockKind,
-    exclusive: Option<bool>,
-) -> Standing {
-    let Some(fd) = index.process(key.process).fd(number) else {
-        return Standing::unread(format!("what its fd {number} is could not be read"));
-    };
-    let id = fd.object;
-    let Some(locks) = &index.evidence().locks else {
-        return Standing::unread("/proc/locks could not be read");
-    };
-    let conflicts = locks.iter().filter(|l| {
-        !l.waiting
-            && l.object == id
-            && (l.kind == LockKind::Flock) == (kind == LockKind::Flock)
-            && l.kind != LockKind::Lease
-            && (exclusive != Some(false) || l.mode == LockMode::Write)
-    });
-    let mut all = Vec::new();
-    for entry in conflicts {
-        let mut any: Vec<Actor> =
-            sharers(index, &id, entry.kind, entry.mode, entry.pid).into_iter().map(by_process).collect();
-        if any.is_empty() || kind != LockKind::Posix && index.relevant_unread(key.process).is_some() {
-            any.push(Actor::Unseen("who holds the lock could not be seen".into()));
-        }
-        all.push(Requirement { any });
-    }
-    if all.is_empty() {
-        return Standing::unread("no conflicting lock was found in /proc/locks");
-    }
-    Standing::one(Way { op: Op::Lock, object: Some(id), fd: Some(number), all })
-}
-
-/// Who can release a lock: for fcntl's, the process that took it; for flock's and open file description locks, whoever shares the description.
-fn sharers(index: &Index<'_>, id: &ObjectId, kind: LockKind, mode: LockMode, pid: Option<u32>) -> Vec<usize> {
-    if kind == LockKind::Posix {
-        return pid
-            .and_then(|tgid| index.by_tgid(tgid))
-            .into_iter()
-            .filter(|at| !index.process(*at).zombie)
-            .collect();
-    }
-    let shows = |fd: &Fd| fd.locks.iter().any(|l| l.kind == kind && l.mode == mode);
-    let mut out: Vec<usize> = index.holders(id).iter().filter(|h| shows(h.fd)).map(|h| h.process).collect();
-    if out.is_empty() {
-        out.extend(
-            pid.and_then(|tgid| index.by_tgid(tgid))
-                .filter(|at| index.holders(id).iter().any(|h| h.process == *at)),
-        );
-    }
-    out.sort_unstable();
-    out.dedup();
-    out
-}
-
-/// The ways out of connect.
-pub(super) fn connect(index: &Index<'_>, at: usize, number: u32, peer: Option<&Name>) -> Standing {
-    let Some(fd) = index.process(at).fd(number) else {
-        return Standing::unread(format!("what its fd {number} is could not be read"));
-    };
-    match (fd.object, index.facts(&fd.object)) {
-        (ObjectId::Inet { .. }, ObjectFacts::Inet(facts)) => {
-            let any = match (facts.listener, facts.remote) {
-                (Some(ino), _) => {
-                    let listener = ObjectId::Inet { ino };
-                    let any = parties(index, at, &listener, |_| true, Op::Connect);
-                    return Standing::one(way(Op::Connect, Some(listener), Some(number), any));
-                }
-                (None, Some(remote)) if remote.ip.is_loopback() => {
-                    vec![Actor::Unseen(format!("nobody was found that listens on {remote}"))]
-                }
-                (None, Some(remote)) => vec![Actor::Outside(Outside::Remote(remote.to_string()))],
-                (None, None) => vec![Actor::Unseen("the address it connects to could not be read".into())],
-            };
-            Standing::one(way(Op::Connect, Some(fd.object), Some(number), any))
-        }
-        (ObjectId::Unix { .. }, _) => {
-            let listener = index.evidence().objects.iter().find(|o| match &o.facts {
-                ObjectFacts::Unix(f) => {
-                    f.state == Some(UnixState::Listening) && f.path.is_some() && f.path.as_ref() == peer
-                }
-                _ => false,
-            });
-            match listener {
-                Some(listener) => {
-                    let any = parties(index, at, &listener.id, |_| true, Op::Connect);
-                    Standing::one(way(Op::Connect, Some(listener.id), Some(number), any))
-                }
-                None => Standing::unread("the listener it connects to was not found"),
-            }
-        }
-        _ => Standing::unread("the address it connects to could not be read"),
-    }
-}
-
-/// The ways out of accept.
-pub(super) fn accept(index: &Index<'_>, at: usize, number: u32) -> Standing {
-    match index.process(at).fd(number) {
-        Some(fd) => on_object(index, at, fd.object, Some(number), Want::Data, NESTING),
-        None => Standing::seeded(Hope::Waiting, Why::Signal),
-    }
-}
-
-/// The ways out of a wait on SysV semaphores or message queues: whoever operated on it last, as far as it lives.
-pub(super) fn sysv(index: &Index<'_>, at: usize, id: ObjectId) -> Standing {
-    let ObjectFacts::SysV { last_pids, .. } = index.facts(&id) else {
-        return Standing::unread("the state of its SysV object could not be read");
-    };
-    let any: Vec<Actor> = last_pids
-        .iter()
-        .filter_map(|tgid| index.by_tgid(*tgid))
-        .filter(|other| *other != at && !index.process(*other).zombie)
-        .map(by_process)
-        .collect();
-    if any.is_empty() && last_pids.iter().all(|tgid| *tgid == 0 || *tgid == index.process(at).id.tgid) {
-        return Standing::unread("who operated on its SysV object cannot be seen");
-    }
-    Standing::one(way(Op::Semaphore, Some(id), None, any))
 }

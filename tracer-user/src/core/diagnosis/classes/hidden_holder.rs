@@ -3,8 +3,9 @@
 use crate::core::diagnosis::case::{Case, Shape};
 use crate::core::diagnosis::class::Class;
 use crate::core::diagnosis::judge::Judgement;
+use crate::core::diagnosis::story::list;
 use crate::core::diagnosis::view::View;
-use crate::core::evidence::ObjectId;
+use crate::core::evidence::{ObjectFacts, ObjectId};
 use crate::core::waitgraph::{Actor, Op};
 
 pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
@@ -13,23 +14,29 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
         way.object,
         Some(ObjectId::Pipe { .. } | ObjectId::Fifo { .. } | ObjectId::Unix { .. } | ObjectId::File { .. })
     );
-    if case.shape != Shape::Outside || !held || !matches!(way.op, Op::Read | Op::Write | Op::Lock) {
+    if !held || !matches!(way.op, Op::Read | Op::Write | Op::Lock) {
         return None;
     }
-    let unseen: Vec<&String> = way
-        .all
-        .iter()
-        .flat_map(|r| &r.any)
-        .filter_map(|a| match a {
+    let mut judgement = Judgement::of(view, case, Class::HiddenHolder);
+    if case.shape == Shape::Outside {
+        let unseen = way.all.iter().flat_map(|r| &r.any).find_map(|a| match a {
             Actor::Unseen(why) => Some(why),
             _ => None,
-        })
-        .collect();
-    let why = unseen.first()?;
-    let mut judgement = Judgement::of(view, case, Class::HiddenHolder);
-    judgement.because = Some(format!("whoever could let it go on cannot be seen ({why})"));
-    if view.graph.index.saw_every_fd() {
-        judgement.note("Every process's fd table was read: the end is in flight (an SCM_RIGHTS message that nobody has received), in an io_uring, or in use by a call.");
+        });
+        judgement.because = Some(format!("whoever could let it go on cannot be seen ({})", unseen?));
+        if view.graph.index.saw_every_fd() {
+            judgement.note("Every process's fd table was read: the end is in flight (an SCM_RIGHTS message that nobody has received), in an io_uring, or in use by a call.");
+        }
+    } else if way.op != Op::Lock && in_flight(view, case) {
+        let receivers: Vec<String> = case.holders.iter().map(|at| view.label(*at)).collect();
+        judgement.because = Some(format!(
+            "the other end is in no process's table: it lies in a message that {} has not received",
+            list(&receivers)
+        ));
+        judgement.subtype = Some("in-flight");
+        judgement.likely("That this end is among the fds of unread messages is inferred: no process has it, and a socket of the job keeps fds in flight.");
+    } else {
+        return None;
     }
     Some(
         judgement
@@ -39,4 +46,16 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
             ])
             .or_now(&["Ending the receiver of the message closes the fds in it."]),
     )
+}
+
+/// None of those who could act has the object, or its peer, in its table.
+fn in_flight(view: &View<'_>, case: &Case) -> bool {
+    let Some(id) = case.way(view).object else { return false };
+    let peer = match view.facts(&id) {
+        ObjectFacts::Unix(facts) => facts.peer.map(|ino| ObjectId::Unix { ino }),
+        _ => None,
+    };
+    let object = peer.unwrap_or(id);
+    let has = |at: &usize| view.graph.index.holders(&object).iter().any(|h| h.process == *at);
+    !case.holders.is_empty() && !case.holders.iter().any(has)
 }

@@ -5,7 +5,7 @@ use crate::core::diagnosis::class::Class;
 use crate::core::diagnosis::judge::Judgement;
 use crate::core::diagnosis::model::{Confidence, Verdict};
 use crate::core::diagnosis::view::View;
-use crate::core::evidence::Wait;
+use crate::core::evidence::{ObjectId, Wait};
 use crate::core::waitgraph::Op;
 
 /// HUP, QUIT, USR1, USR2, TERM: what people and supervisors send to programs that wait for it.
@@ -13,6 +13,11 @@ const ASKED_FOR: u64 = 1 | 1 << 2 | 1 << 9 | 1 << 11 | 1 << 14;
 
 pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
     let way = case.way(view);
+    let alone =
+        case.shape == Shape::Cycle && case.members.iter().all(|key| key.process == case.waiter.process);
+    if alone && way.op == Op::Read && matches!(way.object, Some(ObjectId::Anon { .. })) {
+        return Some(wakes_nobody(view, case));
+    }
     let Wait::Futex { private, owner_tid, .. } = &view.thread(case.waiter).wait else { return None };
     if !matches!(way.op, Op::Futex | Op::Lock) {
         return None;
@@ -46,4 +51,21 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
             ])
             .or_now(&["Nothing outside the process can release its locks: end it (SIGABRT leaves a core with the stacks)."]),
     )
+}
+
+/// A thread sleeps in a read of an eventfd or timer that its own process alone holds, and no thread of it can go on.
+fn wakes_nobody(view: &View<'_>, case: &Case) -> Judgement {
+    let mut judgement = Judgement::of(view, case, Class::InProcessWait);
+    judgement.because = Some(
+        "no other process holds it, while every other thread of its own waits in turn or is idle for ever"
+            .to_owned(),
+    );
+    if view.is_loop(case.waiter) {
+        judgement.verdict = Verdict::NotHung;
+    }
+    judgement
+        .advise(&[
+            "Whoever is to write to it has to do so on every way out, errors too; bound the wait (poll with a time-out) where that cannot be promised.",
+        ])
+        .or_now(&["Only a signal can end the wait."])
 }

@@ -1,0 +1,83 @@
+//! Ways out of waits for file locks and SysV objects.
+
+use super::index::{Index, ThreadKey};
+use super::ways::{Actor, Op, Requirement, Standing, Way, by_process, way};
+use crate::core::evidence::{Fd, LockKind, LockMode, ObjectFacts, ObjectId};
+
+/// The ways out of flock and fcntl locks: every conflicting lock has to go, each by any process that shares it.
+pub(super) fn lock(
+    index: &Index<'_>,
+    key: ThreadKey,
+    number: u32,
+    kind: LockKind,
+    exclusive: Option<bool>,
+) -> Standing {
+    let Some(fd) = index.process(key.process).fd(number) else {
+        return Standing::unread(format!("what its fd {number} is could not be read"));
+    };
+    let id = fd.object;
+    let Some(locks) = &index.evidence().locks else {
+        return Standing::unread("/proc/locks could not be read");
+    };
+    let conflicts = locks.iter().filter(|l| {
+        !l.waiting
+            && l.object == id
+            && (l.kind == LockKind::Flock) == (kind == LockKind::Flock)
+            && l.kind != LockKind::Lease
+            && (exclusive != Some(false) || l.mode == LockMode::Write)
+    });
+    let mut all = Vec::new();
+    for entry in conflicts {
+        let mut any: Vec<Actor> =
+            sharers(index, &id, entry.kind, entry.mode, entry.pid).into_iter().map(by_process).collect();
+        if any.is_empty() || kind != LockKind::Posix && index.relevant_unread(key.process).is_some() {
+            any.push(Actor::Unseen("who holds the lock could not be seen".into()));
+        }
+        all.push(Requirement { any });
+    }
+    if all.is_empty() {
+        return Standing::unread("no conflicting lock was found in /proc/locks");
+    }
+    Standing::one(Way { op: Op::Lock, object: Some(id), fd: Some(number), all })
+}
+
+/// Who can release a lock: for fcntl's, the process that took it; for flock's and open file description locks, whoever shares the description.
+fn sharers(index: &Index<'_>, id: &ObjectId, kind: LockKind, mode: LockMode, pid: Option<u32>) -> Vec<usize> {
+    if kind == LockKind::Posix {
+        return pid
+            .and_then(|tgid| index.by_tgid(tgid))
+            .into_iter()
+            .filter(|at| !index.process(*at).zombie)
+            .collect();
+    }
+    let shows = |fd: &Fd| fd.locks.iter().any(|l| l.kind == kind && l.mode == mode);
+    let mut out: Vec<usize> = index.holders(id).iter().filter(|h| shows(h.fd)).map(|h| h.process).collect();
+    if out.is_empty() {
+        out.extend(
+            pid.and_then(|tgid| index.by_tgid(tgid))
+                .filter(|at| index.holders(id).iter().any(|h| h.process == *at)),
+        );
+    }
+    out.sort_unstable();
+    out.dedup();
+    out
+}
+
+/// The ways out of a wait on SysV semaphores or message queues: whoever operated on it last, as far as it lives.
+pub(super) fn sysv(index: &Index<'_>, at: usize, id: ObjectId) -> Standing {
+    let ObjectFacts::SysV { last_pids, .. } = index.facts(&id) else {
+        let any = vec![Actor::Unseen("the state of its SysV object could not be read".into())];
+        return Standing::one(way(Op::Semaphore, Some(id), None, any));
+    };
+    let any: Vec<Actor> = last_pids
+        .iter()
+        .filter_map(|tgid| index.by_tgid(*tgid))
+        .filter(|other| *other != at && !index.process(*other).zombie)
+        .map(by_process)
+        .collect();
+    if any.is_empty() && last_pids.iter().all(|tgid| *tgid == 0 || *tgid == index.process(at).id.tgid) {
+        let any = vec![Actor::Unseen("who operated on its SysV object cannot be seen".into())];
+        return Standing::one(way(Op::Semaphore, Some(id), None, any));
+    }
+    Standing::one(way(Op::Semaphore, Some(id), None, any))
+}
