@@ -6,6 +6,7 @@
 //! is then read from `TRACER_<NAME>` too, and every error becomes one line: see [`typed`] and [`output`].
 
 mod completions;
+mod doctor;
 pub mod exit;
 mod live;
 mod man;
@@ -47,6 +48,8 @@ pub enum Verb {
     /// Trace a command and all it starts until it ends
     #[command(hide = true)]
     Run(Box<run::Args>),
+    /// Say what of this machine works, what does not, and what to do about it
+    Doctor(doctor::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
     /// Print the manual page
@@ -75,6 +78,7 @@ pub fn main() -> ExitCode {
 fn dispatch(verb: Verb, output: &mut Output) -> Result<Exit, Failure> {
     match verb {
         Verb::Run(args) => run::execute(*args, output),
+        Verb::Doctor(args) => doctor::execute(&args, output),
         Verb::Completions(args) => completions::execute(&args, output),
         Verb::Man(args) => man::execute(&args, output),
     }

@@ -11,6 +11,7 @@ pub mod identity;
 pub mod ladder;
 pub mod mask;
 pub mod record;
+pub mod requirements;
 pub mod session_state;
 pub mod snapshot;
 pub mod summary;

@@ -10,6 +10,7 @@ mod join;
 pub mod kin;
 mod locks;
 mod look;
+pub mod machine;
 mod maps;
 mod memory;
 mod mounts;

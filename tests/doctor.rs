@@ -1,0 +1,154 @@
+//! `doctor` on this machine: it tells what is true, tries what it says, and leaves nothing behind.
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+const NOBODY: u32 = 65534;
+
+fn doctor(program: &Path, trace_dir: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.arg("doctor").args(words).stdin(Stdio::null());
+    command.env("TRACER_TRACE_DIR", trace_dir).env("TRACER_LOG_DIR", trace_dir.join("log"));
+    command
+}
+
+fn here(trace_dir: &Path, words: &[&str]) -> Output {
+    doctor(Path::new(env!("CARGO_BIN_EXE_tracer-user")), trace_dir, words).output().expect("runs")
+}
+
+fn json(output: &Output) -> Value {
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.is_empty(), "{text}");
+    serde_json::from_slice(&output.stdout).expect("JSON and nothing else")
+}
+
+fn requirement<'a>(report: &'a Value, id: &str) -> &'a Value {
+    let all = report["requirements"].as_array().expect("a list");
+    all.iter().find(|it| it["id"] == id).expect("there is such a requirement")
+}
+
+fn code_of(verdict: &Value) -> Option<i32> {
+    match verdict.as_str() {
+        Some("works") => Some(0),
+        Some("degraded") => Some(1),
+        Some("not") => Some(2),
+        _ => None,
+    }
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+#[test]
+fn the_report_tells_this_machine() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let output = here(directory.path(), &["--format", "json"]);
+    let report = json(&output);
+    assert_eq!(report["schema"], "tracer.doctor/1");
+    assert_eq!(output.status.code(), code_of(&report["verdict"]), "{report:#}");
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("read");
+    let kernel = requirement(&report, "kernel_version")["found"].as_str().expect("text");
+    assert!(kernel.contains(release.trim()), "{kernel}");
+    let place = directory.path().display().to_string();
+    assert!(requirement(&report, "trace_dir")["found"].as_str().expect("text").starts_with(&place));
+    for it in report["requirements"].as_array().expect("a list") {
+        assert_eq!(it["lost"].is_null(), it["verdict"] == "works", "{it:#}");
+        assert_eq!(it["remedy"].is_null(), it["verdict"] == "works", "{it:#}");
+    }
+    if std::env::var_os("TRACER_REQUIRE_BPF").is_some_and(|value| value == "1") {
+        assert_eq!(report["kernel_events"], true, "{report:#}");
+    }
+}
+
+#[test]
+fn what_was_tried_is_gone() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let child = doctor(Path::new(env!("CARGO_BIN_EXE_tracer-user")), directory.path(), &["--format=json"])
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("runs");
+    let pid = child.id();
+    child.wait_with_output().expect("ends");
+    let pinned = Path::new("/sys/fs/bpf/tracer-user").join(format!("doctor-{pid}"));
+    assert!(!pinned.exists(), "{} was left", pinned.display());
+    assert!(!directory.path().join("log").exists(), "the log's directory was made");
+    for entry in std::fs::read_dir(directory.path()).expect("there") {
+        let path = entry.expect("an entry").path();
+        assert_eq!(
+            std::fs::read_dir(&path).expect("our directory").count(),
+            0,
+            "{} is not empty",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn without_the_kernel_nothing_is_loaded() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let output = here(directory.path(), &["--format", "json", "--no-kernel"]);
+    let report = json(&output);
+    assert_eq!(report["kernel_events"], Value::Null);
+    assert_eq!(
+        (requirement(&report, "kernel_events")["verdict"].as_str(), output.status.code()),
+        (Some("degraded"), Some(1))
+    );
+}
+
+#[test]
+fn without_privileges_it_says_what_is_lost() {
+    let directory = tempfile::tempdir().expect("a directory");
+    // Where a stranger may read and execute it.
+    let program = directory.path().join("tracer-user");
+    std::fs::copy(env!("CARGO_BIN_EXE_tracer-user"), &program).expect("copied");
+    let mode = std::fs::Permissions::from_mode;
+    std::fs::set_permissions(&program, mode(0o755)).expect("mode");
+    std::fs::set_permissions(directory.path(), mode(0o777)).expect("mode");
+    let mut command = doctor(&program, directory.path(), &["--format", "json"]);
+    if is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let output = command.output().expect("runs");
+    let report = json(&output);
+    assert_eq!((report["verdict"].as_str(), output.status.code()), (Some("degraded"), Some(1)), "{report:#}");
+    assert_eq!(report["kernel_events"], false);
+    for id in ["cap_bpf", "cap_perfmon", "cap_sys_ptrace", "cap_kill", "cap_sys_admin"] {
+        let it = requirement(&report, id);
+        assert_eq!((it["found"].as_str(), it["verdict"].as_str()), (Some("missing"), Some("degraded")));
+    }
+    assert_eq!(requirement(&report, "pidfd")["verdict"], "works");
+}
+
+#[test]
+fn an_unusable_place_is_told_and_nothing_is_made_in_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let target = directory.path().join("target");
+    std::fs::create_dir(&target).expect("made");
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink(&target, &link).expect("linked");
+    let output = here(&link, &["--format", "json", "--no-kernel"]);
+    let report = json(&output);
+    let it = requirement(&report, "trace_dir");
+    assert_eq!(it["verdict"], "not", "{it:#}");
+    assert!(it["found"].as_str().expect("text").contains("symbolic link"), "{it:#}");
+    assert_eq!(std::fs::read_dir(&target).expect("there").count(), 0);
+}
+
+#[test]
+fn the_text_has_a_line_for_each_and_no_colour_in_a_pipe() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let report = json(&here(directory.path(), &["--format", "json", "--no-kernel"]));
+    let output = here(directory.path(), &["--no-kernel"]);
+    let text = String::from_utf8(output.stdout).expect("text");
+    assert!(!text.contains('\x1b'));
+    for it in report["requirements"].as_array().expect("a list") {
+        let (id, verdict) = (it["id"].as_str().expect("text"), it["verdict"].as_str().expect("text"));
+        let line = text.lines().find(|line| line.split_whitespace().nth(1) == Some(id));
+        assert!(line.is_some_and(|line| line.starts_with(verdict)), "{id}: {line:?}");
+    }
+}

@@ -1,0 +1,75 @@
+//! `doctor`: what was typed, and its report as text.
+
+use super::exit::{Exit, Failure};
+use super::output::{Output, one_line};
+use super::shared::PlaceArgs;
+use super::value::{Format, FormatArg};
+use crate::core::requirements::{Doctor, Requirement, Verdict};
+use crate::session::doctor::{DoctorOptions, examine};
+
+/// What was typed.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    format: FormatArg,
+    #[command(flatten)]
+    places: PlaceArgs,
+    /// Do not try to load the kernel programs
+    #[arg(long)]
+    no_kernel: bool,
+}
+
+/// Examines and reports: 0 works, 1 degraded, 2 not.
+pub fn execute(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
+    let doctor = examine(&DoctorOptions { places: args.places.resolve(), no_kernel: args.no_kernel });
+    match args.format.format {
+        Format::Json => output.json(&doctor)?,
+        Format::Text => output.text(&text(&doctor, output.colour()))?,
+    }
+    Ok(match doctor.verdict {
+        Verdict::Works => Exit::Success,
+        Verdict::Degraded => Exit::Found,
+        Verdict::Not => Exit::Usage,
+    })
+}
+
+fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Works => "works",
+        Verdict::Degraded => "degraded",
+        Verdict::Not => "not",
+    }
+}
+
+/// A verdict in nine columns, coloured where that is allowed.
+fn mark(verdict: Verdict, colour: bool) -> String {
+    let code = match verdict {
+        Verdict::Works => 32,
+        Verdict::Degraded => 33,
+        Verdict::Not => 31,
+    };
+    let word = word(verdict);
+    if colour { format!("\x1b[{code}m{word:<9}\x1b[0m") } else { format!("{word:<9}") }
+}
+
+fn text(doctor: &Doctor, colour: bool) -> String {
+    let width = doctor.requirements.iter().map(|it| it.id.len()).max().unwrap_or(0);
+    let mut out = String::new();
+    for Requirement { id, found, verdict, lost, remedy, .. } in &doctor.requirements {
+        out.push_str(&format!("{} {id:<width$}  {}\n", mark(*verdict, colour), one_line(found)));
+        let indent = " ".repeat(10 + width + 2);
+        if let Some(lost) = lost {
+            out.push_str(&format!("{indent}lost: {}\n", one_line(lost)));
+        }
+        if let Some(remedy) = remedy {
+            out.push_str(&format!("{indent}do: {}\n", one_line(remedy)));
+        }
+    }
+    let events = match doctor.kernel_events {
+        Some(true) => "with kernel events",
+        Some(false) => "without kernel events: from /proc and pidfds alone",
+        None => "kernel events not tried",
+    };
+    out.push_str(&format!("{} tracer-user on this machine, {events}\n", mark(doctor.verdict, colour)));
+    out
+}

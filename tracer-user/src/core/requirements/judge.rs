@@ -1,0 +1,411 @@
+//! The requirements, one by one.
+
+use super::{Findings, Requirement, Tried, Verdict};
+
+/// Capabilities: number, name, what is lost without, and the older capability that includes it.
+const CAPABILITIES: [(u32, &str, &str, Option<u32>); 6] = [
+    (39, "CAP_BPF", "kernel events", Some(CAP_SYS_ADMIN)),
+    (38, "CAP_PERFMON", "kernel events", Some(CAP_SYS_ADMIN)),
+    (19, "CAP_SYS_PTRACE", "what other users' processes wait for and hold", None),
+    (2, "CAP_DAC_READ_SEARCH", "some files of other users' processes", None),
+    (5, "CAP_KILL", "ending other users' processes", None),
+    (
+        CAP_SYS_ADMIN,
+        "CAP_SYS_ADMIN",
+        "kernel stacks (/proc/PID/stack), and mounting the BPF file system",
+        None,
+    ),
+];
+const CAP_SYS_ADMIN: u32 = 21;
+const CAP_SYS_PTRACE: u32 = 19;
+
+/// The oldest kernel that has all the programs use.
+const KERNEL_EVENTS_SINCE: (u32, u32) = (5, 15);
+/// The oldest kernel that has pidfds as we use them.
+const PIDFDS_SINCE: (u32, u32) = (5, 9);
+/// A session of two hundred processes holds a pidfd for each, and what it looks at meanwhile.
+const OPEN_FILES_WANTED: u64 = 1024;
+
+fn fine(id: &str, found: impl Into<String>) -> Requirement {
+    Requirement {
+        id: id.to_owned(),
+        found: found.into(),
+        verdict: Verdict::Works,
+        lost: None,
+        remedy: None,
+        essential: false,
+    }
+}
+
+impl Requirement {
+    fn degraded(self, lost: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Degraded, lost: Some(lost.into()), remedy: Some(remedy.into()), ..self }
+    }
+
+    fn not(self, lost: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Not, ..self.degraded(lost, remedy) }
+    }
+
+    fn essential(self) -> Self {
+        Self { essential: true, ..self }
+    }
+}
+
+/// Every requirement, judged.
+pub fn judge(found: &Findings) -> Vec<Requirement> {
+    let mut all = vec![kernel_version(found), proc(found), pidfd(found), btf(found), lockdown(found)];
+    all.extend(capabilities(found));
+    all.extend([
+        bpffs(found),
+        kernel_events(found),
+        pid_namespace(found),
+        proc_connector(found),
+        hidepid(found),
+        ptrace_scope(found),
+        open_files(found),
+        pipes(found),
+        trace_dir(found),
+        log_dir(found),
+        bpf_stats(found),
+    ]);
+    all
+}
+
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+fn kernel_version(found: &Findings) -> Requirement {
+    let Some(release) = &found.kernel_release else {
+        return fine("kernel_version", "unknown");
+    };
+    let shown = format!("Linux {release} on {}", found.machine.as_deref().unwrap_or("an unknown machine"));
+    let it = fine("kernel_version", shown);
+    match version(release) {
+        Some(version) if version < PIDFDS_SINCE => {
+            it.not("everything: processes cannot be held by pidfds", "use Linux 5.15 or newer").essential()
+        }
+        Some(version) if version < KERNEL_EVENTS_SINCE => it.not("kernel events", "use Linux 5.15 or newer"),
+        _ => it,
+    }
+}
+
+fn proc(found: &Findings) -> Requirement {
+    let it = fine("proc", if found.proc_readable { "readable" } else { "not readable" }).essential();
+    if found.proc_readable { it } else { it.not("everything", "mount -t proc proc /proc") }
+}
+
+fn pidfd(found: &Findings) -> Requirement {
+    match &found.pidfd {
+        Ok(()) => fine("pidfd", "works").essential(),
+        Err(why) => fine("pidfd", why).essential().not(
+            "everything: processes cannot be held by pidfds",
+            "use Linux 5.9 or newer; in a container, a seccomp profile that allows pidfd_open",
+        ),
+    }
+}
+
+fn btf(found: &Findings) -> Requirement {
+    match &found.btf {
+        Some(Ok(bytes)) => fine("btf", format!("/sys/kernel/btf/vmlinux, {bytes} bytes")),
+        Some(Err(why)) => fine("btf", why)
+            .not("kernel events", "use a kernel with CONFIG_DEBUG_INFO_BTF, and let /sys be mounted"),
+        None => fine("btf", "none: no /sys/kernel/btf/vmlinux")
+            .not("kernel events", "use a kernel with CONFIG_DEBUG_INFO_BTF, and let /sys be mounted"),
+    }
+}
+
+fn lockdown(found: &Findings) -> Requirement {
+    match found.lockdown.as_deref() {
+        None => fine("lockdown", "none"),
+        Some("confidentiality") => fine("lockdown", "confidentiality")
+            .not("kernel events: programs may not read the kernel's memory", "boot with lockdown=integrity"),
+        Some(mode) => fine("lockdown", mode),
+    }
+}
+
+fn has(found: &Findings, number: u32) -> Option<bool> {
+    found.capabilities.map(|set| set >> number & 1 == 1)
+}
+
+fn capabilities(found: &Findings) -> impl Iterator<Item = Requirement> + '_ {
+    CAPABILITIES.iter().map(|(number, name, lost, included_in)| {
+        let id = name.to_lowercase();
+        let instead = included_in.and_then(|other| has(found, other)) == Some(true);
+        match (has(found, *number), instead) {
+            (None, _) => fine(&id, "unknown"),
+            (Some(true), _) if found.initial_user_namespace == Some(false) => {
+                fine(&id, "in a user namespace only")
+                    .degraded(*lost, "run outside of the user namespace (rootless container)")
+            }
+            (Some(true), _) => fine(&id, "there"),
+            (Some(false), true) => fine(&id, "missing, and included in CAP_SYS_ADMIN"),
+            (Some(false), false) => {
+                fine(&id, "missing").degraded(*lost, format!("run as root, or grant {name}"))
+            }
+        }
+    })
+}
+
+fn bpffs(found: &Findings) -> Requirement {
+    if found.bpffs_mounted {
+        return fine("bpffs", "mounted at /sys/fs/bpf");
+    }
+    let it = fine("bpffs", "not mounted at /sys/fs/bpf");
+    match &found.kernel_events {
+        Some(Tried::Failed(_)) => it.not("kernel events", "mount -t bpf bpf /sys/fs/bpf"),
+        _ if has(found, CAP_SYS_ADMIN) == Some(true) => {
+            fine("bpffs", "not mounted at /sys/fs/bpf; it is mounted when it is needed")
+        }
+        _ => it.not("kernel events", "mount -t bpf bpf /sys/fs/bpf"),
+    }
+}
+
+fn kernel_events(found: &Findings) -> Requirement {
+    match &found.kernel_events {
+        None => fine("kernel_events", "not tried").degraded(LOST_WITHOUT_EVENTS, "leave out --no-kernel"),
+        Some(Tried::Worked { missing_fields }) if missing_fields.is_empty() => {
+            fine("kernel_events", "programs loaded, attached and removed")
+        }
+        Some(Tried::Worked { missing_fields }) => {
+            let found = "programs loaded, attached and removed; this kernel has no ";
+            fine("kernel_events", format!("{found}{}", missing_fields.join(", ")))
+                .degraded("what those fields tell", "use another kernel")
+        }
+        Some(Tried::Failed(why)) => fine("kernel_events", why).not(
+            LOST_WITHOUT_EVENTS,
+            "see what is missing above; until then /proc, pidfds and polling serve",
+        ),
+    }
+}
+
+const LOST_WITHOUT_EVENTS: &str = "processes that live less than a poll, exact ends of processes that are not \
+    ours, since when a write has been blocked, and a session that outlives its tracer";
+
+fn pid_namespace(found: &Findings) -> Requirement {
+    match found.initial_pid_namespace {
+        Some(true) => fine("pid_namespace", "the machine's first"),
+        Some(false) => fine("pid_namespace", "not the machine's first (container)").degraded(
+            "processes outside of the namespace: whoever waits for them waits for somebody unseen",
+            "run on the host, or with the host's pid namespace (--pid=host)",
+        ),
+        None => fine("pid_namespace", "unknown"),
+    }
+}
+
+fn proc_connector(found: &Findings) -> Requirement {
+    match (&found.proc_connector, &found.kernel_events) {
+        (Ok(()), _) => fine("proc_connector", "can be subscribed to"),
+        (Err(why), Some(Tried::Worked { .. })) => {
+            fine("proc_connector", format!("{why}; not needed beside kernel events"))
+        }
+        (Err(why), _) => fine("proc_connector", why)
+            .degraded("forks and exits between two polls", "run as root, or use Linux 6.6 or newer"),
+    }
+}
+
+fn hidepid(found: &Findings) -> Requirement {
+    match &found.hidepid {
+        None => fine("hidepid", "off"),
+        Some(mode) if has(found, CAP_SYS_PTRACE) == Some(true) => {
+            fine("hidepid", format!("{mode}, which does not hide anything from us"))
+        }
+        Some(mode) => fine("hidepid", mode.clone())
+            .degraded("other users' processes, which /proc does not show", "run as root, or remount /proc"),
+    }
+}
+
+fn ptrace_scope(found: &Findings) -> Requirement {
+    let Some(scope) = found.ptrace_scope else { return fine("ptrace_scope", "no Yama") };
+    let it = fine("ptrace_scope", scope.to_string());
+    match scope {
+        0 => it,
+        1 | 2 if has(found, CAP_SYS_PTRACE) == Some(true) => it,
+        1 | 2 => it.degraded(
+            "system calls, memory and descriptors of processes that are not our descendants",
+            "run as root, or sysctl kernel.yama.ptrace_scope=0",
+        ),
+        _ => it.degraded(
+            "system calls, memory and descriptors of all processes",
+            "boot without kernel.yama.ptrace_scope=3",
+        ),
+    }
+}
+
+fn open_files(found: &Findings) -> Requirement {
+    let show = |limit: Option<u64>| limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
+    let (soft, hard) = found.open_files;
+    let it = fine("open_files", format!("{} (hard limit {})", show(soft), show(hard)));
+    match soft {
+        Some(soft) if soft < OPEN_FILES_WANTED => it.degraded(
+            "sessions of many processes: each takes descriptors",
+            format!("ulimit -n {OPEN_FILES_WANTED}"),
+        ),
+        _ => it,
+    }
+}
+
+fn pipes(found: &Findings) -> Requirement {
+    let (Some(max), Some(soft)) = (found.pipe_max_size, found.pipe_user_pages_soft) else {
+        return fine("pipe_limits", "unknown");
+    };
+    let it = fine("pipe_limits", format!("a pipe grows to {max} bytes; {soft} pages for a user's pipes"));
+    if max <= 65_536 {
+        return it
+            .degraded("letting a stalled pipe go on (--on-hang relieve)", "sysctl fs.pipe-max-size=1048576");
+    }
+    if (1..1024).contains(&soft) {
+        return it.degraded(
+            "room in pipes: past it a user's new pipes take 8 KiB, and writers block early",
+            "sysctl fs.pipe-user-pages-soft=16384",
+        );
+    }
+    it
+}
+
+fn trace_dir(found: &Findings) -> Requirement {
+    match &found.trace_dir {
+        Ok((path, true)) => fine("trace_dir", format!("{path}, in memory")),
+        Ok((path, false)) => fine("trace_dir", format!("{path}, on a disk")).degraded(
+            "speed: every line of a trace may wait for the disk",
+            "give a directory on a tmpfs with --trace-dir",
+        ),
+        Err(why) => fine("trace_dir", why.clone()).not(
+            "live traces: sessions are kept in memory and lost with the tracer",
+            "give one with --trace-dir",
+        ),
+    }
+}
+
+fn log_dir(found: &Findings) -> Requirement {
+    match &found.log_dir {
+        Ok(path) => fine("log_dir", path.clone()),
+        Err(why) => fine("log_dir", why.clone())
+            .not("recorded sessions: nothing is kept of them", "give a directory with --log-dir"),
+    }
+}
+
+fn bpf_stats(found: &Findings) -> Requirement {
+    match found.bpf_stats {
+        Some(true) => fine("bpf_stats", "on: programs are timed, which costs a little"),
+        Some(false) => fine("bpf_stats", "off, as it should be outside of benchmarks"),
+        None => fine("bpf_stats", "unknown"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Doctor;
+    use super::*;
+
+    /// A machine where everything works.
+    fn good() -> Findings {
+        Findings {
+            kernel_release: Some("6.18.44".into()),
+            machine: Some("x86_64".into()),
+            proc_readable: true,
+            btf: Some(Ok(5_000_000)),
+            lockdown: Some("integrity".into()),
+            uid: 0,
+            capabilities: Some(u64::MAX),
+            initial_user_namespace: Some(true),
+            initial_pid_namespace: Some(true),
+            bpffs_mounted: true,
+            kernel_events: Some(Tried::Worked { missing_fields: vec![] }),
+            pidfd: Ok(()),
+            proc_connector: Ok(()),
+            hidepid: None,
+            ptrace_scope: Some(1),
+            bpf_stats: Some(false),
+            pipe_max_size: Some(1 << 20),
+            pipe_user_pages_soft: Some(16384),
+            open_files: (Some(1024), Some(4096)),
+            trace_dir: Ok(("/dev/shm/tracer-user-0".into(), true)),
+            log_dir: Ok("/var/log/tracer-user".into()),
+        }
+    }
+
+    #[track_caller]
+    fn expect(found: &Findings, id: &str, verdict: Verdict, whole: Verdict) {
+        let doctor = Doctor::of(found);
+        let it = doctor.requirements.iter().find(|it| it.id == id).expect("there is such a requirement");
+        assert_eq!((it.verdict, doctor.verdict), (verdict, whole), "{it:?}");
+        assert_eq!(it.lost.is_some(), verdict != Verdict::Works, "{it:?}");
+        assert_eq!(it.remedy.is_some(), verdict != Verdict::Works, "{it:?}");
+    }
+
+    #[test]
+    fn a_good_machine_works() {
+        let doctor = Doctor::of(&good());
+        let bad: Vec<_> = doctor.requirements.iter().filter(|it| it.verdict != Verdict::Works).collect();
+        assert!(bad.is_empty(), "{bad:?}");
+        assert_eq!((doctor.verdict, doctor.kernel_events), (Verdict::Works, Some(true)));
+    }
+
+    #[test]
+    fn each_thing_missing_is_told_and_the_rest_goes_on() {
+        use Verdict::{Degraded, Not};
+        type Spoil = fn(&mut Findings);
+        let cases: [(&str, Verdict, Spoil); 19] = [
+            ("kernel_version", Not, |f| f.kernel_release = Some("5.10.0-30-amd64".into())),
+            ("btf", Not, |f| f.btf = None),
+            ("btf", Not, |f| f.btf = Some(Err("permission denied".into()))),
+            ("lockdown", Not, |f| f.lockdown = Some("confidentiality".into())),
+            ("cap_sys_ptrace", Degraded, |f| f.capabilities = Some(u64::MAX & !(1 << 19))),
+            ("cap_kill", Degraded, |f| f.capabilities = Some(u64::MAX & !(1 << 5))),
+            ("cap_bpf", Degraded, |f| f.capabilities = Some(0)),
+            ("cap_bpf", Degraded, |f| f.initial_user_namespace = Some(false)),
+            ("bpffs", Not, |f| {
+                (f.bpffs_mounted, f.kernel_events) = (false, Some(Tried::Failed("no".into())))
+            }),
+            ("kernel_events", Not, |f| f.kernel_events = Some(Tried::Failed("no".into()))),
+            ("kernel_events", Degraded, |f| f.kernel_events = None),
+            ("kernel_events", Degraded, |f| {
+                f.kernel_events = Some(Tried::Worked { missing_fields: vec!["pid.ino".into()] });
+            }),
+            ("pid_namespace", Degraded, |f| f.initial_pid_namespace = Some(false)),
+            ("hidepid", Degraded, |f| (f.hidepid, f.capabilities) = (Some("invisible".into()), Some(0))),
+            ("ptrace_scope", Degraded, |f| f.ptrace_scope = Some(3)),
+            ("open_files", Degraded, |f| f.open_files = (Some(256), None)),
+            ("pipe_limits", Degraded, |f| f.pipe_user_pages_soft = Some(64)),
+            ("trace_dir", Degraded, |f| f.trace_dir = Ok(("/tmp/tracer-user-0".into(), false))),
+            ("log_dir", Not, |f| f.log_dir = Err("read-only".into())),
+        ];
+        for (id, verdict, spoil) in cases {
+            let mut found = good();
+            spoil(&mut found);
+            expect(&found, id, verdict, Verdict::Degraded);
+        }
+    }
+
+    #[test]
+    fn without_the_essential_nothing_works() {
+        let cases: [(&str, fn(&mut Findings)); 3] = [
+            ("proc", |f| f.proc_readable = false),
+            ("pidfd", |f| f.pidfd = Err("Function not implemented".into())),
+            ("kernel_version", |f| f.kernel_release = Some("4.19.0".into())),
+        ];
+        for (id, spoil) in cases {
+            let mut found = good();
+            spoil(&mut found);
+            expect(&found, id, Verdict::Not, Verdict::Not);
+        }
+    }
+
+    #[test]
+    fn what_sys_admin_includes_is_not_missed() {
+        let mut found = good();
+        found.capabilities = Some(u64::MAX & !(1 << 39 | 1 << 38));
+        expect(&found, "cap_bpf", Verdict::Works, Verdict::Works);
+        found.bpffs_mounted = false;
+        expect(&found, "bpffs", Verdict::Works, Verdict::Works);
+    }
+
+    #[test]
+    fn releases_are_read_as_they_come() {
+        assert_eq!(version("6.1.0-18-cloud-amd64"), Some((6, 1)));
+        assert_eq!(version("5.15-rc3"), Some((5, 15)));
+        assert_eq!(version("weird"), None);
+    }
+}

@@ -1,0 +1,114 @@
+//! `doctor`: looks at everything the tracer needs, tries what can be tried, and leaves nothing behind.
+
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, AtFlags, CWD};
+use rustix::net::netlink::{CONNECTOR, SocketAddrNetlink};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::process::{Resource, getrlimit};
+
+use super::options::Places;
+use crate::core::requirements::{Doctor, Findings, Tried};
+use crate::kernel::{KernelTracer, Settings};
+use crate::procfs_view::machine::Machine;
+use crate::signals::pidfd::PidFd;
+use crate::store::dir::{ResolveConfig, TraceDir};
+use crate::store::log::LogConfig;
+
+/// The multicast group of the proc connector (`CN_IDX_PROC`).
+const PROC_EVENTS: u32 = 1;
+/// Longer than any stall that could happen while the programs are tried.
+const NEVER_NS: u64 = 3_600_000_000_000;
+
+/// What is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DoctorOptions {
+    /// Where sessions would be kept.
+    pub places: Places,
+    /// Do not try to load the kernel programs.
+    pub no_kernel: bool,
+}
+
+/// Looks at this machine.
+pub fn examine(options: &DoctorOptions) -> Doctor {
+    Doctor::of(&findings(&Machine::system(), options))
+}
+
+fn findings(machine: &Machine, options: &DoctorOptions) -> Findings {
+    let uname = rustix::system::uname();
+    let limit = getrlimit(Resource::Nofile);
+    Findings {
+        kernel_release: uname.release().to_str().ok().map(str::to_owned),
+        machine: uname.machine().to_str().ok().map(str::to_owned),
+        proc_readable: machine.shows_processes(),
+        btf: machine.btf_size().map(|size| size.map_err(|error| error.to_string())),
+        lockdown: machine.lockdown(),
+        uid: rustix::process::geteuid().as_raw(),
+        capabilities: machine.capabilities(),
+        initial_user_namespace: machine.in_initial_user_namespace(),
+        initial_pid_namespace: machine.in_initial_pid_namespace(),
+        bpffs_mounted: machine.has_bpffs(),
+        kernel_events: (!options.no_kernel).then(try_kernel),
+        pidfd: PidFd::of_number(std::process::id()).map(drop).map_err(|error| error.to_string()),
+        proc_connector: try_proc_connector().map_err(|error| error.to_string()),
+        hidepid: machine.hidepid(),
+        ptrace_scope: machine.sysctl("kernel/yama/ptrace_scope").and_then(|scope| scope.try_into().ok()),
+        bpf_stats: machine.sysctl("kernel/bpf_stats_enabled").map(|on| on != 0),
+        pipe_max_size: machine.sysctl("fs/pipe-max-size"),
+        pipe_user_pages_soft: machine.sysctl("fs/pipe-user-pages-soft"),
+        open_files: (limit.current, limit.maximum),
+        trace_dir: trace_dir(&options.places),
+        log_dir: log_dir(&options.places),
+    }
+}
+
+/// Loads and attaches the programs as a session would, under a name that no other has, and removes them.
+fn try_kernel() -> Tried {
+    let settings = Settings {
+        session: format!("doctor-{}", std::process::id()),
+        stall_threshold_ns: NEVER_NS,
+        kernel_log: false,
+    };
+    let tried = KernelTracer::start(&settings).and_then(|tracer| {
+        let missing_fields = tracer.missing_fields().to_vec();
+        tracer.finish().map(|()| missing_fields)
+    });
+    match tried {
+        Ok(missing_fields) => Tried::Worked { missing_fields },
+        Err(error) => Tried::Failed(error.to_string()),
+    }
+}
+
+fn try_proc_connector() -> rustix::io::Result<()> {
+    let socket = rustix::net::socket_with(
+        AddressFamily::NETLINK,
+        SocketType::DGRAM,
+        SocketFlags::CLOEXEC,
+        Some(CONNECTOR),
+    )?;
+    rustix::net::bind(&socket, &SocketAddrNetlink::new(0, PROC_EVENTS))
+}
+
+fn trace_dir(places: &Places) -> Result<(String, bool), String> {
+    let config = ResolveConfig::from_environment(places.trace_dir.clone());
+    let directory = TraceDir::resolve(&config).map_err(|error| error.to_string())?;
+    Ok((directory.path().display().to_string(), directory.warning().is_none()))
+}
+
+/// The log's place, if it could be made and written; it is not made here.
+fn log_dir(places: &Places) -> Result<String, String> {
+    let path = LogConfig::from_environment(places.log_dir.clone(), LogConfig::MAX_SESSIONS).path;
+    let there = nearest(&path);
+    let writable = Access::WRITE_OK | Access::EXEC_OK;
+    match rustix::fs::accessat(CWD, &there, writable, AtFlags::EACCESS) {
+        Ok(()) if there.is_dir() => Ok(path.display().to_string()),
+        Ok(()) => Err(format!("{} is not a directory", there.display())),
+        Err(error) => Err(format!("{}: {} cannot be written: {error}", path.display(), there.display())),
+    }
+}
+
+/// The path itself, or the nearest directory above it that exists.
+fn nearest(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    absolute.ancestors().find(|path| path.symlink_metadata().is_ok()).unwrap_or(Path::new("/")).to_owned()
+}
