@@ -19,6 +19,7 @@ fn shell(job: &str) -> Talk {
     let mut command = Command::new("bash");
     command.args(["--norc", "--noprofile", "-i"]);
     command.env("T", TRACER).env("J", job).env("PS1", "").env("TERM", "dumb").env_remove("PROMPT_COMMAND");
+    talk::isolate(&mut command);
     let mut talk = Talk::on_terminal(command);
     talk.type_in("stty -echo; bind 'set enable-bracketed-paste off' 2>/dev/null; echo shell''-ready\n");
     talk.hear("shell-ready");

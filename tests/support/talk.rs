@@ -14,6 +14,14 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 /// Longer than anything here takes on a loaded machine; a test that waits so long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Lets a tracer keep its sessions in a place of these tests alone.
+pub fn isolate(command: &mut Command) {
+    let place =
+        std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("talk-{}", std::process::id()));
+    std::fs::create_dir_all(&place).expect("made");
+    command.env("TRACER_TRACE_DIR", &place).env("TRACER_LOG_DIR", place.join("log"));
+}
+
 /// A program that runs for as long as this exists.
 pub struct Talk {
     child: Child,
