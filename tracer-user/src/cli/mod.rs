@@ -11,7 +11,10 @@ pub mod exit;
 mod live;
 mod man;
 pub mod output;
+mod recover;
 mod run;
+mod schema;
+mod sessions;
 mod shared;
 mod status_line;
 pub mod typed;
@@ -50,6 +53,12 @@ pub enum Verb {
     Run(Box<run::Args>),
     /// Say what of this machine works, what does not, and what to do about it
     Doctor(doctor::Args),
+    /// Finish the sessions whose tracer died
+    Recover(recover::Args),
+    /// List, show and export recorded sessions
+    Sessions(sessions::Args),
+    /// Print the JSON schema of what is written
+    Schema(schema::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
     /// Print the manual page
@@ -79,6 +88,9 @@ fn dispatch(verb: Verb, output: &mut Output) -> Result<Exit, Failure> {
     match verb {
         Verb::Run(args) => run::execute(*args, output),
         Verb::Doctor(args) => doctor::execute(&args, output),
+        Verb::Recover(args) => recover::execute(&args, output),
+        Verb::Sessions(args) => sessions::execute(&args, output),
+        Verb::Schema(args) => schema::execute(&args, output),
         Verb::Completions(args) => completions::execute(&args, output),
         Verb::Man(args) => man::execute(&args, output),
     }

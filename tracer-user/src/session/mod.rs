@@ -10,3 +10,4 @@ pub mod observer;
 pub mod options;
 pub mod recover;
 pub mod run;
+pub mod sessions;

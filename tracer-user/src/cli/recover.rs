@@ -1,0 +1,123 @@
+//! `recover`: what was typed, and its report.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::exit::{Exit, Failure};
+use super::output::Output;
+use super::shared::PlaceArgs;
+use super::value::{self, Format, FormatArg};
+use crate::core::gates::{Action, Policy};
+use crate::procfs_view::ProcRoot;
+use crate::session::recover::{self, FateSource, Here, NoKernel, Outcome, Pinned, RecoverConfig, Report};
+use crate::store::{Layout, LogConfig, ResolveConfig, TraceDir};
+
+/// What was typed.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Only say what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// Take over sessions whose job still runs, and trace them to their end
+    #[arg(long)]
+    adopt: bool,
+    /// Leave sessions alone that were written to so lately
+    #[arg(long, value_name = "DURATION", value_parser = value::duration, default_value = "30s")]
+    min_age: Duration,
+    /// Whose files to read
+    #[arg(long, value_enum, value_name = "LAYOUT", default_value_t = LayoutArg::Tracer, help_heading = "Files")]
+    layout: LayoutArg,
+    /// How many finished sessions are kept
+    #[arg(long, value_name = "N", default_value_t = 2000, help_heading = "Files")]
+    max_sessions: u32,
+    /// Do as if BPF were not to be had
+    #[arg(long)]
+    no_kernel: bool,
+    #[command(flatten)]
+    places: PlaceArgs,
+    #[command(flatten)]
+    format: FormatArg,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum LayoutArg {
+    /// Our own
+    Tracer,
+    /// AutoSkillit's, in the directory that --trace-dir names
+    Autoskillit,
+}
+
+impl Args {
+    fn resolve(&self) -> Result<RecoverConfig, Failure> {
+        let places = self.places.resolve();
+        let (layout, traces) = match self.layout {
+            LayoutArg::Tracer => {
+                (Layout::Own, TraceDir::resolve(&ResolveConfig::from_environment(places.trace_dir)))
+            }
+            LayoutArg::Autoskillit => {
+                let dir = places.trace_dir.ok_or_else(|| {
+                    Failure::usage(
+                        "recover: --layout autoskillit: name the directory of its files with --trace-dir",
+                    )
+                })?;
+                let uid = rustix::process::geteuid().as_raw();
+                (Layout::AutoSkillit, TraceDir::foreign(&dir, uid))
+            }
+        };
+        let kernel: Arc<dyn FateSource> = if self.no_kernel { Arc::new(NoKernel) } else { Arc::new(Pinned) };
+        Ok(RecoverConfig {
+            traces: traces.map_err(|error| Failure::failed(error.to_string()))?,
+            layout,
+            log: LogConfig::from_environment(places.log_dir, self.max_sessions as usize),
+            policy: Policy { min_age: self.min_age, adopt: self.adopt },
+            dry_run: self.dry_run,
+            here: Here::now(ProcRoot::system()),
+            kernel,
+        })
+    }
+}
+
+/// Recovers, and prints what was found and done.
+pub fn execute(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
+    let config = args.resolve()?;
+    let report = recover::recover(&config, &mut || true);
+    match args.format.format {
+        Format::Json => output.json(&report)?,
+        Format::Text => output.text(&text(&report))?,
+    }
+    Ok(if report.failed() > 0 { Exit::Failed } else { Exit::Success })
+}
+
+/// The report for people: a session a line, its reasons behind it.
+fn text(report: &Report) -> String {
+    let mut out = String::new();
+    for entry in &report.sessions {
+        let name = entry.session_id.as_deref().unwrap_or(&entry.files);
+        let reasons: Vec<_> = entry.judgement.reasons.iter().map(ToString::to_string).collect();
+        let what = match (&entry.outcome, entry.judgement.action) {
+            (Outcome::Filed { dir_name, termination_reason, .. }, _) => {
+                format!("finished as {dir_name} ({termination_reason})")
+            }
+            (Outcome::Adopted, _) => "taken over".to_owned(),
+            (Outcome::Failed(why), _) => format!("not finished, {why}"),
+            (Outcome::Left, Action::Skip) => "left alone".to_owned(),
+            (Outcome::Left, Action::Adopt) => "would be taken over".to_owned(),
+            (Outcome::Left, Action::Recover | Action::FinishRebooted) => "would be finished".to_owned(),
+        };
+        out.push_str(&line(&format!("{name}: {what}: {}", reasons.join("; "))));
+    }
+    for swept in &report.swept {
+        out.push_str(&line(&format!("removed {swept}")));
+    }
+    for problem in &report.problems {
+        out.push_str(&line(&format!("problem: {problem}")));
+    }
+    if report.sessions.is_empty() && report.problems.is_empty() {
+        out.push_str("nothing to recover\n");
+    }
+    out
+}
+
+fn line(text: &str) -> String {
+    format!("{}\n", super::output::one_line(text))
+}

@@ -1,0 +1,287 @@
+//! `sessions`: what was typed, and the log as a table, a timeline or JSON.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::exit::{Exit, Failure};
+use super::output::{Output, one_line};
+use super::value::{self, Format, FormatArg};
+use crate::core::mask;
+use crate::core::summary::{IndexRow, Summary};
+use crate::core::text::ByteText;
+use crate::session::sessions::{self, Filter, Listing, Shown};
+use crate::store::LogConfig;
+
+/// What was typed.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum What {
+    /// List sessions, oldest first
+    List(ListArgs),
+    /// Show one session: its summary, and what happened in it in order
+    Show(ShowArgs),
+    /// Write one session as a JSON document, its whole trace included
+    Export(ExportArgs),
+    /// Hide what was recorded so far from the listings; removes nothing
+    Clear(LogArgs),
+}
+
+#[derive(clap::Args, Debug)]
+struct LogArgs {
+    /// Where finished sessions are [default: /var/log/tracer-user for root, else under $XDG_STATE_HOME]
+    #[arg(long, value_name = "DIR", help_heading = "Files")]
+    log_dir: Option<PathBuf>,
+}
+
+impl LogArgs {
+    fn resolve(&self) -> LogConfig {
+        LogConfig::from_environment(self.log_dir.clone(), LogConfig::MAX_SESSIONS)
+    }
+}
+
+#[derive(clap::Args, Debug)]
+struct ListArgs {
+    /// Only those that began so long ago or less, or since a time such as 2026-11-21T08:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<Since>,
+    /// Only those with this label; without a value, with any value of it
+    #[arg(long = "label", value_name = "KEY[=VALUE]", value_parser = label)]
+    labels: Vec<(String, String)>,
+    /// Only those that came out so: success, failed, killed, timeout, hang, interrupted, rebooted, unknown
+    #[arg(long, value_name = "OUTCOME")]
+    outcome: Option<String>,
+    /// Also those from before the last `sessions clear`
+    #[arg(long)]
+    all: bool,
+    /// At most so many, the newest
+    #[arg(short = 'n', long, value_name = "N")]
+    limit: Option<usize>,
+    #[command(flatten)]
+    log: LogArgs,
+    #[command(flatten)]
+    format: FormatArg,
+}
+
+#[derive(clap::Args, Debug)]
+struct ShowArgs {
+    /// The session, as `sessions list` names it
+    session: String,
+    #[command(flatten)]
+    log: LogArgs,
+    #[command(flatten)]
+    format: FormatArg,
+}
+
+#[derive(clap::Args, Debug)]
+struct ExportArgs {
+    /// The session, as `sessions list` names it
+    session: String,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Since {
+    Ago(Duration),
+    At(jiff::Timestamp),
+}
+
+fn since(typed: &str) -> Result<Since, String> {
+    if let Ok(at) = typed.parse() {
+        return Ok(Since::At(at));
+    }
+    value::duration(typed)
+        .map(Since::Ago)
+        .map_err(|_| "neither a duration such as 2h nor a time such as 2026-11-21T08:00:00Z".to_owned())
+}
+
+fn label(typed: &str) -> Result<(String, String), String> {
+    if typed.contains('=') { value::key_value(typed) } else { Ok((typed.to_owned(), String::new())) }
+}
+
+/// Does it.
+pub fn execute(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
+    match &args.what {
+        What::List(args) => list(args, output)?,
+        What::Show(args) => show(args, output)?,
+        What::Export(args) => {
+            let shown = sessions::show(&args.log.resolve(), &args.session, true)?;
+            output.json(&shown)?;
+        }
+        What::Clear(args) => {
+            let from = sessions::clear(&args.resolve())?;
+            output.note(&format!("listings begin at {from}"));
+        }
+    }
+    Ok(Exit::Success)
+}
+
+fn list(args: &ListArgs, output: &mut Output) -> Result<(), Failure> {
+    let now = crate::session::clock::anchor().wall;
+    let filter = Filter {
+        since: args.since.map(|since| match since {
+            Since::At(at) => at,
+            Since::Ago(ago) => now.checked_sub(ago).unwrap_or(jiff::Timestamp::MIN),
+        }),
+        labels: args.labels.clone(),
+        outcome: args.outcome.clone(),
+        before_fence: args.all,
+        limit: args.limit,
+    };
+    let listing = sessions::list(&args.log.resolve(), &filter)?;
+    match args.format.format {
+        Format::Json => output.json(&listing),
+        Format::Text => {
+            for problem in &listing.problems {
+                output.note(problem);
+            }
+            output.text(&table(&listing))
+        }
+    }
+}
+
+fn table(listing: &Listing) -> String {
+    if listing.sessions.is_empty() {
+        return "no sessions\n".to_owned();
+    }
+    let head = ["SESSION", "BEGAN", "TOOK", "OUTCOME", "STALLS", "ANOMALIES", "COMMAND"].map(str::to_owned);
+    let rows: Vec<[String; 7]> = std::iter::once(head).chain(listing.sessions.iter().map(row)).collect();
+    let mut widths = [0; 7];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut out = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            line.push_str(&format!("{cell:<width$}  "));
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+fn row(row: &IndexRow) -> [String; 7] {
+    let began = row.timestamp.get(..19).unwrap_or(&row.timestamp).replace('T', " ");
+    [
+        one_line(&row.dir_name),
+        one_line(&began),
+        row.duration_seconds.map_or_else(|| "?".to_owned(), took),
+        outcome(row),
+        row.stall_count.to_string(),
+        row.anomaly_count.to_string(),
+        mask::line(&row.command.text()),
+    ]
+}
+
+fn outcome(row: &IndexRow) -> String {
+    let owner = match row.owner_fate {
+        crate::core::summary::OwnerFate::Finished => "",
+        crate::core::summary::OwnerFate::Died => ", tracer died",
+        crate::core::summary::OwnerFate::Adopted => ", taken over",
+    };
+    one_line(&format!("{} ({}{owner})", row.subtype, row.termination_reason))
+}
+
+fn took(seconds: f64) -> String {
+    match seconds {
+        s if s < 60.0 => format!("{s:.1} s"),
+        s if s < 3600.0 => format!("{:.0} min {:02.0} s", (s / 60.0).floor(), s % 60.0),
+        s => format!("{:.0} h {:02.0} min", (s / 3600.0).floor(), (s % 3600.0) / 60.0),
+    }
+}
+
+fn show(args: &ShowArgs, output: &mut Output) -> Result<(), Failure> {
+    let shown = sessions::show(&args.log.resolve(), &args.session, false)?;
+    match args.format.format {
+        Format::Json => output.json(&shown),
+        Format::Text => {
+            for problem in &shown.problems {
+                output.note(problem);
+            }
+            output.text(&text(&shown))
+        }
+    }
+}
+
+fn text(shown: &Shown) -> String {
+    let mut out = String::new();
+    for (key, value) in facts(&shown.summary) {
+        out.push_str(&format!("{key:<12}{}\n", one_line(&value)));
+    }
+    if let Some(verdict) = shown.diagnosis.as_ref().and_then(|diagnosis| diagnosis["verdict"].as_str()) {
+        out.push_str(&format!("{:<12}{}\n", "diagnosis", one_line(verdict)));
+    }
+    out.push('\n');
+    for line in shown.timeline() {
+        out.push_str(&mask::line(&one_line(&line)));
+        out.push('\n');
+    }
+    out
+}
+
+fn facts(summary: &Summary) -> Vec<(&'static str, String)> {
+    let words: Vec<_> =
+        summary.cmdline.iter().map(|word| word.0.clone()).map(crate::core::evidence::Name).collect();
+    let kib =
+        |kb: Option<u64>| kb.map_or_else(|| "?".to_owned(), |kb| format!("{:.1} MiB", kb as f64 / 1024.0));
+    let end = match (&summary.end_ts, summary.duration_seconds) {
+        (Some(end), Some(seconds)) => format!("{end}, after {}", took(seconds)),
+        (Some(end), None) => end.clone(),
+        (None, _) => "nobody saw when".to_owned(),
+    };
+    let processes = &summary.processes;
+    let stalls = &summary.stalls;
+    let mut facts = vec![
+        ("session", summary.dir_name.clone()),
+        ("command", mask::argv(&words).join(" ")),
+        ("root", format!("pid {} ({})", summary.pid, name(summary.tracked_comm.as_ref()))),
+        ("began", summary.start_ts.clone()),
+        ("ended", end),
+        ("outcome", format!("{} ({})", summary.subtype, summary.termination_reason)),
+        (
+            "processes",
+            format!(
+                "{} forked, {} found, {} ended, at most {} at a time",
+                processes.forked, processes.found, processes.exited, processes.peak
+            ),
+        ),
+        (
+            "stalls",
+            format!("{}, the longest {} ms, {} ms in all", stalls.count, stalls.longest_ms, stalls.total_ms),
+        ),
+        ("memory", format!("at most {} in one process", kib(summary.peak_rss_kb))),
+        ("cpu", format!("{:.2} s", summary.cpu_seconds)),
+        ("events lost", summary.events_lost.to_string()),
+    ];
+    if summary.owner_fate != crate::core::summary::OwnerFate::Finished {
+        let fate = if summary.owner_fate == crate::core::summary::OwnerFate::Died {
+            "died"
+        } else {
+            "died, and another took over"
+        };
+        facts.push(("tracer", fate.to_owned()));
+    }
+    for leaked in &processes.leaked {
+        facts.push(("leaked", format!("pid {} ({})", leaked.who.pid, name(leaked.comm.as_ref()))));
+    }
+    for (key, value) in &summary.labels {
+        facts.push(("label", format!("{key}={}", mask::line(value))));
+    }
+    if summary.degraded {
+        facts.push(("degraded", "not everything could be written".to_owned()));
+    }
+    facts
+}
+
+fn name(comm: Option<&ByteText>) -> String {
+    comm.map_or_else(|| "?".to_owned(), ByteText::text)
+}

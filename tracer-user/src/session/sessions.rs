@@ -1,0 +1,205 @@
+//! `sessions`: what the session log holds.
+
+use crate::core::record::Line;
+use crate::core::record::SessionId;
+use crate::core::summary::{IndexRow, Meta, Summary};
+use crate::core::timeline;
+use crate::store::fsops::{Dir, read_bounded};
+use crate::store::index::{self, Row};
+use crate::store::lines::{Lines, RawLine};
+use crate::store::{LogConfig, SessionLog};
+use anyhow::{Context, anyhow};
+use serde::Serialize;
+use std::ffi::OsStr;
+use std::io::BufReader;
+
+/// Bytes of the largest file of a session that is read whole.
+const MAX_FILE_BYTES: usize = 256 * 1024 * 1024;
+
+/// Which sessions are listed.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Those that began then or later.
+    pub since: Option<jiff::Timestamp>,
+    /// Those with all of these labels; an empty value means any.
+    pub labels: Vec<(String, String)>,
+    /// Those that came out like this: a subtype, or `failed` for all that did not succeed.
+    pub outcome: Option<String>,
+    /// The fence does not count.
+    pub before_fence: bool,
+    /// At most so many, the newest.
+    pub limit: Option<usize>,
+}
+
+/// What was found.
+#[derive(Debug, Default, Serialize)]
+pub struct Listing {
+    /// Oldest first.
+    pub sessions: Vec<IndexRow>,
+    /// When the listing begins, because somebody cleared it.
+    pub cleared_at: Option<String>,
+    /// Rows that are not understood.
+    pub problems: Vec<String>,
+}
+
+/// Lists sessions.
+///
+/// # Errors
+/// When the log cannot be read.
+pub fn list(config: &LogConfig, filter: &Filter) -> anyhow::Result<Listing> {
+    let mut listing = Listing::default();
+    let Some(dir) = open_log(config)? else { return Ok(listing) };
+    let uid = rustix::process::geteuid().as_raw();
+    let fence = if filter.before_fence {
+        None
+    } else {
+        match index::fence(&dir, uid) {
+            Ok(fence) => fence,
+            Err(error) => {
+                listing.problems.push(format!("{}: {error}", index::FENCE));
+                None
+            }
+        }
+    };
+    listing.cleared_at = fence.map(crate::core::time::render);
+    let Some(file) = index::open(&dir, uid).with_context(|| format!("{}", config.path.display()))? else {
+        return Ok(listing);
+    };
+    for row in index::rows(file) {
+        match row.context("the index cannot be read")? {
+            Row::Good(row) if wanted(&row, filter, fence) => listing.sessions.push(*row),
+            Row::Good(_) => {}
+            Row::Bad(number, why) => listing.problems.push(format!("row {number} of the index: {why}")),
+        }
+    }
+    if let Some(limit) = filter.limit {
+        let excess = listing.sessions.len().saturating_sub(limit);
+        listing.sessions.drain(..excess);
+    }
+    Ok(listing)
+}
+
+fn wanted(row: &IndexRow, filter: &Filter, fence: Option<jiff::Timestamp>) -> bool {
+    // The later of the two; rows whose time is not understood are shown rather than lost.
+    if let Some(from) = filter.since.max(fence)
+        && row.timestamp.parse::<jiff::Timestamp>().is_ok_and(|began| began < from)
+    {
+        return false;
+    }
+    let labelled = filter
+        .labels
+        .iter()
+        .all(|(key, value)| row.labels.get(key).is_some_and(|there| value.is_empty() || there == value));
+    let outcome = filter
+        .outcome
+        .as_deref()
+        .is_none_or(|wanted| row.subtype == wanted || (wanted == "failed" && row.success != Some(true)));
+    labelled && outcome
+}
+
+/// A session as it was filed.
+#[derive(Debug, Serialize)]
+pub struct Shown {
+    /// Its summary.
+    pub summary: Summary,
+    /// Its labels, and whether it is protected.
+    pub meta: Option<Meta>,
+    /// Its diagnosis.
+    pub diagnosis: Option<serde_json::Value>,
+    /// Its trace, in order.
+    pub trace: Vec<Line>,
+    /// Lines that are not understood.
+    pub problems: Vec<String>,
+}
+
+impl Shown {
+    /// Its life in words, with times from its beginning.
+    pub fn timeline(&self) -> impl Iterator<Item = String> + '_ {
+        let began = self.trace.first().map_or(0, |line| line.boot_ns);
+        self.trace.iter().filter_map(move |line| timeline::timed(line, began))
+    }
+}
+
+/// Reads a session. `with_snapshots`: its snapshots too.
+///
+/// # Errors
+/// When there is none of that name, or it cannot be read.
+pub fn show(config: &LogConfig, name: &str, with_snapshots: bool) -> anyhow::Result<Shown> {
+    let missing = || anyhow!("no session {name}: see `tracer-user sessions list`");
+    SessionId::parse(name.trim_end_matches(|c: char| c == '.' || c.is_ascii_digit()))
+        .or_else(|_| SessionId::parse(name))
+        .map_err(|_| missing())?;
+    let log = open_log(config)?.ok_or_else(missing)?;
+    let sessions = log.open_dir(OsStr::new("sessions")).map_err(|_| missing())?;
+    let dir = sessions.open_dir(OsStr::new(name)).map_err(|_| missing())?;
+    let uid = rustix::process::geteuid().as_raw();
+    let summary =
+        read_json(&dir, uid, "summary.json")?.ok_or_else(|| anyhow!("session {name} has no summary"))?;
+    let mut shown = Shown {
+        summary,
+        meta: read_json(&dir, uid, "meta.json")?,
+        diagnosis: read_json(&dir, uid, "diagnosis.json")?,
+        trace: Vec::new(),
+        problems: Vec::new(),
+    };
+    let mut files = vec!["events.jsonl", "anomalies.jsonl"];
+    files.extend(with_snapshots.then_some("proc_trace.jsonl"));
+    for file in files {
+        read_lines(&dir, uid, file, &mut shown)?;
+    }
+    shown.trace.sort_by_key(|line| line.seq);
+    Ok(shown)
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(dir: &Dir, uid: u32, name: &str) -> anyhow::Result<Option<T>> {
+    use crate::store::fsops::OpenError;
+    let file = match dir.open_file(OsStr::new(name), false, uid) {
+        Err(OpenError::Missing) => return Ok(None),
+        other => other.with_context(|| name.to_owned())?,
+    };
+    let bytes = read_bounded(file, MAX_FILE_BYTES).with_context(|| name.to_owned())?;
+    let bytes = bytes.ok_or_else(|| anyhow!("{name} is larger than {MAX_FILE_BYTES} bytes"))?;
+    Ok(Some(serde_json::from_slice(&bytes).with_context(|| name.to_owned())?))
+}
+
+fn read_lines(dir: &Dir, uid: u32, name: &str, shown: &mut Shown) -> anyhow::Result<()> {
+    use crate::store::fsops::OpenError;
+    let file = match dir.open_file(OsStr::new(name), false, uid) {
+        Err(OpenError::Missing) => return Ok(()),
+        other => other.with_context(|| name.to_owned())?,
+    };
+    for (line, number) in Lines::new(BufReader::new(std::fs::File::from(file))).zip(1_u64..) {
+        let parsed = match line.with_context(|| name.to_owned())? {
+            RawLine::Whole(line) | RawLine::Torn(line) => {
+                Line::parse(&line).map_err(|error| error.to_string())
+            }
+            RawLine::TooLong(bytes) => Err(format!("{bytes} bytes long")),
+        };
+        match parsed {
+            Ok(line) => shown.trace.push(line),
+            Err(why) => shown.problems.push(format!("{name}, line {number}: {why}")),
+        }
+    }
+    Ok(())
+}
+
+/// Hides what was recorded so far from the listings; removes nothing. Gives the time from which they begin.
+///
+/// # Errors
+/// When the log cannot be written.
+pub fn clear(config: &LogConfig) -> anyhow::Result<String> {
+    let log = SessionLog::open(config)?;
+    let _lock = log.lock()?;
+    let now = super::clock::anchor().wall;
+    index::set_fence(log.dir(), now).with_context(|| format!("{}", config.path.display()))?;
+    Ok(crate::core::time::render(now))
+}
+
+/// The log's directory; `None` when there is none yet.
+fn open_log(config: &LogConfig) -> anyhow::Result<Option<Dir>> {
+    match Dir::open(&config.path) {
+        Ok(dir) => Ok(Some(dir)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("session log {}", config.path.display())),
+    }
+}
