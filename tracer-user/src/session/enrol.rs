@@ -6,6 +6,8 @@ use super::clock;
 use super::keeper::Keeper;
 use super::observer::Observer;
 use super::options::{RunOptions, Watch};
+use super::recover::{self, FateSource, Here, NoKernel, Pinned, RecoverConfig};
+use crate::core::gates::Policy;
 use crate::core::identity::ProcessId;
 use crate::core::record::sidecar::{Enrollment, Owner, SIDECAR_SCHEMA};
 use crate::core::record::{HeaderLine, Thresholds};
@@ -14,9 +16,16 @@ use crate::core::text::ByteText;
 use crate::core::time;
 use crate::kernel::{KernelTracer, Settings};
 use crate::procfs_view::{ProcRoot, kin};
-use crate::store::{Limits, LiveSession, LogConfig, ResolveConfig, SessionLog, TraceDir};
+use crate::store::{Layout, Limits, LiveSession, LogConfig, ResolveConfig, SessionLog, TraceDir};
 use anyhow::Context as _;
 use std::os::unix::ffi::OsStrExt as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Traces that were written to so lately are left alone at the beginning of a run.
+const RECOVER_MIN_AGE: Duration = Duration::from_secs(30);
+/// How long the beginning of a run waits for the recovery of others.
+const RECOVER_BUDGET: Duration = Duration::from_millis(200);
 
 /// A session that has begun; nothing of the job has run.
 pub struct Begun {
@@ -44,7 +53,8 @@ pub fn begin(options: &RunOptions, pid: u32, observer: &mut dyn Observer) -> any
         .flatten()
         .with_context(|| format!("/proc/{pid}/stat: cannot be read; is /proc mounted?"))?;
     let root = ProcessId { tgid: pid, start_ticks };
-    let kernel = kernel(&options.watch, root, observer);
+    recover_first(options, &directory, &log_config, observer);
+    let kernel = kernel(&options.watch, &directory, observer);
     let enrollment = enrollment(options, root, kernel.as_ref(), &log);
     let header = header(options, &enrollment, root, kernel.as_ref());
     let limits = Limits { trace_bytes: options.watch.trace_max_bytes, ..Limits::default() };
@@ -75,13 +85,38 @@ pub fn ending() -> Ending<'static> {
     }
 }
 
+/// Finishes what earlier owners left, in the background; waits for it only as long as nobody notices.
+fn recover_first(options: &RunOptions, traces: &TraceDir, log: &LogConfig, observer: &mut dyn Observer) {
+    let kernel: Arc<dyn FateSource> =
+        if options.watch.no_kernel { Arc::new(NoKernel) } else { Arc::new(Pinned) };
+    let config = RecoverConfig {
+        traces: traces.clone(),
+        layout: Layout::Own,
+        log: log.clone(),
+        policy: Policy { min_age: RECOVER_MIN_AGE, adopt: false },
+        dry_run: false,
+        here: Here::now(ProcRoot::system()),
+        kernel,
+    };
+    if let Some(notice) = recover::quick(config, RECOVER_BUDGET).notice {
+        observer.notice(&notice);
+    }
+}
+
 /// The kernel side with the root in it, or what is lost without it, said.
-fn kernel(watch: &Watch, root: ProcessId, observer: &mut dyn Observer) -> Option<KernelTracer> {
+fn kernel(watch: &Watch, traces: &TraceDir, observer: &mut dyn Observer) -> Option<KernelTracer> {
     if watch.no_kernel {
         return None;
     }
+    let session = match traces.new_pin_name() {
+        Ok(name) => name,
+        Err(error) => {
+            observer.notice(&format!("no kernel events: no name for the pins: {error}"));
+            return None;
+        }
+    };
     let settings = Settings {
-        session: root.to_string(),
+        session,
         stall_threshold_ns: u64::try_from(watch.stall_threshold.as_nanos()).unwrap_or(u64::MAX),
         kernel_log: watch.verbosity >= 2,
     };

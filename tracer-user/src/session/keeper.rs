@@ -143,10 +143,15 @@ impl Keeper {
             return;
         };
         let mut events = std::mem::take(&mut self.events);
-        kernel.drain(&mut events);
-        for event in events.drain(..) {
-            self.push(Input::Kernel(event), observer);
+        kernel.drain_keeping_fates(&mut events);
+        for event in &events {
+            self.push(Input::Kernel(event.clone()), observer);
         }
+        // Only now: an end that is not in the trace yet has to stay in the kernel's map, should we die here.
+        if let Some(kernel) = &mut self.kernel {
+            kernel.forget_ended(&events);
+        }
+        events.clear();
         self.events = events;
     }
 
@@ -165,6 +170,8 @@ impl Keeper {
     pub fn sample(&mut self, observer: &mut dyn Observer) {
         let alive: Vec<ProcessId> = self.live.state().tracker().alive().collect();
         let snapshots = self.sampler.sample(alive, clock::boot_ns());
+        // What the snapshots show, the kernel may have told already: a new name after an exec, for example.
+        self.catch_up(observer);
         self.push(Input::Sample(SampleSet { snapshots }), observer);
         self.tell_lost(observer);
     }
