@@ -6,6 +6,7 @@
 //! is then read from `TRACER_<NAME>` too, and every error becomes one line: see [`typed`] and [`output`].
 
 mod completions;
+mod diagnose;
 mod doctor;
 pub mod exit;
 mod live;
@@ -59,6 +60,8 @@ pub enum Verb {
     Sessions(sessions::Args),
     /// Print the JSON schema of what is written
     Schema(schema::Args),
+    /// Explain what hangs now
+    Diagnose(diagnose::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
     /// Print the manual page
@@ -91,6 +94,7 @@ fn dispatch(verb: Verb, output: &mut Output) -> Result<Exit, Failure> {
         Verb::Recover(args) => recover::execute(&args, output),
         Verb::Sessions(args) => sessions::execute(&args, output),
         Verb::Schema(args) => schema::execute(&args, output),
+        Verb::Diagnose(args) => diagnose::execute(&args, output),
         Verb::Completions(args) => completions::execute(&args, output),
         Verb::Man(args) => man::execute(&args, output),
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use super::fds::Opened;
-use super::join::{Holder, Holders};
+use super::join::{Holder, Holders, Survivors};
 use super::process::Gather;
 use super::sample::PipeReader;
 use super::sockets::Sockets;
@@ -16,6 +16,7 @@ pub(crate) struct Facts<'f> {
     sockets: &'f Sockets,
     holders: &'f Holders,
     watched: &'f HashMap<ObjectId, Vec<EpollItem>>,
+    survivors: &'f Survivors,
     /// What is known.
     pub known: BTreeMap<ObjectId, ObjectFacts>,
     /// SO_RCVTIMEO of sockets that have one.
@@ -28,8 +29,9 @@ impl<'f> Facts<'f> {
         sockets: &'f Sockets,
         holders: &'f Holders,
         watched: &'f HashMap<ObjectId, Vec<EpollItem>>,
+        survivors: &'f Survivors,
     ) -> Self {
-        Self { sockets, holders, watched, known: BTreeMap::new(), timeouts: HashMap::new() }
+        Self { sockets, holders, watched, survivors, known: BTreeMap::new(), timeouts: HashMap::new() }
     }
 
     /// Adds the object behind an fd, once.
@@ -38,7 +40,7 @@ impl<'f> Facts<'f> {
         if self.known.contains_key(&id) {
             return;
         }
-        let holder = (tgid, opened.fd.number);
+        let holder = (self.task(tgid), opened.fd.number);
         let facts = match id {
             ObjectId::Pipe { .. } | ObjectId::Fifo { .. } => {
                 let mut facts = self.pipe(&id);
@@ -72,6 +74,11 @@ impl<'f> Facts<'f> {
         self.known.insert(id, facts);
     }
 
+    /// Through which thread a process's fds can be borrowed.
+    fn task(&self, tgid: u32) -> u32 {
+        self.survivors.get(&tgid).copied().unwrap_or(tgid)
+    }
+
     fn holders(&self, id: &ObjectId) -> &'f [Holder] {
         self.holders.get(id).map_or(&[], Vec::as_slice)
     }
@@ -80,7 +87,7 @@ impl<'f> Facts<'f> {
     fn pipe(&self, id: &ObjectId) -> PipeFacts {
         let holders = self.holders(id);
         let ends = |wanted: fn(&Holder) -> bool| {
-            holders.iter().filter(move |h| wanted(h)).map(|h| (h.0, h.1)).take(3)
+            holders.iter().filter(move |h| wanted(h)).map(|h| (self.task(h.0), h.1)).take(3)
         };
         let mut facts = PipeFacts::default();
         for writer in ends(|h| h.2.writes()) {
@@ -102,7 +109,8 @@ impl<'f> Facts<'f> {
 
     fn look_socket(&mut self, id: &ObjectId) -> look::SocketLook {
         let tries = self.holders(id).iter().take(3);
-        let seen = tries.filter_map(|h| look::socket(id, (h.0, h.1)).ok()).next().unwrap_or_default();
+        let seen =
+            tries.filter_map(|h| look::socket(id, (self.task(h.0), h.1)).ok()).next().unwrap_or_default();
         if let Some(Some(timeout)) = seen.receive_timeout {
             self.timeouts.insert(*id, timeout);
         }

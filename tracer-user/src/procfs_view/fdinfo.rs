@@ -184,6 +184,7 @@ mod tests {
         assert_eq!(parse(b"Pid:\t-1\n").pidfd, Some(None));
         assert_eq!(parse(b"Pid:\t812\nNSpid:\t812\n").pidfd, Some(Some(812)));
         assert_eq!(parse(b"it_value: (4, 5)\n").timer_left_ns, Some(4_000_000_005));
+        assert_eq!(parse(b"scm_fds: 2\n").fds_in_flight, Some(2));
         assert_eq!(parse(b"tty-index:\t3\n").tty_index, Some(3));
         let info = parse(b"lock:\t1: FLOCK  ADVISORY  WRITE 7770 fe:00:5382152 0 EOF\n");
         assert_eq!(info.locks, [FdLock { kind: LockKind::Flock, mode: LockMode::Write }]);

@@ -9,11 +9,14 @@ use super::sample::PipeReader;
 use super::sockets::{self, Sockets};
 use super::waits;
 use crate::core::evidence::{
-    Access, AnonKind, ChildTarget, EpollItem, Evidence, Object, ObjectFacts, ObjectId, Problem, Process, Wait,
+    Access, AnonKind, ChildTarget, EpollItem, Evidence, Object, ObjectFacts, ObjectId, Problem, Process,
+    Thread, ThreadState, Wait,
 };
 
 /// A holder: tgid, fd, access.
 pub(crate) type Holder = (u32, u32, Access);
+/// By tgid, for processes whose leader is dead: a thread that still has the fds.
+pub(crate) type Survivors = HashMap<u32, u32>;
 /// Who holds each object.
 pub(crate) type Holders = HashMap<ObjectId, Vec<Holder>>;
 
@@ -24,9 +27,10 @@ pub(crate) fn objects(evidence: &mut Evidence, gather: &mut Gather<'_>, pipes: P
     waits::destinations(evidence, gather, &mut sockets);
     let holders = holders(&evidence.processes);
     let watched = watched(evidence, gather, &holders);
-    let wanted = wanted(evidence, &watched, &sockets);
+    let wanted = wanted(evidence, &watched, &sockets, &holders);
 
-    let mut facts = Facts::new(&sockets, &holders, &watched);
+    let survivors = survivors(&evidence.processes);
+    let mut facts = Facts::new(&sockets, &holders, &watched, &survivors);
     for (tgid, table) in &gather.opened {
         for opened in table.iter().filter(|o| wanted.contains(&o.fd.object)) {
             facts.add(opened, *tgid);
@@ -98,6 +102,12 @@ fn name_families(evidence: &mut Evidence, gather: &mut Gather<'_>, sockets: &Soc
     }
 }
 
+fn survivors(processes: &[Process]) -> Survivors {
+    let dead = |thread: &Thread| thread.state == ThreadState::Zombie;
+    let leaderless = processes.iter().filter(|p| p.threads.iter().any(|t| t.tid == p.id.tgid && dead(t)));
+    leaderless.filter_map(|p| Some((p.id.tgid, p.threads.iter().find(|t| !dead(t))?.tid))).collect()
+}
+
 fn holders(processes: &[Process]) -> Holders {
     let mut holders = Holders::new();
     for process in processes {
@@ -148,30 +158,66 @@ fn watched(evidence: &Evidence, gather: &Gather<'_>, holders: &Holders) -> HashM
     sets
 }
 
-/// The objects worth knowing about: those that processes in scope hold, those that any thread waits for, and the other ends of both.
+/// The objects worth knowing about: all that processes in scope hold, and from there on what waiting leads to: the other ends, their
+/// holders, what those wait for, and so on. Nobody else's pipes are looked into.
 fn wanted(
     evidence: &Evidence,
     watched: &HashMap<ObjectId, Vec<EpollItem>>,
     sockets: &Sockets,
+    holders: &Holders,
 ) -> HashSet<ObjectId> {
+    let by_tgid: HashMap<u32, &Process> = evidence.processes.iter().map(|p| (p.id.tgid, p)).collect();
     let mut wanted = HashSet::new();
-    for process in &evidence.processes {
-        if process.in_scope {
-            wanted.extend(process.fds.iter().flatten().map(|fd| fd.object));
+    let mut reached: HashSet<u32> = HashSet::new();
+    let mut left: Vec<&Process> = evidence.processes.iter().filter(|p| p.in_scope).collect();
+    while let Some(process) = left.pop() {
+        if !reached.insert(process.id.tgid) {
+            continue;
         }
-        for thread in &process.threads {
-            let objects =
-                waited_fds(&thread.wait).into_iter().filter_map(|fd| process.fd(fd)).map(|fd| fd.object);
-            wanted.extend(objects);
+        let waits = || process.threads.iter().map(|thread| &thread.wait);
+        let mut objects: Vec<ObjectId> = waits()
+            .flat_map(waited_fds)
+            .filter_map(|fd| process.fd(fd))
+            .map(|fd| fd.object)
+            .chain(waits().filter_map(|wait| match wait {
+                Wait::Open { object, .. } => *object,
+                _ => None,
+            }))
+            .collect();
+        if process.in_scope {
+            objects.extend(process.fds.iter().flatten().map(|fd| fd.object));
+        }
+        while let Some(id) = objects.pop() {
+            if id == ObjectId::Unknown || !wanted.insert(id) {
+                continue;
+            }
+            objects.extend(watched.get(&id).into_iter().flatten().filter_map(|item| item.object));
+            objects.extend(other_ends(&id, sockets));
+            // Half the machine holds /dev/null: only what connects processes leads on.
+            if !matches!(id, ObjectId::Device { .. } | ObjectId::File { .. }) {
+                let holding = holders.get(&id).into_iter().flatten();
+                left.extend(holding.filter_map(|(tgid, ..)| by_tgid.get(tgid)));
+            }
+        }
+        let locked = waits().any(|wait| matches!(wait, Wait::Lock { .. }));
+        left.extend(lock_sharers(process, holders).filter(|_| locked).filter_map(|tgid| by_tgid.get(&tgid)));
+        for child in waits().filter_map(|wait| match wait {
+            Wait::WaitChild { .. } | Wait::Vfork { .. } => Some(process.id.tgid),
+            _ => None,
+        }) {
+            left.extend(evidence.processes.iter().filter(|p| p.ppid == child));
         }
     }
-    let members: Vec<ObjectId> =
-        wanted.iter().filter_map(|id| watched.get(id)).flatten().filter_map(|item| item.object).collect();
-    wanted.extend(members);
-    let ends: Vec<ObjectId> = wanted.iter().flat_map(|id| other_ends(id, sockets)).collect();
-    wanted.extend(ends);
-    wanted.remove(&ObjectId::Unknown);
     wanted
+}
+
+/// Who else has the files open that a process waits to lock.
+fn lock_sharers<'h>(process: &'h Process, holders: &'h Holders) -> impl Iterator<Item = u32> + 'h {
+    let files = process.threads.iter().filter_map(|thread| match thread.wait {
+        Wait::Lock { fd, .. } => process.fd(fd).map(|fd| fd.object),
+        _ => None,
+    });
+    files.filter_map(|file| holders.get(&file)).flatten().map(|(tgid, ..)| *tgid)
 }
 
 /// Peer and listener of a socket, other side of a pty.

@@ -13,10 +13,14 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open}
 
 use crate::core::evidence::{ObjectId, PipeFacts};
 
-/// A copy of another process's fd, checked to be the object meant.
-fn borrow(tgid: u32, fd: u32, object: &ObjectId) -> io::Result<OwnedFd> {
-    let pid = i32::try_from(tgid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
-    let process = pidfd_open(pid, PidfdFlags::empty())?;
+/// Opens the pidfd of a thread, not of a process: Linux 6.9 and later. `PidfdFlags` does not name it (it is O_EXCL).
+const PIDFD_THREAD: PidfdFlags = PidfdFlags::from_bits_retain(0o200);
+
+/// A copy of another process's fd, checked to be the object meant. `task` is the process's leader, or where that is dead and has no fds
+/// any more, a living thread.
+fn borrow(task: u32, fd: u32, object: &ObjectId) -> io::Result<OwnedFd> {
+    let pid = i32::try_from(task).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
+    let process = pidfd_open(pid, PidfdFlags::empty()).or_else(|_| pidfd_open(pid, PIDFD_THREAD))?;
     let copy = pidfd_getfd(&process, fd as i32, PidfdGetfdFlags::empty())?;
     let same = match object {
         ObjectId::Pipe { ino }
@@ -46,8 +50,8 @@ pub(crate) fn pipe(
     let mut facts = PipeFacts::default();
     let mut seen = Err(io::ErrorKind::NotFound.into());
     for (end, writes) in [(writer, true), (reader, false)] {
-        let Some((tgid, fd)) = end else { continue };
-        let copy = match borrow(tgid, fd, object) {
+        let Some((task, fd)) = end else { continue };
+        let copy = match borrow(task, fd, object) {
             Ok(copy) => copy,
             Err(error) => {
                 seen = seen.or(Err(error));

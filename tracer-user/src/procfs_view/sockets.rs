@@ -27,6 +27,8 @@ const IPPROTO_UDP: u8 = 17;
 pub(crate) struct Sockets {
     /// UNIX sockets by inode; `None` when they could not be read.
     pub unix: Option<HashMap<u64, UnixFacts>>,
+    /// Inode of the file that a UNIX socket is bound to, by the socket's; its lower 32 bits, which is all that is told.
+    pub files: HashMap<u64, u32>,
     /// TCP and UDP sockets that an fd refers to, by inode; `None` when they could not be read.
     pub inet: Option<HashMap<u64, InetFacts>>,
     /// What failed, and why.
@@ -42,6 +44,7 @@ impl Sockets {
         if let (Some(all), Some(more)) = (&mut self.inet, other.inet) {
             all.extend(more);
         }
+        self.files.extend(other.files);
         self.problems.extend(other.problems);
     }
 }
@@ -51,8 +54,9 @@ pub(crate) fn here() -> Sockets {
     let mut found = Sockets::default();
     let mut unix = HashMap::new();
     let mut pending = Vec::new();
+    let mut files = HashMap::new();
     let answered = dump(&unix_request(), |body| {
-        unix_answer(body, &mut unix, &mut pending);
+        unix_answer(body, &mut unix, &mut pending, &mut files);
     });
     match answered {
         Ok(()) => {
@@ -62,6 +66,7 @@ pub(crate) fn here() -> Sockets {
                 }
             }
             found.unix = Some(unix);
+            found.files = files;
         }
         Err(error) => found.problems.push(("UNIX sockets".into(), error.to_string())),
     }
@@ -106,11 +111,11 @@ fn failed(what: &str, why: &str) -> Sockets {
 
 /// `struct nlmsghdr` + `struct unix_diag_req`.
 fn unix_request() -> Vec<u8> {
-    const SHOW_NAME_PEER_ICONS_RQLEN_MEMINFO: u32 = 1 | 4 | 8 | 16 | 32;
+    const SHOW_NAME_VFS_PEER_ICONS_RQLEN_MEMINFO: u32 = 1 | 2 | 4 | 8 | 16 | 32;
     let mut body = vec![AF_UNIX, 0, 0, 0];
     body.extend(u32::MAX.to_ne_bytes());
     body.extend(0u32.to_ne_bytes());
-    body.extend(SHOW_NAME_PEER_ICONS_RQLEN_MEMINFO.to_ne_bytes());
+    body.extend(SHOW_NAME_VFS_PEER_ICONS_RQLEN_MEMINFO.to_ne_bytes());
     body.extend([0xff; 8]);
     message(&body)
 }
@@ -183,8 +188,14 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 /// `struct unix_diag_msg`: family, type, state, pad, ino, cookie[2], then attributes.
-fn unix_answer(body: &[u8], into: &mut HashMap<u64, UnixFacts>, pending: &mut Vec<(u64, u64)>) -> Option<()> {
+fn unix_answer(
+    body: &[u8],
+    into: &mut HashMap<u64, UnixFacts>,
+    pending: &mut Vec<(u64, u64)>,
+    files: &mut HashMap<u64, u32>,
+) -> Option<()> {
     const NAME: u16 = 0;
+    const VFS: u16 = 1;
     const PEER: u16 = 2;
     const ICONS: u16 = 3;
     const RQLEN: u16 = 4;
@@ -204,15 +215,13 @@ fn unix_answer(body: &[u8], into: &mut HashMap<u64, UnixFacts>, pending: &mut Ve
     };
     for (kind, value) in attributes(body.get(16..)?) {
         match kind {
-            // A path ends with a NUL; an abstract name begins with one, and all of its bytes count.
-            NAME => {
-                facts.path = Some(Name(
-                    value
-                        .strip_suffix(b"\0")
-                        .filter(|p| !p.is_empty() && p[0] != 0)
-                        .unwrap_or(value)
-                        .to_vec(),
-                ))
+            // A path comes with the zero byte that ends it; an abstract name begins with one.
+            NAME if value.first() != Some(&0) => {
+                facts.path = value.split(|b| *b == 0).next().map(Name::from);
+            }
+            NAME => facts.path = Some(Name(value.to_vec())),
+            VFS => {
+                files.extend(word(value, 0).map(|file| (ino, file)));
             }
             PEER => facts.peer = word(value, 0).map(u64::from),
             ICONS => {
@@ -359,7 +368,11 @@ mod tests {
         let whole = message(&[0; 40]);
         for end in 0..whole.len() {
             assert!(next_message(&whole[..end]).is_none());
-            assert!(unix_answer(&whole[..end], &mut HashMap::new(), &mut Vec::new()).is_none() || end >= 16);
+            assert!(
+                unix_answer(&whole[..end], &mut HashMap::new(), &mut Vec::new(), &mut HashMap::new())
+                    .is_none()
+                    || end >= 16
+            );
             let _ = inet_answer(&whole[..end], true);
             let _ = attributes(&whole[..end]).count();
         }

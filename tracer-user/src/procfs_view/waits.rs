@@ -14,19 +14,20 @@ use super::pulse::Pulse;
 use super::raw::{Decimal, Dir};
 use super::sockets::Sockets;
 use super::task::PF_FORKNOEXEC;
-use crate::core::evidence::{Evidence, ObjectFacts, ObjectId, Process, Thread, Timeout, UnixState, Wait};
+use crate::core::evidence::{
+    Evidence, ObjectFacts, ObjectId, Process, Thread, Timeout, UnixKind, UnixState, Wait,
+};
 
 /// Completes UNIX sockets with the addresses that blocked calls name: an unconnected sender has no peer that sock_diag knows of, and a
 /// connect that waits for room in a backlog has no socket at the other end yet.
 pub(crate) fn destinations(evidence: &Evidence, gather: &Gather<'_>, sockets: &mut Sockets) {
     let Some(unix) = &mut sockets.unix else { return };
-    let mut named: HashMap<Vec<u8>, u64> = HashMap::new();
+    // Several may be bound to one relative path in different directories; those that a listener accepted bear its name, too.
+    let mut named: HashMap<Vec<u8>, Vec<u64>> = HashMap::new();
     for (ino, facts) in unix.iter() {
-        if let Some(path) = &facts.path {
-            // Sockets that a listener accepted bear its name, too.
-            if facts.state != Some(UnixState::Connected) || !named.contains_key(path.as_bytes()) {
-                named.insert(path.as_bytes().to_vec(), *ino);
-            }
+        let bound = facts.state != Some(UnixState::Connected) || facts.kind == Some(UnixKind::Datagram);
+        if let (Some(path), true) = (&facts.path, bound) {
+            named.entry(path.as_bytes().to_vec()).or_default().push(*ino);
         }
     }
     for process in &evidence.processes {
@@ -40,7 +41,17 @@ pub(crate) fn destinations(evidence: &Evidence, gather: &Gather<'_>, sockets: &m
                 _ => continue,
             };
             let Some(ObjectId::Unix { ino }) = process.fd(fd).map(|fd| fd.object) else { continue };
-            let target = named.get(&path).copied();
+            let target = match named.get(&path).map(Vec::as_slice) {
+                Some([one]) => Some(*one),
+                Some(several) => {
+                    let file = socket_file(gather, process, &path);
+                    several
+                        .iter()
+                        .copied()
+                        .find(|ino| file.is_some() && sockets.files.get(ino).copied() == file)
+                }
+                None => None,
+            };
             let Some(facts) = unix.get_mut(&ino) else { continue };
             if connecting {
                 facts.state = Some(UnixState::Connecting);
@@ -50,6 +61,24 @@ pub(crate) fn destinations(evidence: &Evidence, gather: &Gather<'_>, sockets: &m
             }
         }
     }
+}
+
+/// Lower 32 bits of the inode that a path leads a process to.
+fn socket_file(gather: &Gather<'_>, process: &Process, path: &[u8]) -> Option<u32> {
+    let dir = gather.root.sub(Decimal::new(process.id.tgid).as_str()).ok()?;
+    let base = if path.first() == Some(&b'/') { "root" } else { "cwd" };
+    followed(&dir, base, path)
+        .filter(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket)
+        .map(|stat| stat.st_ino as u32)
+}
+
+/// Where a path leads a process, from its root, its working directory or one of its fds.
+fn followed(process: &Dir, base: &str, path: &[u8]) -> Option<rustix::fs::Stat> {
+    let resolve = if base == "root" { ResolveFlags::IN_ROOT } else { ResolveFlags::NO_MAGICLINKS };
+    let base = process.sub(base).ok()?;
+    let file =
+        rustix::fs::openat2(&base, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve).ok()?;
+    rustix::fs::fstat(&file).ok()
 }
 
 /// The address that a blocked sendto or sendmsg names.
@@ -174,13 +203,7 @@ pub(crate) fn opened_fifo(process: &Dir, thread: &mut Thread) {
         (_, Some(fd)) if fd >= 0 => format!("fd/{fd}"),
         _ => "cwd".to_owned(),
     };
-    let resolve = if base == "root" { ResolveFlags::IN_ROOT } else { ResolveFlags::NO_MAGICLINKS };
-    let found = process.sub(&base).and_then(|base| {
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let file = rustix::fs::openat2(&base, path.as_bytes(), flags, Mode::empty(), resolve)?;
-        Ok(rustix::fs::fstat(&file)?)
-    });
-    if let Ok(stat) = found
+    if let Some(stat) = followed(process, &base, path.as_bytes())
         && FileType::from_raw_mode(stat.st_mode) == FileType::Fifo
     {
         *object = Some(ObjectId::Fifo { dev: stat.st_dev, ino: stat.st_ino });

@@ -1,6 +1,7 @@
 //! One verb a file; the only place where the layers meet.
 
 pub mod clock;
+pub mod diagnose;
 pub mod doctor;
 pub mod ending;
 pub mod enrol;
