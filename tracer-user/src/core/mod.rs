@@ -12,6 +12,7 @@ pub mod ladder;
 pub mod mask;
 pub mod record;
 pub mod requirements;
+pub mod report;
 pub mod session_state;
 pub mod snapshot;
 pub mod summary;

@@ -198,7 +198,16 @@ fn edges_of(view: &View<'_>, key: ThreadKey, ways: &[&Way]) -> Vec<Edge> {
                 Actor::Outside(who) => (who.to_string(), "outside".to_owned()),
                 Actor::Anyone(_) | Actor::Unseen(_) => continue,
             };
-            out.push(Edge { from: source.clone(), to, via, op: op.clone() });
+            // Behind the resource stands the act that is asked for: a blocked write asks for a read.
+            let op = match way.op {
+                _ if way.object.is_none() => op.clone(),
+                Op::Write => "read".to_owned(),
+                Op::Read | Op::ReadTerminal => "write".to_owned(),
+                Op::Lock => "unlock".to_owned(),
+                Op::Connect => "accept".to_owned(),
+                _ => op.clone(),
+            };
+            out.push(Edge { from: source.clone(), to, via, op });
         }
     }
     out

@@ -19,6 +19,7 @@ mod thread;
 
 pub use history::{BlockedWrite, ExitSeen, ForkSeen, History, SignalSeen};
 pub use name::Name;
+pub(crate) use name::printable;
 pub use object::{
     AnonKind, EpollItem, InetFacts, LockEntry, LockKind, LockMode, Object, ObjectFacts, ObjectId, PipeFacts,
     PtySide, SocketAddress, TcpState, UnixFacts, UnixKind, UnixState,

@@ -61,6 +61,9 @@ impl<'e> Index<'e> {
             }
             match &process.fds {
                 Some(fds) => {
+                    if fds.iter().any(|fd| fd.object == ObjectId::Unknown) {
+                        index.unread.push(at);
+                    }
                     for fd in fds {
                         index.holders.entry(fd.object).or_default().push(Holder { process: at, fd });
                     }

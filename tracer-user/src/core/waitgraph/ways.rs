@@ -288,7 +288,7 @@ fn uninterruptible(thread: &Thread) -> Standing {
 
 /// A handler for SIGCHLD turns the end of any child into a wake-up of a thread that waits for events or signals.
 fn reacts_to_children(index: &Index<'_>, key: ThreadKey, thread: &Thread) -> bool {
-    let caught = index.process(key.process).caught.is_some_and(|mask| has(mask, SIGCHLD));
+    let caught = index.process(key.process).caught.is_none_or(|mask| has(mask, SIGCHLD));
     let waits =
         matches!(thread.wait, Wait::Poll { .. } | Wait::Epoll { .. } | Wait::Pause | Wait::SignalWait { .. });
     caught && waits && !index.children(key.process).is_empty()
@@ -397,6 +397,12 @@ fn wait_child(index: &Index<'_>, at: usize, target: ChildTarget) -> Standing {
         }
         ChildTarget::PidFd(fd) => return ways_fd::on_fd(index, at, fd, ways_fd::Want::Data),
     };
+    // The kernel takes children and tracees alone, and refuses the call for anybody else.
+    let own = index.process(at).id.tgid;
+    targets.retain(|target| {
+        let process = index.process(*target);
+        process.ppid == own || process.traced_by.is_some_and(|t| t.tgid == own)
+    });
     targets.sort_unstable();
     targets.dedup();
     exit_of(index, &targets)

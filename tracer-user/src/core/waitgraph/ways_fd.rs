@@ -325,7 +325,9 @@ fn has_no_reason(
         .filter(|h| h.process == holder && wanted(h.fd.access))
         .all(|h| h.fd.number > 2);
     let silent = process.io.is_some_and(|io| io.written_bytes == 0);
-    let forked_only = process.cmdline == index.process(reader).cmdline;
+    let other = index.process(reader);
+    let forked_only =
+        process.cmdline.is_none() || other.cmdline.is_none() || process.cmdline == other.cmdline;
     let asleep = process.threads.iter().all(rests);
     stray && silent && asleep && !forked_only
 }

@@ -4,6 +4,7 @@ mod blocked_reads;
 mod blocked_writes;
 mod exits;
 mod locks;
+mod properties;
 
 use super::{Diagnosis, Role};
 

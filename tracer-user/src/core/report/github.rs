@@ -1,0 +1,29 @@
+//! GitHub Actions: annotations, and foreign text that cannot be taken for a workflow command.
+
+use super::escape::{github_message, github_property};
+use crate::core::diagnosis::{Diagnosis, Verdict};
+
+/// A line for each finding: `::error` for a hang, `::warning` for a wait for somebody outside.
+pub fn annotations(diagnosis: &Diagnosis) -> String {
+    let mut out = String::new();
+    for finding in &diagnosis.findings {
+        let level = match finding.verdict {
+            Verdict::Deadlock | Verdict::OrphanedWait => "error",
+            Verdict::External => "warning",
+            Verdict::NotHung => continue,
+        };
+        let title = format!("{}: {}", finding.verdict.id(), finding.class.id());
+        let cure = finding.advice.first().map(|a| format!("%0A{}", github_message(a))).unwrap_or_default();
+        let message = format!("{}{cure}", github_message(&finding.summary));
+        out.push_str(&format!("::{level} title={}::{message}\n", github_property(&title)));
+    }
+    out
+}
+
+/// Text of others between marks that keep the runner from taking a line of it for a command.
+///
+/// `token` must be a word that the text cannot guess: fresh randomness of the caller's. Whoever prints it must print it whole.
+pub fn foreign(text: &str, token: &str) -> String {
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    format!("::stop-commands::{token}\n{text}{end}::{token}::\n")
+}

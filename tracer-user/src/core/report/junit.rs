@@ -1,0 +1,48 @@
+//! JUnit XML: a hang as a failed case, for dashboards that know nothing else.
+
+use quick_junit::{NonSuccessKind, Property, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
+
+use super::{escape, tests_of, text};
+use crate::core::diagnosis::{Diagnosis, Finding, Verdict};
+
+/// The report: a suite with a case for each finding, a passed one when nothing hangs.
+pub fn junit(diagnosis: &Diagnosis) -> Result<String, SerializeError> {
+    let mut suite = TestSuite::new("hang");
+    suite.add_property(Property::new("verdict", diagnosis.verdict.id()));
+    suite.add_property(Property::new("taken_at", escape::terminal(&diagnosis.taken_at)));
+    let told: Vec<&Finding> = diagnosis.findings.iter().filter(|f| f.verdict != Verdict::NotHung).collect();
+    for finding in &told {
+        suite.add_test_case(case(finding));
+    }
+    if told.is_empty() {
+        suite.add_test_case(TestCase::new("not-hung", TestCaseStatus::success()));
+    }
+    suite.set_system_out(text(diagnosis, false));
+    let mut report = Report::new("tracer-user");
+    report.add_test_suite(suite);
+    report.to_string()
+}
+
+fn case(finding: &Finding) -> TestCase {
+    let mut status = if finding.verdict.is_hang() {
+        TestCaseStatus::non_success(NonSuccessKind::Failure)
+    } else {
+        // The next step is somebody else's: to be seen, and no failure of this job.
+        TestCaseStatus::skipped()
+    };
+    status.set_type(finding.class.id());
+    status.set_message(escape::terminal(&finding.summary));
+    let details: Vec<String> = finding
+        .notes
+        .iter()
+        .chain(&finding.advice)
+        .chain(&finding.go_on)
+        .map(|l| escape::terminal(l))
+        .collect();
+    status.set_description(details.join("\n"));
+    let name =
+        tests_of(finding).first().map_or_else(|| finding.class.id().to_owned(), |t| escape::terminal(t));
+    let mut case = TestCase::new(name, status);
+    case.set_classname(format!("hang.{}", finding.class.id()));
+    case
+}

@@ -1,0 +1,84 @@
+//! For pull requests and step summaries.
+
+use super::escape::{code, markdown as plain, markdown_with_code};
+use super::{amount, clip, headline, judged, mermaid, tests_of};
+use crate::core::diagnosis::{Diagnosis, Finding, Verdict};
+
+/// A graph with more nodes than this is left to the JSON report.
+const MOST_NODES: usize = 24;
+
+/// The report.
+pub fn markdown(diagnosis: &Diagnosis) -> String {
+    let mut out = format!("## {}\n\n**{}**\n", title(diagnosis.verdict), plain(&headline(diagnosis)));
+    for finding in &diagnosis.findings {
+        one(&mut out, finding, diagnosis);
+    }
+    list(&mut out, "Ruled out", &diagnosis.refuted);
+    list(&mut out, "Could not be read", &diagnosis.problems);
+    let stuck = diagnosis.graph.nodes.len();
+    if diagnosis.verdict.is_hang() && stuck > 0 && stuck <= MOST_NODES {
+        out.push_str("\n<details><summary>Who waits for whom</summary>\n\n```mermaid\n");
+        out.push_str(&mermaid(&diagnosis.graph));
+        out.push_str("```\n\n</details>\n");
+    }
+    out.push_str(&format!(
+        "\n<sub>tracer-user, {}, quiet window {} ms, kernel events: {}</sub>\n",
+        plain(&diagnosis.taken_at),
+        diagnosis.quiet_window_ms,
+        if diagnosis.kernel_events { "yes" } else { "no" }
+    ));
+    out
+}
+
+fn title(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Deadlock => "Hang: deadlock",
+        Verdict::OrphanedWait => "Hang: orphaned wait",
+        Verdict::External => "Waiting for somebody outside",
+        Verdict::NotHung => "Not hung",
+    }
+}
+
+fn one(out: &mut String, finding: &Finding, diagnosis: &Diagnosis) {
+    out.push_str(&format!(
+        "\n### {}: {} — {}\n",
+        code(finding.class.id()),
+        finding.class.title(),
+        judged(finding)
+    ));
+    if diagnosis.findings.len() > 1 || finding.verdict == Verdict::NotHung {
+        out.push_str(&format!("\n{}\n", plain(&finding.summary)));
+    }
+    for test in tests_of(finding) {
+        out.push_str(&format!("\nTest: {}\n", code(test)));
+    }
+    if !finding.processes.is_empty() {
+        out.push_str("\n| role | pid | command | waits in |\n|---|---|---|---|\n");
+        for party in &finding.processes {
+            let words = if party.cmdline.is_empty() { party.comm.clone() } else { party.cmdline.join(" ") };
+            out.push_str(&format!(
+                "| {} | {} | {} | {} |\n",
+                party.role.id(),
+                party.pid,
+                code(&clip(&words, 120)),
+                party.waits_in.as_deref().map(code).unwrap_or_default()
+            ));
+        }
+    }
+    let resources: Vec<String> =
+        finding.resources.iter().map(|r| format!("{} {}: {}", r.kind, r.id, amount(r))).collect();
+    list(out, "On what", &resources);
+    list(out, "Notes", &finding.notes);
+    list(out, "To cure it", &finding.advice);
+    list(out, "To let this run go on", &finding.go_on);
+}
+
+fn list(out: &mut String, name: &str, lines: &[String]) {
+    if lines.is_empty() {
+        return;
+    }
+    out.push_str(&format!("\n**{name}**\n\n"));
+    for line in lines {
+        out.push_str(&format!("- {}\n", markdown_with_code(line)));
+    }
+}

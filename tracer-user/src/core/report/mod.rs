@@ -1,0 +1,98 @@
+//! A diagnosis for its readers: people at terminals, programs, pull requests, test dashboards, graph viewers.
+//!
+//! Each format is a pure function from [`Diagnosis`] to text; colour is an argument. The words in a diagnosis may come from outside (comm, argv, paths) and
+//! may be chosen to deceive: each sink escapes for itself, with [`escape`], whatever was done before.
+
+mod dot;
+pub mod escape;
+mod github;
+mod html;
+mod junit;
+mod markdown;
+mod mermaid;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+pub use dot::dot;
+pub use github::{annotations, foreign};
+pub use html::html;
+pub use junit::junit;
+pub use markdown::markdown;
+pub use mermaid::mermaid;
+pub use text::text;
+
+use super::diagnosis::{Diagnosis, Finding, Party, Resource, Verdict};
+
+/// The diagnosis as `tracer.diagnosis/1`, with line breaks.
+pub fn json(diagnosis: &Diagnosis) -> Result<String, serde_json::Error> {
+    serde_json::to_string_pretty(diagnosis)
+}
+
+/// The first line of every report: the sentence that explains the hang, or that nothing does.
+fn headline(diagnosis: &Diagnosis) -> String {
+    match diagnosis.findings.iter().find(|f| f.verdict == diagnosis.verdict && f.verdict != Verdict::NotHung)
+    {
+        Some(finding) => finding.summary.clone(),
+        None => {
+            let why = diagnosis
+                .refuted
+                .iter()
+                .find(|l| l.starts_with("Progress") || l.starts_with("Nothing moved"));
+            why.map_or_else(|| "Nothing hangs.".to_owned(), |why| format!("Nothing hangs. {why}"))
+        }
+    }
+}
+
+/// `pid 845 worker.py --fast`: who, in a line.
+fn who(party: &Party) -> String {
+    let words = if party.cmdline.is_empty() { party.comm.clone() } else { party.cmdline.join(" ") };
+    let tid = if party.tid == party.pid { String::new() } else { format!(", thread {}", party.tid) };
+    format!("pid {}{tid}: {}", party.pid, clip(&words, 160))
+}
+
+/// At most `most` characters.
+fn clip(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
+/// What is known of a resource, in a line.
+fn amount(resource: &Resource) -> String {
+    let mut parts = Vec::new();
+    match (resource.used, resource.capacity) {
+        (Some(used), Some(capacity)) => parts.push(format!("{used} of {capacity} bytes")),
+        (Some(used), None) => parts.push(format!("{used} bytes")),
+        _ => {}
+    }
+    if let (Some(used), Some(slots)) = (resource.slots_used, resource.slots) {
+        parts.push(format!("{used} of {slots} slots"));
+    }
+    for (word, ends) in [("read by", &resource.readers), ("written by", &resource.writers)] {
+        if !ends.is_empty() {
+            let list: Vec<String> = ends.iter().take(6).map(|e| format!("{} (fd {})", e.pid, e.fd)).collect();
+            let more = if ends.len() > 6 { format!(" and {} more", ends.len() - 6) } else { String::new() };
+            parts.push(format!("{word} {}{more}", list.join(", ")));
+        }
+    }
+    parts.join("; ")
+}
+
+/// `deadlock (proven)`.
+fn judged(finding: &Finding) -> String {
+    format!("{} ({})", finding.verdict.id(), finding.confidence.id())
+}
+
+/// Where the tests of a finding are named: each once.
+fn tests_of(finding: &Finding) -> Vec<&str> {
+    let mut out: Vec<&str> = Vec::new();
+    for test in finding.processes.iter().filter_map(|p| p.test.as_deref()) {
+        if !out.contains(&test) {
+            out.push(test);
+        }
+    }
+    out
+}
