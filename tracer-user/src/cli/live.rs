@@ -5,9 +5,11 @@ use std::io::Write as _;
 
 use super::output::{Output, one_line};
 use super::status_line::StatusLine;
+use crate::core::diagnosis::Diagnosis;
 use crate::core::record::Line;
 use crate::core::summary::Summary;
 use crate::core::timeline::{self, millis};
+use crate::session::follow::Why;
 use crate::session::keeper::LeakedProcess;
 use crate::session::observer::{Observer, Status};
 
@@ -41,6 +43,13 @@ impl Observer for Live<'_> {
 
     fn notice(&mut self, text: &str) {
         self.output.note(text);
+    }
+
+    fn diagnosed(&mut self, diagnosis: &Diagnosis, why: Why) {
+        for finding in &diagnosis.findings {
+            self.output.note(&finding.summary);
+        }
+        let _ = why;
     }
 
     fn status(&mut self, status: &Status) {

@@ -7,6 +7,7 @@ pub mod diagnosis;
 pub mod event;
 pub mod evidence;
 pub mod gates;
+pub mod hang_watch;
 pub mod identity;
 pub mod ladder;
 pub mod mask;

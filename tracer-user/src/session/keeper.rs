@@ -9,8 +9,10 @@ use std::os::fd::OwnedFd;
 use tokio::io::unix::AsyncFd;
 
 use super::clock;
+use super::history::Recent;
 use super::observer::{Observer, Status};
 use crate::core::event::{Event, EventBody, IdentityExtras};
+use crate::core::evidence::{Evidence, ObjectFacts, ObjectId};
 use crate::core::identity::ProcessId;
 use crate::core::record::{
     EndReason, ExitLine, ForkLine, HeaderLine, LostLine, LostWhere, NoteLine, Origin, Source,
@@ -35,6 +37,8 @@ pub struct Keeper {
     root: ProcessId,
     began_boot_ns: u64,
     told_lost: Lost,
+    /// What a diagnosis may need of the past.
+    recent: Recent,
     /// Kept so that a drain needs no allocation.
     events: Vec<Event>,
 }
@@ -64,6 +68,7 @@ impl Keeper {
             root,
             began_boot_ns: clock::boot_ns(),
             told_lost: Lost::default(),
+            recent: Recent::default(),
             events: Vec::new(),
         }
     }
@@ -145,7 +150,7 @@ impl Keeper {
         let mut events = std::mem::take(&mut self.events);
         kernel.drain_keeping_fates(&mut events);
         for event in &events {
-            self.push(Input::Kernel(event.clone()), observer);
+            self.learn(event.clone(), observer);
         }
         // Only now: an end that is not in the trace yet has to stay in the kernel's map, should we die here.
         if let Some(kernel) = &mut self.kernel {
@@ -162,14 +167,13 @@ impl Keeper {
             kernel.open_stalls(clock::boot_ns(), &mut events);
         }
         for event in events {
-            self.push(Input::Kernel(event), observer);
+            self.learn(event, observer);
         }
     }
 
     /// Looks at every process of the session, and says what was lost.
     pub fn sample(&mut self, observer: &mut dyn Observer) {
-        let alive: Vec<ProcessId> = self.live.state().tracker().alive().collect();
-        let snapshots = self.sampler.sample(alive, clock::boot_ns());
+        let snapshots = self.sampler.sample(self.alive(), clock::boot_ns());
         // What the snapshots show, the kernel may have told already: a new name after an exec, for example.
         self.catch_up(observer);
         self.push(Input::Sample(SampleSet { snapshots }), observer);
@@ -189,6 +193,27 @@ impl Keeper {
     /// A diagnosis, into the trace.
     pub fn diagnosed(&mut self, diagnosis: serde_json::Value, observer: &mut dyn Observer) {
         self.push(Input::Diagnosis(diagnosis), observer);
+    }
+
+    /// The session's processes that live.
+    pub fn alive(&self) -> Vec<ProcessId> {
+        self.live.state().tracker().alive().collect()
+    }
+
+    /// Adds to evidence what the kernel has told of this session.
+    pub fn add_history(&self, evidence: &mut Evidence) {
+        let Some(kernel) = &self.kernel else { return };
+        evidence.kernel_events = true;
+        evidence.history = Some(self.recent.evidence(kernel.lost().total()));
+        for (ino, told) in self.recent.pipes() {
+            let id = ObjectId::Pipe { ino };
+            let Some(object) = evidence.objects.iter_mut().find(|object| object.id == id) else { continue };
+            let ObjectFacts::Pipe(facts) = &mut object.facts else { continue };
+            facts.slots_used = facts.slots_used.or(told.slots_used);
+            facts.slots = facts.slots.or(told.slots);
+            facts.readers = facts.readers.or(told.readers);
+            facts.writers = facts.writers.or(told.writers);
+        }
     }
 
     /// How it goes.
@@ -316,6 +341,11 @@ impl Keeper {
                 self.join(process, Origin::Found, observer);
             }
         }
+    }
+
+    fn learn(&mut self, event: Event, observer: &mut dyn Observer) {
+        self.recent.note(&event);
+        self.push(Input::Kernel(event), observer);
     }
 
     fn push(&mut self, input: Input, observer: &mut dyn Observer) {

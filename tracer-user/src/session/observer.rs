@@ -1,5 +1,7 @@
 //! Who is told what happens while a session goes on: `cli` prints it, tests collect it.
 
+use super::follow::Why;
+use crate::core::diagnosis::Diagnosis;
 use crate::core::record::Line;
 
 /// A session at a glance.
@@ -26,6 +28,10 @@ pub trait Observer {
 
     /// Something the user should know: one line, told once.
     fn notice(&mut self, text: &str);
+
+    /// What hangs, or that nothing does. Whatever has to outlive the job is on disk when this comes back: what is done
+    /// about a hang comes afterwards.
+    fn diagnosed(&mut self, diagnosis: &Diagnosis, why: Why);
 
     /// How it goes, a few times a second.
     fn status(&mut self, status: &Status);

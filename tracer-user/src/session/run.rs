@@ -8,30 +8,26 @@
 //! `/proc` is polled, and both are said.
 
 use std::io;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
-use tokio::time::{MissedTickBehavior, interval};
 
 use super::enrol::{self, Begun};
+use super::follow::{Came, Follower, Why};
 use super::job::{self, ExecFailure, HeldJob, Job, JobEvent, JobSpec, Patience};
-use super::keeper::{self, Keeper, LeakedProcess};
+use super::keeper::{self, LeakedProcess};
 use super::observer::Observer;
-use super::options::RunOptions;
+use super::options::{OnHang, RunOptions};
+use super::relieve;
+use crate::core::diagnosis::Diagnosis;
 use crate::core::identity::WaitStatus;
+use crate::core::ladder::Climbed;
 use crate::core::record::EndReason;
 use crate::core::summary::Summary;
 use crate::procfs_view::kin::{self, FileId};
-use crate::signals::receive::{Blocked, Signals};
+use crate::signals::receive::{Blocked, Received, Signals};
 
-/// How often the kernel's ring is emptied when nothing wakes us; less waits there than it holds in that time.
-const DRAIN_EVERY: Duration = Duration::from_millis(50);
-/// How often blocked writes are looked for, at most.
-const WALK_EVERY: Duration = Duration::from_millis(250);
-/// How often the status line is told anew.
-const STATUS_EVERY: Duration = Duration::from_millis(200);
 /// How long the job's processes may take to end after it before they count as leaked.
 const SETTLE: Duration = Duration::from_millis(200);
 
@@ -40,12 +36,16 @@ const SETTLE: Duration = Duration::from_millis(200);
 pub struct RunEnd {
     /// The job.
     pub job: JobOutcome,
-    /// What is left alive.
+    /// The tracer ended it, for this reason.
+    pub ended_by_us: Option<EndReason>,
+    /// What was left alive.
     pub leaked: Vec<LeakedProcess>,
+    /// What ending the leaked processes came to, where that was asked for.
+    pub reaped: Vec<Climbed>,
     /// The session's summary.
     pub summary: Summary,
     /// Where the session was filed; `None` when it could not be.
-    pub filed: Option<std::path::PathBuf>,
+    pub filed: Option<PathBuf>,
 }
 
 /// How the job ended, for the exit status.
@@ -55,7 +55,7 @@ pub enum JobOutcome {
     Ended(WaitStatus),
     /// It never ran.
     NotExecuted(ExecFailure),
-    /// We were asked twice to end, by this signal, and left it alone.
+    /// We left it alone, asked twice to end by this signal, or because it survived the ladder.
     LeftAlone(i32),
 }
 
@@ -88,23 +88,38 @@ async fn traced(
     signals: &mut Signals,
     observer: &mut dyn Observer,
 ) -> anyhow::Result<RunEnd> {
-    let Begun { mut keeper, log } = enrol::begin(options, held.pid(), observer)?;
-    let mut job = held.release()?;
-    let mut ends = watch(options, &mut keeper, &mut job, signals, observer).await?;
-    if let JobOutcome::LeftAlone(signal) = ends.outcome {
-        let summary = keeper.live().summary(&enrol::ending());
-        keeper.abandon();
-        return Ok(RunEnd { job: JobOutcome::LeftAlone(signal), leaked: Vec::new(), summary, filed: None });
+    let Begun { keeper, log } = enrol::begin(options, held.pid(), observer)?;
+    let mut follower = Follower::new(keeper, &options.watch, options.timeout)?;
+    let job = held.release()?;
+    let mut course =
+        Course { options, job, reason: EndReason::RootEnded, pending: None, patience: Patience::default() };
+    let outcome = course.follow(&mut follower, signals, observer).await?;
+    if let JobOutcome::LeftAlone(_) = outcome {
+        let summary = follower.keeper.live().summary(&enrol::ending());
+        follower.keeper.abandon();
+        return Ok(RunEnd {
+            job: outcome,
+            ended_by_us: None,
+            leaked: Vec::new(),
+            reaped: Vec::new(),
+            summary,
+            filed: None,
+        });
     }
-    let root = keeper.root();
-    keeper.settle(observer);
-    if let JobOutcome::Ended(status) = ends.outcome {
-        keeper.ended(keeper::reaped(root, status), observer);
+    let root = follower.keeper.root();
+    follower.keeper.settle(observer);
+    if let JobOutcome::Ended(status) = outcome {
+        follower.keeper.ended(keeper::reaped(root, status), observer);
     }
-    job.reap().context("cannot reap the job")?;
-    let leaked = leaked_after(&mut keeper, output, observer).await;
+    course.job.reap().context("cannot reap the job")?;
+    let leaked = leaked_after(&mut follower, output, observer).await;
+    let reaped = if options.reap_leaked && !leaked.is_empty() {
+        end_leaked(&mut follower, &leaked, observer).await
+    } else {
+        Vec::new()
+    };
     let path = log.path().to_owned();
-    let (summary, filed) = match keeper.finish(ends.reason, &log, observer) {
+    let (summary, filed) = match follower.keeper.finish(course.reason, &log, observer) {
         Ok(finished) => {
             for notice in finished.notices {
                 observer.notice(&notice.0);
@@ -118,80 +133,160 @@ async fn traced(
             (*error.summary, None)
         }
     };
-    Ok(RunEnd { job: std::mem::replace(&mut ends.outcome, JobOutcome::LeftAlone(0)), leaked, summary, filed })
+    let ended_by_us = matches!(course.reason, EndReason::Timeout | EndReason::Hang).then_some(course.reason);
+    Ok(RunEnd { job: outcome, ended_by_us, leaked, reaped, summary, filed })
 }
 
-struct Ends {
-    outcome: JobOutcome,
+/// The course of a job from its start to its end.
+struct Course<'a> {
+    options: &'a RunOptions,
+    job: Job,
+    /// Why the session will be over.
     reason: EndReason,
+    /// A request to end that is passed on once the diagnosis is there.
+    pending: Option<Received>,
+    patience: Patience,
 }
 
-/// Follows the job to its end.
-async fn watch(
-    options: &RunOptions,
-    keeper: &mut Keeper,
-    job: &mut Job,
-    signals: &mut Signals,
-    observer: &mut dyn Observer,
-) -> anyhow::Result<Ends> {
-    let walk_every = (options.watch.stall_threshold / 4).clamp(Duration::from_millis(10), WALK_EVERY);
-    let mut drain = ticker(DRAIN_EVERY);
-    let mut walk = ticker(walk_every);
-    let mut sample = ticker(options.watch.interval);
-    let mut status = ticker(STATUS_EVERY);
-    let ring = keeper.ring().context("cannot watch the kernel's ring")?;
-    let mut patience = Patience::default();
-    let mut reason = EndReason::RootEnded;
-    loop {
-        tokio::select! {
-            biased;
-            event = job.next(signals) => match event.context("cannot follow the job")? {
-                JobEvent::Signal(received) => {
-                    job.pass_on(&received).context("cannot pass a signal on to the job")?;
-                    if received.asks_to_end() {
-                        reason = EndReason::Interrupted;
-                    }
-                    if patience.ends_with(&received, Instant::now()) {
-                        return Ok(Ends { outcome: JobOutcome::LeftAlone(received.signal), reason });
+impl Course<'_> {
+    async fn follow(
+        &mut self,
+        follower: &mut Follower,
+        signals: &mut Signals,
+        observer: &mut dyn Observer,
+    ) -> anyhow::Result<JobOutcome> {
+        loop {
+            tokio::select! {
+                biased;
+                event = self.job.next(signals) => {
+                    let event = event.context("cannot follow the job")?;
+                    if let Some(outcome) = self.on_job(event, follower, observer)? {
+                        return Ok(outcome);
                     }
                 }
-                JobEvent::ExecFailed(failure) => {
-                    return Ok(Ends { outcome: JobOutcome::NotExecuted(failure), reason });
+                came = follower.step(observer) => {
+                    if let Some(outcome) = self.on_came(came, follower, observer)? {
+                        return Ok(outcome);
+                    }
                 }
-                JobEvent::Ended(status) => return Ok(Ends { outcome: JobOutcome::Ended(status), reason }),
-                JobEvent::Stopped(signal) => {
-                    keeper.note("stopped", format!("the job was stopped by signal {signal}"), observer);
-                }
-                JobEvent::Continued => keeper.note("continued", "the job goes on".to_owned(), observer),
-                JobEvent::Suspended(length) => {
-                    let text = format!("job and tracer were stopped together for {length:.1?}");
-                    keeper.note("suspended", text, observer);
-                }
-                JobEvent::Executed => {}
-            },
-            () = ready(ring.as_ref()) => keeper.catch_up(observer),
-            _ = drain.tick() => keeper.catch_up(observer),
-            _ = walk.tick() => {
-                // First who is new, so that a new process's write is not a stranger's.
-                keeper.catch_up(observer);
-                keeper.look_for_stalls(observer);
             }
-            _ = sample.tick() => keeper.sample(observer),
-            _ = status.tick() => observer.status(&keeper.status()),
         }
+    }
+
+    fn on_job(
+        &mut self,
+        event: JobEvent,
+        follower: &mut Follower,
+        observer: &mut dyn Observer,
+    ) -> anyhow::Result<Option<JobOutcome>> {
+        match event {
+            JobEvent::Signal(received) => {
+                if self.patience.ends_with(&received, Instant::now()) {
+                    return Ok(Some(JobOutcome::LeftAlone(received.signal)));
+                }
+                if received.asks_to_end() && self.reason == EndReason::RootEnded {
+                    self.reason = EndReason::Interrupted;
+                }
+                // A runner that ends a hanging job leaves us seconds: first what can only be seen now.
+                let by_a_runner = received.signal == libc::SIGTERM && !received.from_terminal();
+                if by_a_runner && self.pending.is_none() {
+                    self.pending = Some(received);
+                    follower.diagnose(Why::AskedToEnd);
+                } else {
+                    self.pass_on(&received)?;
+                }
+            }
+            JobEvent::ExecFailed(failure) => return Ok(Some(JobOutcome::NotExecuted(failure))),
+            JobEvent::Ended(status) => return Ok(Some(JobOutcome::Ended(status))),
+            JobEvent::Stopped(signal) => {
+                follower.keeper.note("stopped", format!("the job was stopped by signal {signal}"), observer);
+            }
+            JobEvent::Continued => follower.keeper.note("continued", "the job goes on".to_owned(), observer),
+            JobEvent::Suspended(length) => {
+                let text = format!("job and tracer were stopped together for {length:.1?}");
+                follower.keeper.note("suspended", text, observer);
+                follower.put_off(length);
+            }
+            JobEvent::Executed => {}
+        }
+        Ok(None)
+    }
+
+    fn on_came(
+        &mut self,
+        came: Came,
+        follower: &mut Follower,
+        observer: &mut dyn Observer,
+    ) -> anyhow::Result<Option<JobOutcome>> {
+        match came {
+            Came::Nothing => {}
+            Came::TimeIsOver => follower.diagnose(Why::Timeout),
+            Came::Looked(why, diagnosis) => {
+                if let Some(pending) = self.pending.take() {
+                    self.pass_on(&pending)?;
+                }
+                match why {
+                    Why::Timeout => self.end(EndReason::Timeout, follower),
+                    Why::NoProgress => {
+                        if let Some(diagnosis) = diagnosis {
+                            self.on_hang(&diagnosis, follower, observer);
+                        }
+                    }
+                    Why::AskedToEnd => {}
+                }
+            }
+            Came::Climbed(climbed) => {
+                for one in climbed.iter().filter(|one| !one.is_gone()) {
+                    observer.notice(&one.sentence());
+                }
+                // A root beyond SIGKILL is waited for by nobody: the recovery finishes its session.
+                let root = follower.keeper.root();
+                if climbed.iter().any(|one| one.process() == root && !one.is_gone()) {
+                    return Ok(Some(JobOutcome::LeftAlone(libc::SIGKILL)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// A hang that is proved is acted on; anything else goes on being watched.
+    fn on_hang(&mut self, diagnosis: &Diagnosis, follower: &mut Follower, observer: &mut dyn Observer) {
+        if !diagnosis.verdict.is_hang() {
+            return;
+        }
+        match self.options.watch.on_hang {
+            OnHang::Report => {}
+            OnHang::Interrupt => self.end(EndReason::Hang, follower),
+            OnHang::Relieve => {
+                for text in relieve::relieve(diagnosis) {
+                    observer.notice(&text);
+                    follower.keeper.note("relieved", text, observer);
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, reason: EndReason, follower: &mut Follower) {
+        self.reason = reason;
+        follower.end(follower.keeper.alive());
+    }
+
+    fn pass_on(&self, received: &Received) -> anyhow::Result<()> {
+        self.job.pass_on(received).context("cannot pass a signal on to the job")?;
+        Ok(())
     }
 }
 
 /// What is still alive when what was about to end has ended.
 async fn leaked_after(
-    keeper: &mut Keeper,
+    follower: &mut Follower,
     output: &[FileId],
     observer: &mut dyn Observer,
 ) -> Vec<LeakedProcess> {
     let deadline = Instant::now() + SETTLE;
     loop {
-        keeper.settle(observer);
-        let leaked = keeper.leaked(output);
+        follower.keeper.settle(observer);
+        let leaked = follower.keeper.leaked(output);
         if leaked.is_empty() || Instant::now() >= deadline {
             return leaked;
         }
@@ -199,20 +294,17 @@ async fn leaked_after(
     }
 }
 
-fn ticker(every: Duration) -> tokio::time::Interval {
-    let mut ticker = interval(every);
-    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticker
-}
-
-/// Ready when the kernel's ring has much to tell; never without one.
-async fn ready(ring: Option<&AsyncFd<std::os::fd::OwnedFd>>) {
-    match ring {
-        // An error would come again at once; the timer empties the ring all the same.
-        Some(ring) => match ring.ready(Interest::READABLE).await {
-            Ok(mut guard) => guard.clear_ready(),
-            Err(_) => std::future::pending().await,
-        },
-        None => std::future::pending().await,
+/// Ends what outlived the job, and what that forks meanwhile.
+async fn end_leaked(
+    follower: &mut Follower,
+    leaked: &[LeakedProcess],
+    observer: &mut dyn Observer,
+) -> Vec<Climbed> {
+    follower.end(leaked.iter().map(|one| one.process).collect());
+    loop {
+        if let Came::Climbed(climbed) = follower.step(observer).await {
+            follower.keeper.settle(observer);
+            return climbed;
+        }
     }
 }

@@ -1,0 +1,238 @@
+//! Following a session while it lives: what is due when, for `run`, `attach` and an adopted session alike.
+//!
+//! [`Follower::step`] does one thing that is due and comes back; it can be dropped at any await without losing
+//! anything, so that it fits beside other sources into a `select!`. Evidence for a diagnosis is gathered in
+//! a thread of its own, so that the kernel's ring is emptied meanwhile. What is done about a hang comes
+//! after the diagnosis has been handed to the observer, which makes it durable.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
+
+use super::clock;
+use super::diagnose::{self, Config};
+use super::ending;
+use super::keeper::Keeper;
+use super::observer::Observer;
+use super::options::Watch;
+use crate::core::diagnosis::{self, Diagnosis};
+use crate::core::evidence::Evidence;
+use crate::core::hang_watch::HangWatch;
+use crate::core::identity::ProcessId;
+use crate::core::ladder::Climbed;
+use crate::procfs_view::{Ask, LookError};
+
+/// How often the kernel's ring is emptied when nothing wakes us; less waits there than it holds in that time.
+const DRAIN_EVERY: Duration = Duration::from_millis(50);
+/// How often blocked writes are looked for, at most.
+const WALK_EVERY: Duration = Duration::from_millis(250);
+/// How often the status line is told anew.
+const STATUS_EVERY: Duration = Duration::from_millis(200);
+/// Between the two readings of a diagnosis.
+const QUIET_WINDOW: Duration = Duration::from_millis(400);
+/// How long a diagnosis may take when something waits for it.
+const LOOK_FOR: Duration = Duration::from_secs(2);
+
+/// Why a diagnosis is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Nothing has moved for long.
+    NoProgress,
+    /// The job's time is over.
+    Timeout,
+    /// The tracer was asked to end.
+    AskedToEnd,
+}
+
+/// What a step came to, where somebody has to decide.
+pub enum Came {
+    /// Nothing to decide.
+    Nothing,
+    /// The job's time is over.
+    TimeIsOver,
+    /// A diagnosis is there, told and durable; `None` when nothing could be seen in time.
+    Looked(Why, Option<Box<Diagnosis>>),
+    /// The ladder was climbed.
+    Climbed(Vec<Climbed>),
+}
+
+struct Look {
+    why: Why,
+    until: Instant,
+    evidence: JoinHandle<Result<Evidence, LookError>>,
+}
+
+/// See the module.
+pub struct Follower {
+    /// The session.
+    pub keeper: Keeper,
+    ring: Option<AsyncFd<OwnedFd>>,
+    drain: Interval,
+    walk: Interval,
+    sample: Interval,
+    status: Interval,
+    hang: HangWatch,
+    time_is_over_at: Option<Instant>,
+    look: Option<Look>,
+    climb: Option<Pin<Box<dyn Future<Output = Vec<Climbed>>>>>,
+    /// Who lives, for the ladder.
+    living: Rc<RefCell<Vec<ProcessId>>>,
+    grace: Duration,
+}
+
+impl Follower {
+    /// Begins to follow. Needs a tokio runtime with I/O and time.
+    ///
+    /// # Errors
+    /// When the kernel's ring cannot be watched.
+    pub fn new(keeper: Keeper, watch: &Watch, timeout: Option<Duration>) -> anyhow::Result<Self> {
+        let walk_every = (watch.stall_threshold / 4).clamp(Duration::from_millis(10), WALK_EVERY);
+        // A hang is seen by its samples: at least four in the time that makes one.
+        let sample_every = watch.interval.min(watch.hang_after / 4).max(Duration::from_millis(100));
+        Ok(Self {
+            ring: keeper.ring().context("cannot watch the kernel's ring")?,
+            keeper,
+            drain: ticker(DRAIN_EVERY),
+            walk: ticker(walk_every),
+            sample: ticker(sample_every),
+            status: ticker(STATUS_EVERY),
+            hang: HangWatch::new(u64::try_from(watch.hang_after.as_nanos()).unwrap_or(u64::MAX)),
+            time_is_over_at: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+            look: None,
+            climb: None,
+            living: Rc::default(),
+            grace: watch.grace,
+        })
+    }
+
+    /// Does the next thing that is due.
+    pub async fn step(&mut self, observer: &mut dyn Observer) -> Came {
+        tokio::select! {
+            biased;
+            () = ready(self.ring.as_ref()) => self.keeper.catch_up(observer),
+            _ = self.drain.tick() => self.keeper.catch_up(observer),
+            climbed = climbed(self.climb.as_mut()) => {
+                self.climb = None;
+                return Came::Climbed(climbed);
+            }
+            evidence = looked(self.look.as_mut()) => return self.judge(evidence, observer),
+            () = over(self.time_is_over_at) => {
+                self.time_is_over_at = None;
+                return Came::TimeIsOver;
+            }
+            _ = self.walk.tick() => {
+                // First who is new, so that a new process's write is not a stranger's.
+                self.keeper.catch_up(observer);
+                self.keeper.look_for_stalls(observer);
+            }
+            _ = self.sample.tick() => {
+                self.keeper.sample(observer);
+                let progress = self.keeper.live().state().tracker().last_progress_boot_ns();
+                if self.look.is_none() && self.climb.is_none() && self.hang.is_due(clock::boot_ns(), progress) {
+                    self.diagnose(Why::NoProgress);
+                }
+            }
+            _ = self.status.tick() => observer.status(&self.keeper.status()),
+        }
+        if self.climb.is_some() {
+            *self.living.borrow_mut() = self.keeper.alive();
+        }
+        Came::Nothing
+    }
+
+    /// Begins a diagnosis. One that goes on already is taken for this one.
+    pub fn diagnose(&mut self, why: Why) {
+        let until = Instant::now() + LOOK_FOR;
+        if let Some(look) = &mut self.look {
+            look.why = why;
+            look.until = until;
+            return;
+        }
+        let id = self.keeper.live().id().to_string();
+        let config =
+            Config { ask: Ask::Session { id, members: self.keeper.alive() }, quiet_window: QUIET_WINDOW };
+        let evidence = tokio::task::spawn_blocking(move || diagnose::evidence(&config));
+        self.look = Some(Look { why, until, evidence });
+    }
+
+    /// The job and we were stopped for so long: that was not its time.
+    pub fn put_off(&mut self, length: Duration) {
+        self.time_is_over_at = self.time_is_over_at.and_then(|at| at.checked_add(length));
+    }
+
+    /// Begins to end the session's processes: SIGINT, SIGTERM, SIGKILL, each waited for.
+    pub fn end(&mut self, processes: Vec<ProcessId>) {
+        if self.climb.is_some() {
+            return;
+        }
+        *self.living.borrow_mut() = processes;
+        let living = Rc::clone(&self.living);
+        let grace = self.grace;
+        self.climb =
+            Some(Box::pin(async move { ending::end(move || living.borrow().clone(), grace, |_| {}).await }));
+    }
+
+    fn judge(&mut self, evidence: Option<Evidence>, observer: &mut dyn Observer) -> Came {
+        let why = self.look.take().map_or(Why::NoProgress, |look| look.why);
+        let Some(mut evidence) = evidence else {
+            observer.notice("what hangs could not be looked at in time");
+            return Came::Looked(why, None);
+        };
+        self.keeper.catch_up(observer);
+        self.keeper.add_history(&mut evidence);
+        let diagnosis = diagnosis::diagnose(&evidence);
+        self.keeper.diagnosed(serde_json::to_value(&diagnosis).unwrap_or_default(), observer);
+        observer.diagnosed(&diagnosis, why);
+        Came::Looked(why, Some(Box::new(diagnosis)))
+    }
+}
+
+/// The evidence, once it is there; `None` when its time was over first. For ever, when none is gathered.
+async fn looked(look: Option<&mut Look>) -> Option<Evidence> {
+    let Some(look) = look else { return std::future::pending().await };
+    tokio::select! {
+        evidence = &mut look.evidence => evidence.ok()?.ok(),
+        () = sleep_until(look.until) => None,
+    }
+}
+
+async fn climbed(climb: Option<&mut Pin<Box<dyn Future<Output = Vec<Climbed>>>>>) -> Vec<Climbed> {
+    match climb {
+        Some(climb) => climb.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn over(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn ticker(every: Duration) -> Interval {
+    let mut ticker = interval(every);
+    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticker
+}
+
+/// Ready when the kernel's ring has much to tell; never without one.
+async fn ready(ring: Option<&AsyncFd<OwnedFd>>) {
+    match ring {
+        // An error would come again at once; the timer empties the ring all the same.
+        Some(ring) => match ring.ready(Interest::READABLE).await {
+            Ok(mut guard) => guard.clear_ready(),
+            Err(_) => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}

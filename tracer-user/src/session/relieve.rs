@@ -1,0 +1,68 @@
+//! Letting a stalled run go on: the full pipes that a diagnosis names are enlarged in place.
+
+use crate::core::diagnosis::{Diagnosis, Role};
+use crate::core::identity::ProcessId;
+use crate::procfs_view::{ProcRoot, kin};
+use crate::signals::pidfd::PidFd;
+use crate::signals::relieve;
+
+/// Enlarges the full pipes of a diagnosis's hangs. What was done about each, or why not, in a sentence.
+pub fn relieve(diagnosis: &Diagnosis) -> Vec<String> {
+    let limit = std::fs::read_to_string("/proc/sys/fs/pipe-max-size")
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(1 << 20);
+    let mut said = Vec::new();
+    for finding in diagnosis.findings.iter().filter(|finding| finding.verdict.is_hang()) {
+        let waiters: Vec<u32> = finding
+            .processes
+            .iter()
+            .filter(|party| party.role == Role::Waiter)
+            .map(|party| party.pid)
+            .collect();
+        for resource in &finding.resources {
+            let Some(ino) = inode_of_pipe(&resource.id) else { continue };
+            let Some(writer) = resource.writers.iter().find(|end| waiters.contains(&end.pid)) else {
+                continue;
+            };
+            let process = ProcessId { tgid: writer.pid, start_ticks: writer.start_ticks };
+            said.push(match enlarge(process, writer.fd, ino, limit) {
+                Ok(done) => format!(
+                    "enlarged {} from {} to {} bytes so that pid {} can go on; this cures nothing",
+                    resource.id, done.before, done.after, writer.pid
+                ),
+                Err(why) => format!("{} cannot be enlarged: {why}", resource.id),
+            });
+        }
+    }
+    if said.is_empty() {
+        said.push(
+            "there is no full pipe to enlarge: this hang can only be reported or interrupted".to_owned(),
+        );
+    }
+    said
+}
+
+fn enlarge(process: ProcessId, fd: u32, ino: u64, limit: u64) -> Result<relieve::Relieved, String> {
+    let root = ProcRoot::system();
+    let process =
+        PidFd::open(process, |tgid| kin::start_ticks(&root, tgid)).map_err(|error| error.to_string())?;
+    relieve::relieve(&process, fd, ino, limit).map_err(|error| error.to_string())
+}
+
+/// The number in `pipe:[…]`.
+fn inode_of_pipe(id: &str) -> Option<u64> {
+    id.strip_prefix("pipe:[")?.strip_suffix(']')?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::inode_of_pipe;
+
+    #[test]
+    fn only_a_pipe_is_a_pipe() {
+        assert_eq!(inode_of_pipe("pipe:[42]"), Some(42));
+        assert_eq!(inode_of_pipe("socket:[42]"), None);
+        assert_eq!(inode_of_pipe("pipe:[]"), None);
+    }
+}
