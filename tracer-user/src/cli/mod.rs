@@ -5,6 +5,7 @@
 //! verb: a file with `Args` and `execute`, a variant of [`Verb`], a line in [`dispatch`]. Every option of it
 //! is then read from `TRACER_<NAME>` too, and every error becomes one line: see [`typed`] and [`output`].
 
+mod attach;
 mod completions;
 mod diagnose;
 mod doctor;
@@ -50,8 +51,9 @@ pub struct Typed {
 #[derive(clap::Subcommand, Debug)]
 pub enum Verb {
     /// Trace a command and all it starts until it ends
-    #[command(hide = true)]
     Run(Box<run::Args>),
+    /// Trace a tree of processes that runs already
+    Attach(Box<attach::Args>),
     /// Say what of this machine works, what does not, and what to do about it
     Doctor(doctor::Args),
     /// Finish the sessions whose tracer died
@@ -90,6 +92,7 @@ pub fn main() -> ExitCode {
 fn dispatch(verb: Verb, output: &mut Output) -> Result<Exit, Failure> {
     match verb {
         Verb::Run(args) => run::execute(*args, output),
+        Verb::Attach(args) => attach::execute(*args, output),
         Verb::Doctor(args) => doctor::execute(&args, output),
         Verb::Recover(args) => recover::execute(&args, output),
         Verb::Sessions(args) => sessions::execute(&args, output),

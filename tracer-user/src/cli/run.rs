@@ -76,7 +76,7 @@ impl Args {
 }
 
 /// A name that may become a file's.
-fn session_id(typed: &str) -> Result<String, String> {
+pub(super) fn session_id(typed: &str) -> Result<String, String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if typed.is_empty() || typed.len() > 128 || typed.starts_with('.') || !typed.chars().all(allowed) {
         return Err(
@@ -115,10 +115,16 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
     for leaked in &end.leaked {
         output.note(&leaked_line(leaked));
     }
+    for reaped in &end.reaped {
+        output.note(&reaped.sentence());
+    }
     if !quiet && !matches!(end.job, JobOutcome::NotExecuted(_)) {
         output.note(&summary_line(&end.summary, end.filed.as_deref()));
     }
-    ended(end.job, &program)
+    match end.ended_by_us {
+        Some(_) => Ok(Exit::TimedOut),
+        None => ended(end.job, &program),
+    }
 }
 
 /// The exit status, as env(1) has it.

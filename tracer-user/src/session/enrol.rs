@@ -1,17 +1,20 @@
 //! The beginning of a session: its places, the kernel side, the enrolment on disk.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use super::clock;
 use super::keeper::Keeper;
 use super::observer::Observer;
-use super::options::{RunOptions, Watch};
+use super::options::{Places, Watch};
 use super::recover::{self, FateSource, Here, NoKernel, Pinned, RecoverConfig};
 use crate::core::gates::Policy;
 use crate::core::identity::ProcessId;
 use crate::core::record::sidecar::{Enrollment, Owner, SIDECAR_SCHEMA};
-use crate::core::record::{HeaderLine, Thresholds};
-use crate::core::summary::{Ending, OwnerFate};
+use crate::core::record::{EndReason, HeaderLine, Origin, Thresholds};
+use crate::core::summary::{Ending, OwnerFate, Summary};
 use crate::core::text::ByteText;
 use crate::core::time;
 use crate::kernel::{KernelTracer, Settings};
@@ -20,7 +23,6 @@ use crate::store::{Layout, Limits, LiveSession, LogConfig, ResolveConfig, Sessio
 use anyhow::Context as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Traces that were written to so lately are left alone at the beginning of a run.
 const RECOVER_MIN_AGE: Duration = Duration::from_secs(30);
@@ -35,29 +37,55 @@ pub struct Begun {
     pub log: SessionLog,
 }
 
-/// Begins the session of a job that was forked and is held.
+/// What a session is begun with, whichever verb begins it.
+pub struct Session<'a> {
+    /// Its name; one is made up when there is none.
+    pub id: Option<String>,
+    /// What else is noted of it.
+    pub labels: Vec<(String, String)>,
+    /// Where it is kept.
+    pub places: &'a Places,
+    /// How it is watched.
+    pub watch: &'a Watch,
+    /// How long it may take.
+    pub timeout: Option<Duration>,
+    /// The command that is about to be executed; the root's own arguments when it runs already.
+    pub command: Option<&'a [OsString]>,
+}
+
+/// The process with this number, now.
 ///
 /// # Errors
-/// When the trace directory or the log is refused or unusable, before the job has run. Nothing is left then.
-pub fn begin(options: &RunOptions, pid: u32, observer: &mut dyn Observer) -> anyhow::Result<Begun> {
+/// When it cannot be read.
+pub fn identify(pid: u32) -> anyhow::Result<ProcessId> {
+    let start_ticks = kin::start_ticks(&ProcRoot::system(), pid).ok().flatten();
+    let start_ticks =
+        start_ticks.with_context(|| format!("/proc/{pid}/stat: cannot be read; is /proc mounted?"))?;
+    Ok(ProcessId { tgid: pid, start_ticks })
+}
+
+/// Begins a session. Its root is a member when this comes back.
+///
+/// # Errors
+/// When the trace directory or the log is refused or unusable. Nothing is left then.
+pub fn begin(
+    session: &Session<'_>,
+    root: ProcessId,
+    origin: Origin,
+    observer: &mut dyn Observer,
+) -> anyhow::Result<Begun> {
     let log_config =
-        LogConfig::from_environment(options.places.log_dir.clone(), options.watch.max_sessions as usize);
+        LogConfig::from_environment(session.places.log_dir.clone(), session.watch.max_sessions as usize);
     let log = SessionLog::open(&log_config)?;
-    let directory = TraceDir::resolve(&ResolveConfig::from_environment(options.places.trace_dir.clone()))?;
+    let directory = TraceDir::resolve(&ResolveConfig::from_environment(session.places.trace_dir.clone()))?;
     if let Some(warning) = directory.warning() {
         observer.notice(&warning);
     }
-    let proc_root = ProcRoot::system();
-    let start_ticks = kin::start_ticks(&proc_root, pid)
-        .ok()
-        .flatten()
-        .with_context(|| format!("/proc/{pid}/stat: cannot be read; is /proc mounted?"))?;
-    let root = ProcessId { tgid: pid, start_ticks };
-    recover_first(options, &directory, &log_config, observer);
-    let kernel = kernel(&options.watch, &directory, observer);
-    let enrollment = enrollment(options, root, kernel.as_ref(), &log);
-    let header = header(options, &enrollment, root, kernel.as_ref());
-    let limits = Limits { trace_bytes: options.watch.trace_max_bytes, ..Limits::default() };
+    recover_first(session.watch, &directory, &log_config, observer);
+    let kernel = kernel(session.watch, &directory, observer);
+    let enrollment = enrollment(session, root, kernel.as_ref(), &log);
+    let header = header(session, &enrollment, root, kernel.as_ref());
+    let limits = Limits { trace_bytes: session.watch.trace_max_bytes, ..Limits::default() };
     let live = match LiveSession::create(&directory, enrollment.clone(), limits) {
         Ok(live) => live,
         // A full or failing file system is no reason not to run the job.
@@ -71,7 +99,7 @@ pub fn begin(options: &RunOptions, pid: u32, observer: &mut dyn Observer) -> any
         Err(error) => return Err(error.into()),
     };
     let mut keeper = Keeper::new(live, kernel, root);
-    keeper.begin(header, observer);
+    keeper.begin(header, origin, observer);
     Ok(Begun { keeper, log })
 }
 
@@ -86,9 +114,8 @@ pub fn ending() -> Ending<'static> {
 }
 
 /// Finishes what earlier owners left, in the background; waits for it only as long as nobody notices.
-fn recover_first(options: &RunOptions, traces: &TraceDir, log: &LogConfig, observer: &mut dyn Observer) {
-    let kernel: Arc<dyn FateSource> =
-        if options.watch.no_kernel { Arc::new(NoKernel) } else { Arc::new(Pinned) };
+fn recover_first(watch: &Watch, traces: &TraceDir, log: &LogConfig, observer: &mut dyn Observer) {
+    let kernel: Arc<dyn FateSource> = if watch.no_kernel { Arc::new(NoKernel) } else { Arc::new(Pinned) };
     let config = RecoverConfig {
         traces: traces.clone(),
         layout: Layout::Own,
@@ -100,6 +127,29 @@ fn recover_first(options: &RunOptions, traces: &TraceDir, log: &LogConfig, obser
     };
     if let Some(notice) = recover::quick(config, RECOVER_BUDGET).notice {
         observer.notice(&notice);
+    }
+}
+
+/// Finishes a session. What stands in the way is told, and left to the next recovery.
+pub fn finish(
+    keeper: Keeper,
+    reason: EndReason,
+    log: &SessionLog,
+    observer: &mut dyn Observer,
+) -> (Summary, Option<PathBuf>) {
+    match keeper.finish(reason, log, observer) {
+        Ok(finished) => {
+            for notice in finished.notices {
+                observer.notice(&notice.0);
+            }
+            let filed = log.path().join("sessions").join(&finished.filed.dir_name);
+            (finished.summary, Some(filed))
+        }
+        Err(error) => {
+            observer
+                .notice(&format!("the session was not filed and waits for `tracer-user recover`: {error}"));
+            (*error.summary, None)
+        }
     }
 }
 
@@ -133,7 +183,7 @@ fn kernel(watch: &Watch, traces: &TraceDir, observer: &mut dyn Observer) -> Opti
 }
 
 fn enrollment(
-    options: &RunOptions,
+    session: &Session<'_>,
     root: ProcessId,
     kernel: Option<&KernelTracer>,
     log: &SessionLog,
@@ -143,11 +193,11 @@ fn enrollment(
     let me = std::process::id();
     Enrollment {
         schema_version: SIDECAR_SCHEMA,
-        session_id: options
-            .session_id
+        session_id: session
+            .id
             .clone()
             .unwrap_or_else(|| format!("{}-{root}", clock::anchor().wall.strftime("%Y%m%dT%H%M%SZ"))),
-        labels: options.labels.iter().cloned().collect(),
+        labels: session.labels.iter().cloned().collect(),
         boot_id: kin::boot_id(&proc_root),
         pid: root.tgid,
         starttime_ticks: Some(root.start_ticks),
@@ -156,7 +206,10 @@ fn enrollment(
         pidns_ino: extras.pidns_ino,
         ns_pid: extras.ns_pid,
         comm: kin::comm(&proc_root, root.tgid).map(ByteText),
-        cmdline: options.command.iter().map(|word| ByteText(word.as_bytes().to_vec())).collect(),
+        cmdline: match session.command {
+            Some(command) => command.iter().map(|word| ByteText(word.as_bytes().to_vec())).collect(),
+            None => kin::arguments(&proc_root, root.tgid).into_iter().map(ByteText).collect(),
+        },
         cwd: kin::working_directory(&proc_root, root.tgid).map(ByteText),
         uid: Some(rustix::process::getuid().as_raw()),
         enrolled_at: time::render(clock::anchor().wall),
@@ -166,13 +219,13 @@ fn enrollment(
             version: env!("CARGO_PKG_VERSION").to_owned(),
         },
         bpf_pins: kernel.map(|kernel| kernel.path().display().to_string()),
-        interval_ms: u64::try_from(options.watch.interval.as_millis()).unwrap_or(u64::MAX),
+        interval_ms: u64::try_from(session.watch.interval.as_millis()).unwrap_or(u64::MAX),
         log_dir: Some(log.path().display().to_string()),
     }
 }
 
 fn header(
-    options: &RunOptions,
+    session: &Session<'_>,
     enrollment: &Enrollment,
     root: ProcessId,
     kernel: Option<&KernelTracer>,
@@ -180,10 +233,10 @@ fn header(
     let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let uname = rustix::system::uname();
     let mut config = BTreeMap::new();
-    config.insert("on_hang".to_owned(), format!("{:?}", options.watch.on_hang).to_lowercase().into());
-    config.insert("hang_after_ms".to_owned(), millis(options.watch.hang_after).into());
-    config.insert("timeout_ms".to_owned(), options.timeout.map(millis).into());
-    config.insert("trace_max_bytes".to_owned(), options.watch.trace_max_bytes.into());
+    config.insert("on_hang".to_owned(), format!("{:?}", session.watch.on_hang).to_lowercase().into());
+    config.insert("hang_after_ms".to_owned(), millis(session.watch.hang_after).into());
+    config.insert("timeout_ms".to_owned(), session.timeout.map(millis).into());
+    config.insert("trace_max_bytes".to_owned(), session.watch.trace_max_bytes.into());
     HeaderLine {
         tracer_version: env!("CARGO_PKG_VERSION").to_owned(),
         kernel: Some(uname.release().to_string_lossy().into_owned()),
@@ -198,8 +251,8 @@ fn header(
         interval_ms: enrollment.interval_ms,
         unchanged_left_out: true,
         thresholds: Thresholds {
-            stall_ms: millis(options.watch.stall_threshold),
-            no_progress_ms: millis(options.watch.hang_after),
+            stall_ms: millis(session.watch.stall_threshold),
+            no_progress_ms: millis(session.watch.hang_after),
         },
         config,
     }

@@ -99,9 +99,9 @@ impl Keeper {
     }
 
     /// The first lines: what traces what, and the root.
-    pub fn begin(&mut self, header: HeaderLine, observer: &mut dyn Observer) {
+    pub fn begin(&mut self, header: HeaderLine, origin: Origin, observer: &mut dyn Observer) {
         self.push(Input::Header(Box::new(header)), observer);
-        self.enroll(self.root, Origin::Root, observer);
+        self.enroll(self.root, origin, observer);
     }
 
     /// Makes a process that lives a member, for the kernel and in the trace. False when it is gone.

@@ -108,3 +108,18 @@ pub struct RunOptions {
     /// Whose files are written.
     pub layout: Layout,
 }
+
+/// What `attach` is asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttachOptions {
+    /// The processes; never empty.
+    pub pids: Vec<u32>,
+    /// Name of the session; one is made up when there is none.
+    pub session_id: Option<String>,
+    /// What else is noted of it.
+    pub labels: Vec<(String, String)>,
+    /// Where it is kept.
+    pub places: Places,
+    /// How it is watched.
+    pub watch: Watch,
+}

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use super::enrol::{self, Begun};
+use super::enrol::{self, Begun, Session};
 use super::follow::{Came, Follower, Why};
 use super::job::{self, ExecFailure, HeldJob, Job, JobEvent, JobSpec, Patience};
 use super::keeper::{self, LeakedProcess};
@@ -23,7 +23,7 @@ use super::relieve;
 use crate::core::diagnosis::Diagnosis;
 use crate::core::identity::WaitStatus;
 use crate::core::ladder::Climbed;
-use crate::core::record::EndReason;
+use crate::core::record::{EndReason, Origin};
 use crate::core::summary::Summary;
 use crate::procfs_view::kin::{self, FileId};
 use crate::signals::receive::{Blocked, Received, Signals};
@@ -88,7 +88,16 @@ async fn traced(
     signals: &mut Signals,
     observer: &mut dyn Observer,
 ) -> anyhow::Result<RunEnd> {
-    let Begun { keeper, log } = enrol::begin(options, held.pid(), observer)?;
+    let session = Session {
+        id: options.session_id.clone(),
+        labels: options.labels.clone(),
+        places: &options.places,
+        watch: &options.watch,
+        timeout: options.timeout,
+        command: Some(&options.command),
+    };
+    let root = enrol::identify(held.pid())?;
+    let Begun { keeper, log } = enrol::begin(&session, root, Origin::Root, observer)?;
     let mut follower = Follower::new(keeper, &options.watch, options.timeout)?;
     let job = held.release()?;
     let mut course =
@@ -106,7 +115,6 @@ async fn traced(
             filed: None,
         });
     }
-    let root = follower.keeper.root();
     follower.keeper.settle(observer);
     if let JobOutcome::Ended(status) = outcome {
         follower.keeper.ended(keeper::reaped(root, status), observer);
@@ -118,21 +126,7 @@ async fn traced(
     } else {
         Vec::new()
     };
-    let path = log.path().to_owned();
-    let (summary, filed) = match follower.keeper.finish(course.reason, &log, observer) {
-        Ok(finished) => {
-            for notice in finished.notices {
-                observer.notice(&notice.0);
-            }
-            let filed = path.join("sessions").join(&finished.filed.dir_name);
-            (finished.summary, Some(filed))
-        }
-        Err(error) => {
-            observer
-                .notice(&format!("the session was not filed and waits for `tracer-user recover`: {error}"));
-            (*error.summary, None)
-        }
-    };
+    let (summary, filed) = enrol::finish(follower.keeper, course.reason, &log, observer);
     let ended_by_us = matches!(course.reason, EndReason::Timeout | EndReason::Hang).then_some(course.reason);
     Ok(RunEnd { job: outcome, ended_by_us, leaked, reaped, summary, filed })
 }
