@@ -5,6 +5,7 @@
 
 use std::env;
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
@@ -24,13 +25,13 @@ const ENDED_BY_TIMEOUT: i32 = 124;
 /// When the tool does not build, does not run, or does not end the hanging program.
 pub fn run() -> Result<()> {
     let tool = run::build()?;
-    let place = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let place = tempfile::tempdir_in(memory()).context("cannot make a temporary folder")?;
     let this = env::current_exe().context("cannot find this program")?;
     println!(
         "A parent waits for its child to end before it reads the child's output; the child has much to say.\n"
     );
     let mut traced = as_root(tool);
-    traced.args(["run", "--events", "--stall-threshold", "500ms", "--timeout", "4s", "--grace", "500ms"]);
+    traced.args(["run", "--events", "--stall-threshold", "500ms", "--timeout", "3s", "--grace", "500ms"]);
     traced.arg("--trace-dir").arg(place.path().join("traces")).arg("--log-dir").arg(place.path().join("log"));
     traced.arg("--").arg(this).arg("demo-parent");
     let ended = status(&mut traced)?;
@@ -38,6 +39,12 @@ pub fn run() -> Result<()> {
         bail!("`{}` was to end the hanging program ({ENDED_BY_TIMEOUT}): {ended}", shown(&traced));
     }
     Ok(())
+}
+
+/// A place in memory, where traces belong.
+fn memory() -> PathBuf {
+    let shared = Path::new("/dev/shm");
+    if shared.is_dir() { shared.to_path_buf() } else { env::temp_dir() }
 }
 
 /// The hanging program.

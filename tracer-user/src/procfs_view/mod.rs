@@ -2,6 +2,7 @@
 
 mod calls;
 mod cgroups;
+pub mod ended;
 mod facts;
 mod fdinfo;
 mod fds;

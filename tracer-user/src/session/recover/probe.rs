@@ -5,10 +5,10 @@
 //! never death.
 
 use crate::core::gates::RootFate;
-use crate::core::identity::{ProcessId, WaitStatus};
+use crate::core::identity::ProcessId;
 use crate::core::record::Source;
 use crate::procfs_view::ProcRoot;
-use procfs::FromRead;
+use crate::procfs_view::ended::Stat;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -92,29 +92,10 @@ fn has_ended(pidfd: &OwnedFd) -> io::Result<bool> {
     }
 }
 
-struct Stat {
-    start_ticks: u64,
-    status_of_zombie: Option<WaitStatus>,
-}
-
-impl Stat {
-    fn read(root: &ProcRoot, pid: u32) -> io::Result<Self> {
-        let dir = root.path().join(pid.to_string());
-        let stat = std::fs::read(dir.join("stat")).map_err(|error| match error.raw_os_error() {
-            Some(errno) if errno == Errno::SRCH.raw_os_error() => io::ErrorKind::NotFound.into(),
-            _ => error,
-        })?;
-        let fields = procfs::process::Stat::from_read(stat.as_slice()).map_err(io::Error::other)?;
-        // The kernel shows 0 to those who may not know; reading `io` takes the same permission.
-        let permitted = fields.state == 'Z' && std::fs::read(dir.join("io")).is_ok();
-        let status = fields.exit_code.filter(|_| permitted).and_then(|code| u32::try_from(code).ok());
-        Ok(Self { start_ticks: fields.starttime, status_of_zombie: status.map(WaitStatus) })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::identity::WaitStatus;
     use std::process::{Child, Command, Stdio};
 
     /// A process of ours, ended when the test is over.
