@@ -44,7 +44,7 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
             "attach: --on-hang interrupt: what was attached to is left alone; use report or relieve",
         ));
     }
-    let mut live = Live::new(output, args.events, options.watch.quiet);
+    let mut live = Live::new(output, args.events, options.watch.quiet, Vec::new());
     let end = attach::attach(&options, &mut live).map_err(|error| Failure::from(error.context("attach")))?;
     drop(live);
     if !options.watch.quiet {

@@ -1,17 +1,20 @@
 //! What a session that goes on shows on standard error: notices, events when they are asked for, and on a
 //! terminal one status line. And what is said of it at its end.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use super::output::{Output, one_line};
+use super::report;
 use super::status_line::StatusLine;
 use crate::core::diagnosis::Diagnosis;
 use crate::core::record::Line;
+use crate::core::report as core_report;
 use crate::core::summary::Summary;
 use crate::core::timeline::{self, millis};
 use crate::session::follow::Why;
 use crate::session::keeper::LeakedProcess;
 use crate::session::observer::{Observer, Status};
+use crate::session::options::ReportTo;
 
 /// See the module.
 pub struct Live<'a> {
@@ -19,13 +22,17 @@ pub struct Live<'a> {
     events: bool,
     status: Option<StatusLine>,
     began_boot_ns: Option<u64>,
+    reports: Vec<ReportTo>,
+    colour: bool,
 }
 
 impl<'a> Live<'a> {
-    /// `events`: each event is a line. `quiet`: notices alone.
-    pub fn new(output: &'a Output, events: bool, quiet: bool) -> Self {
+    /// `events`: each event is a line. `quiet`: notices alone. A diagnosis is written to `reports`.
+    pub fn new(output: &'a Output, events: bool, quiet: bool, reports: Vec<ReportTo>) -> Self {
+        let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+            && std::io::stderr().is_terminal();
         let status = if quiet || events { None } else { StatusLine::on_terminal() };
-        Self { output, events, status, began_boot_ns: None }
+        Self { output, events, status, began_boot_ns: None, reports, colour }
     }
 }
 
@@ -46,10 +53,19 @@ impl Observer for Live<'_> {
     }
 
     fn diagnosed(&mut self, diagnosis: &Diagnosis, why: Why) {
-        for finding in &diagnosis.findings {
-            self.output.note(&finding.summary);
+        let written = report::write(diagnosis, &self.reports)
+            .and_then(|()| report::publish(diagnosis, |name| std::env::var(name).ok()));
+        if let Err(error) = written {
+            self.output.note(&format!("{error:#}"));
         }
-        let _ = why;
+        // Silence that is no hang is nobody's business: a job may sleep for ten minutes.
+        if diagnosis.verdict.is_hang() || why != Why::NoProgress {
+            if let Some(line) = &mut self.status {
+                line.clear();
+            }
+            let colour = self.colour;
+            let _ = std::io::stderr().lock().write_all(core_report::text(diagnosis, colour).as_bytes());
+        }
     }
 
     fn status(&mut self, status: &Status) {

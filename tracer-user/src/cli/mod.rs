@@ -14,6 +14,7 @@ mod live;
 mod man;
 pub mod output;
 mod recover;
+mod report;
 mod run;
 mod schema;
 mod sessions;

@@ -9,6 +9,7 @@ use anyhow::Context;
 use super::exit::{Exit, Failure};
 use super::live::{Live, leaked_line, summary_line};
 use super::output::Output;
+use super::report;
 use super::shared::{PlaceArgs, WatchArgs};
 use super::value;
 use crate::session::options::{Layout, ReportFormat, ReportTo, RunOptions};
@@ -26,8 +27,9 @@ pub struct Args {
     /// End the job when it has run so long: SIGINT, SIGTERM, SIGKILL
     #[arg(long, value_name = "DURATION", value_parser = value::positive_duration)]
     timeout: Option<Duration>,
-    /// Write a report at the end: text, json, markdown, html, junit or perfetto; may be given several times
-    #[arg(long = "report", value_name = "FORMAT=PATH", value_parser = report)]
+    /// Write a report of a hang, or at the end that there was none: text, json, markdown, html, junit, dot or mermaid;
+    /// may be given several times
+    #[arg(long = "report", value_name = "FORMAT=PATH", value_parser = report_to)]
     reports: Vec<ReportTo>,
     /// Print each fork, exec, exit, signal and blocked write as it happens
     #[arg(long)]
@@ -86,7 +88,7 @@ pub(super) fn session_id(typed: &str) -> Result<String, String> {
     Ok(typed.to_owned())
 }
 
-fn report(typed: &str) -> Result<ReportTo, String> {
+fn report_to(typed: &str) -> Result<ReportTo, String> {
     let (format, path) = typed.split_once('=').unwrap_or((typed, ""));
     let format = match format {
         "text" => ReportFormat::Text,
@@ -94,8 +96,11 @@ fn report(typed: &str) -> Result<ReportTo, String> {
         "markdown" => ReportFormat::Markdown,
         "html" => ReportFormat::Html,
         "junit" => ReportFormat::Junit,
-        "perfetto" => ReportFormat::Perfetto,
-        _ => return Err("write FORMAT=PATH with text, json, markdown, html, junit or perfetto".to_owned()),
+        "dot" => ReportFormat::Dot,
+        "mermaid" => ReportFormat::Mermaid,
+        _ => {
+            return Err("write FORMAT=PATH with text, json, markdown, html, junit, dot or mermaid".to_owned());
+        }
     };
     if path.is_empty() {
         return Err("where to? write FORMAT=PATH".to_owned());
@@ -109,7 +114,7 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
     let options = args.resolve(output.verbosity());
     let program = options.command.first().cloned().unwrap_or_default();
     let quiet = options.watch.quiet;
-    let mut live = Live::new(output, events, quiet);
+    let mut live = Live::new(output, events, quiet, options.reports.clone());
     let end = run::run(&options, &mut live).context("run")?;
     drop(live);
     for leaked in &end.leaked {
@@ -120,6 +125,11 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
     }
     if !quiet && !matches!(end.job, JobOutcome::NotExecuted(_)) {
         output.note(&summary_line(&end.summary, end.filed.as_deref()));
+    }
+    if end.diagnosis.is_none()
+        && let Err(error) = report::write(&run::nothing_hung(&end.summary), &options.reports)
+    {
+        output.note(&format!("{error:#}"));
     }
     match end.ended_by_us {
         Some(_) => Ok(Exit::TimedOut),
@@ -162,10 +172,10 @@ mod tests {
 
     #[test]
     fn a_report_names_its_format_and_its_place() {
-        let to = report("junit=out/a=b.xml").expect("well-formed");
+        let to = report_to("junit=out/a=b.xml").expect("well-formed");
         assert_eq!(to, ReportTo { format: ReportFormat::Junit, path: "out/a=b.xml".into() });
         for bad in ["", "junit", "junit=", "=x", "pdf=x"] {
-            assert!(report(bad).is_err(), "{bad:?}");
+            assert!(report_to(bad).is_err(), "{bad:?}");
         }
     }
 }

@@ -6,6 +6,7 @@
 //! after the diagnosis has been handed to the observer, which makes it durable.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
@@ -19,7 +20,6 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 use super::clock;
-use super::diagnose::{self, Config};
 use super::ending;
 use super::keeper::Keeper;
 use super::observer::Observer;
@@ -29,7 +29,7 @@ use crate::core::evidence::Evidence;
 use crate::core::hang_watch::HangWatch;
 use crate::core::identity::ProcessId;
 use crate::core::ladder::Climbed;
-use crate::procfs_view::{Ask, LookError};
+use crate::procfs_view::{self, Ask, LookError, ProcRoot, Request};
 
 /// How often the kernel's ring is emptied when nothing wakes us; less waits there than it holds in that time.
 const DRAIN_EVERY: Duration = Duration::from_millis(50);
@@ -158,9 +158,12 @@ impl Follower {
             return;
         }
         let id = self.keeper.live().id().to_string();
-        let config =
-            Config { ask: Ask::Session { id, members: self.keeper.alive() }, quiet_window: QUIET_WINDOW };
-        let evidence = tokio::task::spawn_blocking(move || diagnose::evidence(&config));
+        let request =
+            Request { ask: Ask::Session { id, members: self.keeper.alive() }, quiet_window: QUIET_WINDOW };
+        // What the kernel knows of pipes is added when the evidence is there.
+        let evidence = tokio::task::spawn_blocking(move || {
+            procfs_view::look(&ProcRoot::system(), &request, &mut |_| HashMap::new())
+        });
         self.look = Some(Look { why, until, evidence });
     }
 

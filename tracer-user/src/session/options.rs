@@ -73,8 +73,10 @@ pub enum ReportFormat {
     Html,
     /// For CI's test reports.
     Junit,
-    /// For the Perfetto trace viewer.
-    Perfetto,
+    /// The graph, for Graphviz.
+    Dot,
+    /// The graph, for Markdown pages that draw it.
+    Mermaid,
 }
 
 /// A report that is to be written at the end.

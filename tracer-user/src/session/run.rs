@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
+use super::clock;
 use super::enrol::{self, Begun, Session};
 use super::follow::{Came, Follower, Why};
 use super::job::{self, ExecFailure, HeldJob, Job, JobEvent, JobSpec, Patience};
@@ -20,7 +21,8 @@ use super::keeper::{self, LeakedProcess};
 use super::observer::Observer;
 use super::options::{OnHang, RunOptions};
 use super::relieve;
-use crate::core::diagnosis::Diagnosis;
+use crate::core::diagnosis::{self, Diagnosis};
+use crate::core::evidence::{Clock, Evidence, Scope};
 use crate::core::identity::WaitStatus;
 use crate::core::ladder::Climbed;
 use crate::core::record::{EndReason, Origin};
@@ -46,6 +48,23 @@ pub struct RunEnd {
     pub summary: Summary,
     /// Where the session was filed; `None` when it could not be.
     pub filed: Option<PathBuf>,
+    /// The last diagnosis; `None` when there was no reason to make one.
+    pub diagnosis: Option<Box<Diagnosis>>,
+}
+
+/// A diagnosis for a run in which there was nothing to diagnose.
+pub fn nothing_hung(summary: &Summary) -> Diagnosis {
+    let anchor = clock::anchor();
+    diagnosis::diagnose(&Evidence {
+        clock: Clock {
+            taken_at_unix_ns: i64::try_from(anchor.wall.as_nanosecond()).unwrap_or_default(),
+            boot_ns: anchor.boot_ns,
+            quiet_window_ns: 0,
+        },
+        scope: Scope::Session(summary.session_id.clone()),
+        kernel_events: summary.kernel_events == Some(true),
+        ..Evidence::default()
+    })
 }
 
 /// How the job ended, for the exit status.
@@ -100,8 +119,14 @@ async fn traced(
     let Begun { keeper, log } = enrol::begin(&session, root, Origin::Root, observer)?;
     let mut follower = Follower::new(keeper, &options.watch, options.timeout)?;
     let job = held.release()?;
-    let mut course =
-        Course { options, job, reason: EndReason::RootEnded, pending: None, patience: Patience::default() };
+    let mut course = Course {
+        options,
+        job,
+        reason: EndReason::RootEnded,
+        pending: None,
+        patience: Patience::default(),
+        diagnosis: None,
+    };
     let outcome = course.follow(&mut follower, signals, observer).await?;
     if let JobOutcome::LeftAlone(_) = outcome {
         let summary = follower.keeper.live().summary(&enrol::ending());
@@ -113,6 +138,7 @@ async fn traced(
             reaped: Vec::new(),
             summary,
             filed: None,
+            diagnosis: course.diagnosis,
         });
     }
     follower.keeper.settle(observer);
@@ -128,7 +154,7 @@ async fn traced(
     };
     let (summary, filed) = enrol::finish(follower.keeper, course.reason, &log, observer);
     let ended_by_us = matches!(course.reason, EndReason::Timeout | EndReason::Hang).then_some(course.reason);
-    Ok(RunEnd { job: outcome, ended_by_us, leaked, reaped, summary, filed })
+    Ok(RunEnd { job: outcome, ended_by_us, leaked, reaped, summary, filed, diagnosis: course.diagnosis })
 }
 
 /// The course of a job from its start to its end.
@@ -140,6 +166,7 @@ struct Course<'a> {
     /// A request to end that is passed on once the diagnosis is there.
     pending: Option<Received>,
     patience: Patience,
+    diagnosis: Option<Box<Diagnosis>>,
 }
 
 impl Course<'_> {
@@ -222,12 +249,13 @@ impl Course<'_> {
                 match why {
                     Why::Timeout => self.end(EndReason::Timeout, follower),
                     Why::NoProgress => {
-                        if let Some(diagnosis) = diagnosis {
-                            self.on_hang(&diagnosis, follower, observer);
+                        if let Some(diagnosis) = &diagnosis {
+                            self.on_hang(diagnosis, follower, observer);
                         }
                     }
                     Why::AskedToEnd => {}
                 }
+                self.diagnosis = diagnosis.or(self.diagnosis.take());
             }
             Came::Climbed(climbed) => {
                 for one in climbed.iter().filter(|one| !one.is_gone()) {
