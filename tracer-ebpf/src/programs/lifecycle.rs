@@ -176,17 +176,28 @@ pub fn on_exit(ctx: BtfTracePointContext) -> i32 {
 }
 
 /// Who gets the children of a dying process: as `find_new_reaper` of `kernel/exit.c` decides, the nearest
-/// ancestor that asked for it, else the init of its namespace. 0: unknown.
+/// ancestor of the same pid namespace that asked for it, else the namespace's init. 0: unknown.
 #[inline(always)]
 fn reaper(leader: u64, signal: u64) -> u32 {
     if read::bit(signal, global!(OFFSETS.signal_has_child_subreaper)) {
+        let level = read::namespace_level(leader);
         let mut ancestor = leader;
+        let mut seen_all = false;
         for _ in 0..REAPER_DEPTH {
             ancestor = probe!(ancestor, task_real_parent: u64);
+            let tgid = probe!(ancestor, task_tgid: u32);
+            // Above the namespace's init there is nobody it could ask, and above the machine's nobody at all.
+            if tgid == 0 || read::namespace_level(ancestor) != level {
+                seen_all = true;
+                break;
+            }
             let signal: u64 = probe!(ancestor, task_signal: u64);
             if read::bit(signal, global!(OFFSETS.signal_is_child_subreaper)) {
-                return probe!(ancestor, task_tgid: u32);
+                return tgid;
             }
+        }
+        if !seen_all {
+            return 0;
         }
     }
     let init: u64 = probe!(read::inner(leader).namespace, pidns_child_reaper: u64);

@@ -119,6 +119,13 @@ fn has_namespaces() -> bool {
         && global!(OFFSETS.upid_ns) != ABSENT
 }
 
+/// How many pid namespaces the task's own is inside of; zero when the kernel does not tell.
+#[inline(always)]
+pub fn namespace_level(task: u64) -> u32 {
+    let pid: u64 = probe!(task, task_thread_pid: u64);
+    probe!(pid, pid_level: u32)
+}
+
 /// What a process is called in its own pid namespace. Zeros: unknown.
 #[derive(Clone, Copy, Default)]
 pub struct Inner {
