@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::view::View;
 use crate::core::evidence::{ObjectId, Scope, Wait};
-use crate::core::waitgraph::{Actor, Component, Hope, Op, ThreadKey, Way, Why, components};
+use crate::core::waitgraph::{Actor, Component, Hope, Op, Seed, ThreadKey, Way, Why, components};
 
 /// What a wait comes down to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -182,7 +182,9 @@ fn deciding(view: &View<'_>, key: ThreadKey, hope: Hope) -> Vec<usize> {
 /// The case that starts at this thread, unless its hope is what another blocked thread has.
 fn origin(view: &View<'_>, key: ThreadKey, hope: Hope, shape: Shape) -> Option<Case> {
     let seed = view.graph.standing(key).seed.as_ref();
-    if seed.is_some_and(|s| s.hope == hope && matches!(s.why, Why::Unread(_))) {
+    // What cannot be read tells nothing; what has a time-out waits for nobody for ever.
+    let silent = |s: &Seed| s.hope == hope && matches!(s.why, Why::Unread(_)) || matches!(s.why, Why::TimeOut(_));
+    if seed.is_some_and(silent) {
         return None;
     }
     let way = deciding(view, key, hope).into_iter().find(|at| next(view, key, *at, hope).is_empty())?;

@@ -45,9 +45,15 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
         }
     }
     let sure: Vec<Finding> = findings.iter().map(|(_, f)| f.clone()).collect();
-    findings.extend(classes::others(&view, &sure).into_iter().map(|f| (None, f)));
+    let case_of: Vec<Option<usize>> = findings.iter().map(|(case, _)| *case).collect();
+    findings.extend(classes::others(&view, &sure).into_iter().map(|mut f| {
+        f.follows = f.follows.and_then(|at| case_of.get(at).copied().flatten());
+        (None, f)
+    }));
     // Gravest first, roots before what follows from them; otherwise in the order of the evidence.
-    findings.sort_by_key(|(_, f)| (std::cmp::Reverse((f.verdict, f.confidence)), f.follows.is_some()));
+    findings.sort_by_key(|(_, f)| {
+        (std::cmp::Reverse(f.verdict), f.follows.is_some(), std::cmp::Reverse(f.confidence))
+    });
     let position: Vec<Option<usize>> =
         (0..cases.len()).map(|at| findings.iter().position(|(case, _)| *case == Some(at))).collect();
     let findings: Vec<Finding> = findings

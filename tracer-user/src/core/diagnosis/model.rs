@@ -149,6 +149,28 @@ pub struct Finding {
     pub follows: Option<usize>,
 }
 
+impl Finding {
+    /// A finding that rests on a sentence alone, to be filled in.
+    pub(super) fn told(class: Class, verdict: Verdict, confidence: Confidence, summary: String) -> Self {
+        Self {
+            class,
+            subtype: None,
+            verdict,
+            confidence,
+            summary,
+            since_boot_ns: None,
+            blocked_ms: None,
+            processes: Vec::new(),
+            resources: Vec::new(),
+            edges: Vec::new(),
+            notes: Vec::new(),
+            advice: Vec::new(),
+            go_on: Vec::new(),
+            follows: None,
+        }
+    }
+}
+
 /// A process's part in a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,6 +1,8 @@
 //! A class a file: what it makes of a case, what it says, what it advises.
 
 mod asks_userspace;
+mod busy;
+mod died_at_boot;
 mod eof_never;
 mod exit_wait;
 mod fifo_open;
@@ -8,12 +10,15 @@ mod file_lock;
 mod futex_orphan;
 mod hidden_holder;
 mod in_process_wait;
+mod leftover;
+mod limits;
 mod mutual_read;
 mod network_peer;
 mod pipe_full;
 mod pty_full;
 mod quiescent_loops;
 mod self_pipe;
+mod signal_ineffective;
 mod stopped;
 mod sysv_ipc;
 mod token_loss;
@@ -56,7 +61,15 @@ pub fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
     RULES.iter().find_map(|rule| rule(view, case))
 }
 
-/// Findings that need no wait to start from.
+/// Findings that need no blocked wait to start from, or that add to one; `found` are the others, whose positions `follows` means.
 pub fn others(view: &View<'_>, found: &[Finding]) -> Vec<Finding> {
-    unreaped_child::look(view, found)
+    let looks = [
+        unreaped_child::look,
+        signal_ineffective::look,
+        died_at_boot::look,
+        leftover::look,
+        limits::look,
+        busy::look,
+    ];
+    looks.iter().flat_map(|look| look(view, found)).collect()
 }

@@ -59,7 +59,8 @@ fn uncollected(view: &View<'_>, at: usize) -> Option<Finding> {
             "The parent blocks SIGCHLD in every thread: it cannot notice the end by a signal.".to_owned(),
         );
     }
-    let mut finding = finding(view, Verdict::NotHung, Confidence::Proven, summary, notes);
+    let mut finding = Finding::told(Class::UnreapedChild, Verdict::NotHung, Confidence::Proven, summary);
+    finding.notes = notes;
     let leader = ThreadKey { process: at, thread: 0 };
     finding.processes = vec![
         output::party(view, Role::Waiter, leader),
@@ -100,7 +101,7 @@ fn leader_gone(view: &View<'_>, at: usize) -> Option<Finding> {
         view.label(at),
         threads.len()
     );
-    let mut finding = finding(view, Verdict::OrphanedWait, Confidence::Likely, summary, Vec::new());
+    let mut finding = Finding::told(Class::UnreapedChild, Verdict::OrphanedWait, Confidence::Likely, summary);
     finding.processes =
         vec![output::party(view, Role::Waiter, waiter), output::party(view, Role::Holder, threads[0])];
     finding.advice = vec![
@@ -108,29 +109,4 @@ fn leader_gone(view: &View<'_>, at: usize) -> Option<Finding> {
     ];
     finding.go_on = vec!["End the threads that live on: a signal to the process reaches them.".to_owned()];
     Some(finding)
-}
-
-fn finding(
-    _view: &View<'_>,
-    verdict: Verdict,
-    confidence: Confidence,
-    summary: String,
-    notes: Vec<String>,
-) -> Finding {
-    Finding {
-        class: Class::UnreapedChild,
-        subtype: None,
-        verdict,
-        confidence,
-        summary,
-        since_boot_ns: None,
-        blocked_ms: None,
-        processes: Vec::new(),
-        resources: Vec::new(),
-        edges: Vec::new(),
-        notes,
-        advice: Vec::new(),
-        go_on: Vec::new(),
-        follows: None,
-    }
 }

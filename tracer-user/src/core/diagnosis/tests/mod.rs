@@ -3,7 +3,9 @@
 mod blocked_reads;
 mod blocked_writes;
 mod exits;
+mod kernel_waits;
 mod locks;
+mod others;
 mod properties;
 
 use super::{Diagnosis, Role};

@@ -1,0 +1,72 @@
+//! `exhaustion` and `slow-progress`: a limit that was reached, or a CPU quota that holds the job back. Neither is a hang.
+
+use crate::core::diagnosis::class::Class;
+use crate::core::diagnosis::model::{Confidence, Finding, Role, Verdict};
+use crate::core::diagnosis::output;
+use crate::core::diagnosis::view::View;
+
+/// A cgroup that was throttled for more than this part of the window is held back by its quota: one in so many.
+const THROTTLED_PART: u64 = 4;
+
+pub(super) fn look(view: &View<'_>, _found: &[Finding]) -> Vec<Finding> {
+    let scope: Vec<usize> =
+        (0..view.evidence().processes.len()).filter(|at| view.process(*at).in_scope).collect();
+    let mut out: Vec<Finding> = scope.iter().filter_map(|at| reached(view, *at)).collect();
+    out.extend(scope.iter().find_map(|at| throttled(view, *at)));
+    out
+}
+
+fn reached(view: &View<'_>, at: usize) -> Option<Finding> {
+    let limits = view.process(at).limits?;
+    let full = |used: Option<u64>, most: Option<u64>| match (used, most) {
+        (Some(used), Some(most)) if most > 0 && used >= most => Some((used, most)),
+        _ => None,
+    };
+    let files = full(limits.open_files, limits.open_files_soft);
+    let tasks = full(limits.cgroup_pids, limits.cgroup_pids_max);
+    let (what, (used, most), advice) = if let Some(files) = files {
+        (
+            "open files (RLIMIT_NOFILE): the next open, pipe or socket fails with EMFILE",
+            files,
+            "Close what is not needed (fds leak in loops that fail half-way), or raise `ulimit -n`.",
+        )
+    } else {
+        (
+            "tasks of its cgroup (pids.max): the next fork or thread fails with EAGAIN",
+            tasks?,
+            "Collect zombies and end what is left behind, start fewer workers, or raise `pids.max`.",
+        )
+    };
+    let mut finding = Finding::told(
+        Class::Exhaustion,
+        Verdict::NotHung,
+        Confidence::Proven,
+        format!("{} has used {used} of {most} {what}.", view.label(at)),
+    );
+    finding.processes = vec![output::party(view, Role::Holder, view.face(at))];
+    finding.advice = vec![advice.to_owned()];
+    Some(finding)
+}
+
+fn throttled(view: &View<'_>, at: usize) -> Option<Finding> {
+    let window_us = view.evidence().clock.quiet_window_ns / 1000;
+    let throttled = view.process(at).limits?.throttled_us?;
+    if window_us == 0 || throttled < window_us / THROTTLED_PART {
+        return None;
+    }
+    let mut finding = Finding::told(
+        Class::SlowProgress,
+        Verdict::NotHung,
+        Confidence::Proven,
+        format!(
+            "The cgroup of {} was throttled for {} ms within {} ms by its CPU quota (cpu.max): slow, not hung.",
+            view.label(at),
+            throttled / 1000,
+            window_us / 1000
+        ),
+    );
+    finding.processes = vec![output::party(view, Role::Waiter, view.face(at))];
+    finding.advice =
+        vec!["Give the job more CPU, start fewer workers, or scale its time-outs with the quota.".to_owned()];
+    Some(finding)
+}

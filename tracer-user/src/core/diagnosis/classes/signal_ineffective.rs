@@ -1,0 +1,83 @@
+//! `signal-ineffective`: a signal that was to end a process is pending and blocked, or was dropped, while somebody waits for the end.
+
+use crate::core::diagnosis::class::Class;
+use crate::core::diagnosis::model::{Confidence, Finding, Role, Verdict};
+use crate::core::diagnosis::output;
+use crate::core::diagnosis::view::View;
+use crate::core::waitgraph::{Hope, Op, ThreadKey};
+
+/// Signals that are sent to end a process: number and name.
+const ENDING: &[(u32, &str)] = &[(1, "SIGHUP"), (2, "SIGINT"), (3, "SIGQUIT"), (15, "SIGTERM")];
+
+fn has(mask: Option<u64>, signal: u32) -> bool {
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
+pub(super) fn look(view: &View<'_>, _found: &[Finding]) -> Vec<Finding> {
+    (0..view.evidence().processes.len())
+        .filter(|at| view.process(*at).in_scope && !view.process(*at).zombie)
+        .filter(|at| view.graph.process(*at) <= Hope::Waiting)
+        .filter_map(|at| target(view, at))
+        .collect()
+}
+
+fn target(view: &View<'_>, at: usize) -> Option<Finding> {
+    let process = view.process(at);
+    let waiter = waits_for_end(view, at)?;
+    let threads = || process.threads.iter();
+    let blocked = |signal: u32| {
+        threads().next().is_some()
+            && threads().all(|t| has(t.blocked, signal))
+            && (has(process.shared_pending, signal) || threads().any(|t| has(t.pending, signal)))
+    };
+    let dropped = |signal: u32| {
+        has(process.ignored, signal)
+            && view.evidence().history.as_ref().is_some_and(|h| {
+                h.signals.iter().any(|s| s.target == process.id && s.signal == signal && !s.delivered)
+            })
+    };
+    let (name, how) = ENDING.iter().find_map(|(signal, name)| {
+        if blocked(*signal) {
+            Some((*name, "it blocks it in every thread: it is pending and will stay so"))
+        } else if dropped(*signal) {
+            Some((*name, "it ignores it: the kernel dropped it"))
+        } else {
+            None
+        }
+    })?;
+    let label = view.label(at);
+    let mut finding = Finding::told(
+        Class::SignalIneffective,
+        Verdict::OrphanedWait,
+        Confidence::Likely,
+        format!(
+            "{} waits for the exit of {label}, to which {name} was sent, but {how}; it is {}.",
+            view.label(waiter.process),
+            view.rest(at)
+        ),
+    );
+    finding.processes =
+        vec![output::party(view, Role::Waiter, waiter), output::party(view, Role::Holder, view.face(at))];
+    finding.advice = vec![
+        "Escalate: after a bounded wait send SIGKILL, which cannot be blocked or ignored.".to_owned(),
+        "Restore masks and dispositions before exec (Python: `restore_signals`, `preexec_fn` with `pthread_sigmask`); a shell's background jobs ignore SIGINT and SIGQUIT.".to_owned(),
+    ];
+    finding.go_on = vec!["`kill -KILL` ends it; the waiter goes on.".to_owned()];
+    Some(finding)
+}
+
+/// A thread of the scope that waits for the end of this process alone.
+fn waits_for_end(view: &View<'_>, at: usize) -> Option<ThreadKey> {
+    view.graph.index.threads().find(|key| {
+        let ways = &view.graph.standing(*key).ways;
+        key.process != at
+            && view.graph.thread(*key) <= Hope::Waiting
+            && ways.iter().any(|w| {
+                w.op == Op::Exit
+                    && w.all
+                        .iter()
+                        .flat_map(|r| &r.any)
+                        .any(|a| view.graph.threads_of(a).iter().any(|t| t.process == at))
+            })
+    })
+}

@@ -1,0 +1,140 @@
+//! Findings that start from no blocked wait, and what looks like them.
+
+use super::roles;
+use crate::core::diagnosis::testkit::*;
+use crate::core::diagnosis::{Class, Diagnosis, Role, Verdict};
+use crate::core::evidence::{
+    Access, History, InetFacts, Limits, ObjectFacts, ObjectId, Progress, SignalSeen, Syscall, TcpState,
+    ThreadState, Timeout, Wait,
+};
+use crate::core::identity::{ProcessId, WaitStatus};
+
+fn of(said: &Diagnosis, class: Class) -> Option<Verdict> {
+    said.findings.iter().find(|f| f.class == class).map(|f| f.verdict)
+}
+
+#[test]
+fn a_pending_signal_that_every_thread_blocks_ends_nobody() {
+    let mut machine = Machine::new();
+    machine.process(101, ROOT, "child");
+    machine.wait(ROOT, exit_of(101));
+    assert_eq!(machine.say().verdict, Verdict::NotHung);
+    let child = machine.get(101);
+    child.threads[0].blocked = Some(1 << 14);
+    child.shared_pending = Some(1 << 14);
+    let said = machine.say();
+    assert_eq!(of(&said, Class::SignalIneffective), Some(Verdict::OrphanedWait));
+    assert_eq!((roles(&said, Role::Waiter), roles(&said, Role::Holder)), (vec![ROOT], vec![101]));
+    // A second thread that does not block it will take it.
+    machine.thread(101, 201, SLEEP);
+    assert_eq!(machine.say().verdict, Verdict::NotHung);
+}
+
+#[test]
+fn a_signal_that_was_dropped_because_it_is_ignored() {
+    let mut machine = Machine::new();
+    machine.process(101, ROOT, "child");
+    machine.wait(ROOT, exit_of(101));
+    machine.get(101).ignored = Some(1 << 14);
+    let target = ProcessId { tgid: 101, start_ticks: 101 };
+    let signal = SignalSeen { at_boot_ns: 1, target, sender: None, signal: 15, delivered: false };
+    machine.0.history = Some(History { signals: vec![signal], ..History::default() });
+    assert_eq!(of(&machine.say(), Class::SignalIneffective), Some(Verdict::OrphanedWait));
+    machine.0.history = Some(History::default());
+    assert_eq!(machine.say().verdict, Verdict::NotHung);
+}
+
+fn listener(machine: &mut Machine) {
+    let id = ObjectId::Inet { ino: 31 };
+    let facts = InetFacts {
+        stream: true,
+        state: Some(TcpState::Listen),
+        receive_queue: Some(0),
+        ..InetFacts::default()
+    };
+    machine.object(id, ObjectFacts::Inet(facts));
+    machine.fd(ROOT, 3, id, Access::ReadWrite);
+    machine.wait(ROOT, Wait::Accept { fd: 3 });
+}
+
+#[test]
+fn a_child_that_failed_before_it_connected() {
+    let mut machine = Machine::new();
+    listener(&mut machine);
+    assert_eq!(machine.say().verdict, Verdict::NotHung);
+    machine.process(101, ROOT, "child");
+    machine.get(101).zombie = true;
+    machine.get(101).exit_status = Some(WaitStatus(1 << 8));
+    assert_eq!(of(&machine.say(), Class::DiedAtBoot), Some(Verdict::OrphanedWait));
+    // One that ended well is what a forking server has.
+    machine.get(101).exit_status = Some(WaitStatus(0));
+    assert_eq!(machine.say().verdict, Verdict::NotHung);
+}
+
+#[test]
+fn a_holder_from_before_this_job_is_a_leftover() {
+    let lock = ObjectId::File { dev: 8, ino: 55 };
+    let mut machine = Machine::new();
+    machine.process(50, 1, "old");
+    machine.get(50).sid = 50;
+    machine.get(50).in_scope = false;
+    machine.fd(50, 3, lock, Access::Write);
+    machine.fd(ROOT, 3, lock, Access::Write);
+    machine.flock(lock, 50, &[(50, 3)]);
+    machine.wait(ROOT, flock(3));
+    let said = machine.say();
+    assert_eq!(said.findings[0].class, Class::FileLock);
+    let left = said.findings.iter().find(|f| f.class == Class::Leftover).unwrap();
+    assert_eq!((left.verdict, left.follows), (Verdict::OrphanedWait, Some(0)));
+    // One that this job has started is none.
+    machine.get(50).id.start_ticks = 1_000;
+    assert_eq!(of(&machine.say(), Class::Leftover), None);
+}
+
+#[test]
+fn limits_are_told_and_are_no_hang() {
+    let mut machine = Machine::new();
+    machine.get(ROOT).limits =
+        Some(Limits { open_files: Some(64), open_files_soft: Some(64), ..Limits::default() });
+    let said = machine.say();
+    assert_eq!((said.verdict, of(&said, Class::Exhaustion)), (Verdict::NotHung, Some(Verdict::NotHung)));
+    machine.get(ROOT).limits =
+        Some(Limits { cgroup_pids: Some(9), cgroup_pids_max: Some(10), ..Limits::default() });
+    assert!(machine.say().findings.is_empty());
+    machine.get(ROOT).limits = Some(Limits { throttled_us: Some(300_000), ..Limits::default() });
+    assert_eq!(of(&machine.say(), Class::SlowProgress), Some(Verdict::NotHung));
+}
+
+#[test]
+fn a_busy_loop_is_told_and_is_no_hang() {
+    let mut machine = Machine::new();
+    let thread = &mut machine.get(ROOT).threads[0];
+    thread.state = ThreadState::Running;
+    thread.moved = Some(true);
+    thread.wait = Wait::Running;
+    thread.syscall = Some(Syscall { nr: 0, name: Some("read".to_owned()), args: [5, 0, 0, 0, 0, 0] });
+    thread.progress = Some(Progress { switches: 40, cpu_ns: 399_000_000, same_call: true });
+    let said = machine.say();
+    assert_eq!((said.verdict, of(&said, Class::Livelock)), (Verdict::NotHung, Some(Verdict::NotHung)));
+    // Computing is none: it is in no call.
+    machine.get(ROOT).threads[0].syscall = None;
+    assert!(machine.say().findings.is_empty());
+}
+
+#[test]
+fn a_sleep_between_looks_is_told_and_is_no_hang() {
+    let mut machine = Machine::new();
+    machine.process(101, ROOT, "poller");
+    machine.wait(ROOT, exit_of(101));
+    machine.wait(101, Wait::Sleep { timeout: Timeout::After(Some(100_000_000)) });
+    let thread = &mut machine.get(101).threads[0];
+    thread.moved = Some(true);
+    thread.progress = Some(Progress { switches: 4, cpu_ns: 200_000, same_call: true });
+    let said = machine.say();
+    assert_eq!((said.verdict, of(&said, Class::PollingSleep)), (Verdict::NotHung, Some(Verdict::NotHung)));
+    // With somebody at work beside it, it is part of the work.
+    machine.process(102, ROOT, "worker");
+    machine.get(102).threads[0].moved = Some(true);
+    machine.get(102).threads[0].wait = Wait::Running;
+    assert!(machine.say().findings.is_empty());
+}
