@@ -42,7 +42,8 @@ pub fn run() -> Result<()> {
 }
 
 /// A place in memory, where traces belong.
-fn memory() -> PathBuf {
+#[must_use]
+pub fn memory() -> PathBuf {
     let shared = Path::new("/dev/shm");
     if shared.is_dir() { shared.to_path_buf() } else { env::temp_dir() }
 }

@@ -1,6 +1,7 @@
 //! The repository's own tasks, a file a task. `main` is a flat match.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "tasks are for people at a terminal")]
 
+pub mod bench;
 pub mod build_ebpf;
 pub mod demo;
 pub mod exec;
@@ -24,6 +25,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Measures what tracing costs, against other tools
+    Bench(bench::Args),
+    /// A job that is timed
+    #[command(hide = true)]
+    BenchJob(bench::workload::Args),
     /// Builds the kernel programs and writes the object that is committed and embedded
     BuildEbpf(build_ebpf::Args),
     /// Shows the tool on a bundled program that hangs
@@ -50,6 +56,8 @@ enum Task {
 #[must_use]
 pub fn main() -> ExitCode {
     let done = match Cli::parse().task {
+        Task::Bench(args) => bench::run(&args),
+        Task::BenchJob(args) => bench::workload::run(&args),
         Task::BuildEbpf(args) => build_ebpf::run(&args),
         Task::Demo => demo::run(),
         Task::DemoParent => demo::parent(),

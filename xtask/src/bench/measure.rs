@@ -1,0 +1,167 @@
+//! Rounds, medians, ratios.
+
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::Result;
+
+use super::Bench;
+use crate::exec::{exec, probe};
+
+/// Somebody who runs the job: a name, and the command around the job.
+pub struct Contender {
+    /// For people.
+    pub name: &'static str,
+    /// What comes before the job's own words.
+    pub before: Vec<String>,
+    /// Whether the contender watches from beside, as a process of its own that is started first.
+    pub beside: bool,
+}
+
+/// The bare job, the tool, and the other tools this machine has. What is not installed is left out.
+pub fn contenders(bench: &Bench, bpftrace: &str) -> Vec<Contender> {
+    let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let mut all = vec![
+        Contender { name: "bare", before: Vec::new(), beside: false },
+        Contender { name: "tracer-user run", before: traced(bench), beside: false },
+    ];
+    let there = |program: &str| probe(Command::new("which").arg(program)).is_some();
+    if there("strace") {
+        all.push(Contender {
+            name: "strace -f",
+            before: words(&["strace", "-f", "-qq", "-o", "/dev/null"]),
+            beside: false,
+        });
+    }
+    if there("bpftrace") {
+        all.push(Contender {
+            name: "bpftrace",
+            before: words(&["bpftrace", "-q", "-e", bpftrace]),
+            beside: true,
+        });
+    }
+    for exitsnoop in ["exitsnoop-bpfcc", "exitsnoop"] {
+        if there(exitsnoop) {
+            all.push(Contender { name: "exitsnoop", before: words(&[exitsnoop]), beside: true });
+            break;
+        }
+    }
+    all
+}
+
+/// The tool around a job, with its files in the bench's own place.
+pub fn traced(bench: &Bench) -> Vec<String> {
+    let at = |folder: &str| bench.place.path().join(folder).display().to_string();
+    let tool = bench.tool.display().to_string();
+    let words = ["run", "--quiet", "--trace-dir", &at("traces"), "--log-dir", &at("log"), "--"];
+    std::iter::once(tool).chain(words.map(String::from)).collect()
+}
+
+/// A median's milliseconds, and the median of the ratios to the first contender's time of the same round.
+pub struct Figure {
+    /// The contender.
+    pub name: &'static str,
+    /// Median, milliseconds.
+    pub ms: f64,
+    /// Median ratio.
+    pub ratio: f64,
+}
+
+/// Times the job under each contender, in turns.
+///
+/// # Errors
+/// When a contender or the job fails.
+pub fn paired(contenders: &[Contender], job: &[String], rounds: usize) -> Result<Vec<Figure>> {
+    let mut times = vec![Vec::new(); contenders.len()];
+    for _ in 0..rounds {
+        for (contender, times) in contenders.iter().zip(&mut times) {
+            times.push(once(contender, job)?);
+        }
+    }
+    let bare = times.first().cloned().unwrap_or_default();
+    let figures = contenders.iter().zip(times).map(|(contender, times)| {
+        let ratios = times.iter().zip(&bare).map(|(time, bare)| time / bare).collect();
+        Figure { name: contender.name, ms: median(times), ratio: median(ratios) }
+    });
+    Ok(figures.collect())
+}
+
+fn once(contender: &Contender, job: &[String]) -> Result<f64> {
+    let alone = contender.beside || contender.before.is_empty();
+    let watcher = contender.beside.then(|| Watcher::start(&contender.before)).transpose()?;
+    let words: Vec<&String> =
+        if alone { job.iter().collect() } else { contender.before.iter().chain(job).collect() };
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null());
+    let began = Instant::now();
+    exec(&mut command)?;
+    let took = began.elapsed().as_secs_f64() * 1000.0;
+    drop(watcher);
+    Ok(took)
+}
+
+/// A tool that watches the whole machine while this exists.
+struct Watcher(std::process::Child);
+
+impl Watcher {
+    /// Starts it, and gives it the time to attach: such tools do not say when they have.
+    fn start(words: &[String]) -> Result<Self> {
+        let mut command = Command::new(&words[0]);
+        let child = command
+            .args(&words[1..])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .stdin(Stdio::null())
+            .spawn()?;
+        std::thread::sleep(std::time::Duration::from_secs(4));
+        Ok(Self(child))
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The middle one; of two, their mean.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => f64::NAN,
+        odd if odd % 2 == 1 => values[middle],
+        _ => f64::midpoint(values[middle - 1], values[middle]),
+    }
+}
+
+/// A line a contender.
+pub fn lines(figures: &[Figure]) -> Vec<String> {
+    figures
+        .iter()
+        .map(|figure| format!("{:<16} {:>9.1} ms  × {:.3}", figure.name, figure.ms, figure.ratio))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle() {
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert!(median(Vec::new()).is_nan());
+    }
+
+    #[test]
+    fn ratios_are_of_the_same_round() {
+        let words = |text: &str| vec!["sh".to_string(), "-c".into(), text.into()];
+        let none = |name| Contender { name, before: Vec::new(), beside: false };
+        let figures = paired(&[none("one"), none("same")], &words("true"), 3).unwrap();
+        assert_eq!(figures[0].ratio, 1.0);
+        assert!(figures[1].ratio > 0.0 && figures[1].ms > 0.0);
+        assert!(paired(&[none("fails")], &words("false"), 1).is_err());
+    }
+}
