@@ -52,6 +52,10 @@ impl Observer for Live<'_> {
         self.output.note(text);
     }
 
+    fn debug(&mut self, line: &str) {
+        self.output.note(line);
+    }
+
     fn diagnosed(&mut self, diagnosis: &Diagnosis, why: Why) {
         let written = report::write(diagnosis, &self.reports)
             .and_then(|()| report::publish(diagnosis, |name| std::env::var(name).ok()));

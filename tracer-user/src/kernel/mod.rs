@@ -14,6 +14,7 @@ mod btf;
 mod error;
 mod hook;
 mod layout;
+mod log;
 mod object;
 mod pins;
 mod stalls;

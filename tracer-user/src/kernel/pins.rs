@@ -11,6 +11,7 @@ use tracer_ebpf::limits;
 use super::bpffs::{self, Directory};
 use super::error::KernelError;
 use super::layout::Layout;
+use super::log::KernelLog;
 use super::tracer::Settings;
 use super::{hook, object};
 
@@ -57,8 +58,8 @@ pub fn pinned_sessions() -> Result<Vec<PinnedSession>, KernelError> {
 /// What is left of a loaded session beside its pins.
 #[derive(Default)]
 pub struct Installed {
-    /// The object, when its log map is to be read.
-    pub log: Option<Ebpf>,
+    /// The kernel programs' debug log, when it was asked for.
+    pub log: Option<KernelLog>,
     /// Fields this kernel does not have and that can be done without.
     pub missing: Vec<String>,
 }
@@ -98,7 +99,7 @@ fn install_at(
     path: &Path,
     settings: &Settings,
     layout: &Layout,
-) -> Result<Option<Ebpf>, KernelError> {
+) -> Result<Option<KernelLog>, KernelError> {
     let tracepoints = Btf::parse(&layout.tracepoints, Endianness::Little)
         .map_err(|error| KernelError::of("reading the kernel's tracepoints", error))?;
     let hook_path = hook::path(directory);
@@ -117,11 +118,7 @@ fn install_at(
     loader
         .btf(Some(&tracepoints))
         // The log of a refusal takes the verifier half a minute to write.
-        .verifier_log_level(if settings.kernel_log {
-            VerifierLogLevel::DEBUG
-        } else {
-            VerifierLogLevel::DISABLE
-        })
+        .verifier_log_level(VerifierLogLevel::DISABLE)
         .override_global("OFFSETS", offsets.as_slice(), true)
         .override_global("ABI", abi.as_slice(), true)
         .override_global("LOG", &run, true)
@@ -161,7 +158,12 @@ fn install_at(
         let map = ebpf.map(name).ok_or_else(|| wrong_object(name))?;
         map.pin(path.join(name)).map_err(|error| KernelError::of(format!("pinning {name}"), error))?;
     }
-    Ok(settings.kernel_log.then_some(ebpf))
+    if !settings.kernel_log {
+        return Ok(None);
+    }
+    let log = KernelLog::of(&mut ebpf)
+        .map_err(|error| KernelError::of("reading the kernel programs' debug log", error))?;
+    Ok(Some(log))
 }
 
 /// Records of the stall log that each CPU has: a power of two, so that a mask finds the place.

@@ -7,12 +7,12 @@ use std::collections::HashMap;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-use aya::Ebpf;
 use aya::maps::{HashMap as BpfHashMap, MapData, PerCpuArray, RingBuf};
 use tracer_ebpf::wire::{ProcessKey, lost};
 
 use super::bpffs::Directory;
 use super::error::KernelError;
+use super::log::KernelLog;
 use super::pins::{self, Installed};
 use super::stalls::Stalls;
 use crate::core::decode::{self, Fate, size};
@@ -255,9 +255,9 @@ impl KernelTracer {
         self.stalls.look_at_own_fd(fd)
     }
 
-    /// The object whose log map is to be read, when the debug log was asked for.
-    pub fn take_log(&mut self) -> Option<Ebpf> {
-        self.installed.log.take()
+    /// What the kernel programs have logged since the last call; nothing unless that was asked for.
+    pub fn debug_lines(&mut self) -> Vec<String> {
+        self.installed.log.as_mut().map_or_else(Vec::new, KernelLog::lines)
     }
 
     /// Kernel fields that this kernel does not have and whose facts are therefore unknown. Empty for a session

@@ -147,6 +147,9 @@ impl Keeper {
             self.poll(observer);
             return;
         };
+        for line in kernel.debug_lines() {
+            observer.debug(&line);
+        }
         let mut events = std::mem::take(&mut self.events);
         kernel.drain_keeping_fates(&mut events);
         for event in &events {

@@ -29,6 +29,9 @@ pub trait Observer {
     /// Something the user should know: one line, told once.
     fn notice(&mut self, text: &str);
 
+    /// A line of the kernel programs' own debug log; only where that was asked for.
+    fn debug(&mut self, line: &str);
+
     /// What hangs, or that nothing does. Whatever has to outlive the job is on disk when this comes back: what is done
     /// about a hang comes afterwards.
     fn diagnosed(&mut self, diagnosis: &Diagnosis, why: Why);
