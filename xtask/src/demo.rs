@@ -24,7 +24,7 @@ const ENDED_BY_TIMEOUT: i32 = 124;
 /// # Errors
 /// When the tool does not build, does not run, or does not end the hanging program.
 pub fn run() -> Result<()> {
-    let tool = run::build()?;
+    let tool = run::build_quickly()?;
     let place = tempfile::tempdir_in(memory()).context("cannot make a temporary folder")?;
     let this = env::current_exe().context("cannot find this program")?;
     println!(

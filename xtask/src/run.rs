@@ -35,3 +35,12 @@ pub fn build() -> Result<PathBuf> {
     exec(cargo().args(["build", "--quiet", "--release", "--package=tracer-user", "--bin=tracer-user"]))?;
     Ok(target_dir().join("release/tracer-user"))
 }
+
+/// Builds the tool as the tests do, which is quicker: where it lies.
+///
+/// # Errors
+/// When it does not build.
+pub fn build_quickly() -> Result<PathBuf> {
+    exec(cargo().args(["build", "--quiet", "--package=tracer-user", "--bin=tracer-user"]))?;
+    Ok(target_dir().join("debug/tracer-user"))
+}

@@ -36,6 +36,9 @@ pub struct Args {
     /// Looks for newer kernels than the cached ones
     #[arg(long)]
     refresh: bool,
+    /// Only fetches what the guests need, kernels and emulator
+    #[arg(long)]
+    fetch: bool,
     /// Writes the table to docs/kernels.md
     #[arg(long)]
     write: bool,
@@ -76,6 +79,34 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("not every kernel passed:\n{}", ill.join("\n"));
     }
     Ok(())
+}
+
+/// The oldest and the newest kernel, where the cache has both and there is an emulator; else says what is missing.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_if_fetched() -> Result<()> {
+    let args = Args {
+        kernels: Vec::new(),
+        all: false,
+        refresh: false,
+        fetch: false,
+        write: false,
+        jobs: 2,
+        limit: 600,
+    };
+    let cache = cache()?;
+    let known = fs::read_to_string(cache.join("offered")).unwrap_or_default();
+    let cached = kernels::cached(&cache);
+    let chosen = chosen(&args, &known.lines().collect::<Vec<_>>()).unwrap_or_default();
+    if chosen.is_empty()
+        || chosen.iter().any(|series| find(&cached, series).is_none())
+        || !qemu::is_there(&cache)
+    {
+        println!("no kernels or no emulator in {}: `cargo xtask vm --fetch` gets them", cache.display());
+        return Ok(());
+    }
+    run(&args)
 }
 
 /// Where kernels and the emulator are kept.

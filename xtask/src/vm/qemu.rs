@@ -62,6 +62,13 @@ pub fn find(cache: &Path) -> Result<Qemu> {
     Ok(private().unwrap_or(installed))
 }
 
+/// Whether an emulator is there without fetching one.
+pub fn is_there(cache: &Path) -> bool {
+    let unpacked = cache.join("qemu");
+    at(NAME.into(), None).is_some()
+        || at(unpacked.join("usr/bin").join(NAME), Some(unpacked.clone())).is_some()
+}
+
 fn at(program: PathBuf, unpacked: Option<PathBuf>) -> Option<Qemu> {
     let mut qemu = Qemu { program, unpacked, version: String::new(), cpus: 1 };
     qemu.version = probe(qemu.command().arg("--version"))?.lines().next()?.to_string();

@@ -183,7 +183,8 @@ fn deciding(view: &View<'_>, key: ThreadKey, hope: Hope) -> Vec<usize> {
 fn origin(view: &View<'_>, key: ThreadKey, hope: Hope, shape: Shape) -> Option<Case> {
     let seed = view.graph.standing(key).seed.as_ref();
     // What cannot be read tells nothing; what has a time-out waits for nobody for ever.
-    let silent = |s: &Seed| s.hope == hope && matches!(s.why, Why::Unread(_)) || matches!(s.why, Why::TimeOut(_));
+    let silent =
+        |s: &Seed| s.hope == hope && matches!(s.why, Why::Unread(_)) || matches!(s.why, Why::TimeOut(_));
     if seed.is_some_and(silent) {
         return None;
     }
