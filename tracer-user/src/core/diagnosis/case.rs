@@ -107,7 +107,7 @@ fn is_asked_for(view: &View<'_>, case: &Case) -> bool {
 
 fn cycle(view: &View<'_>, part: &Component) -> Option<Case> {
     let inside: HashSet<ThreadKey> = part.threads.iter().copied().collect();
-    let mut best: Option<(u32, bool, ThreadKey, usize)> = None;
+    let mut best: Option<((u32, bool, bool), ThreadKey, usize)> = None;
     for key in &part.threads {
         for (at, way) in view.graph.standing(*key).ways.iter().enumerate() {
             let closes = way
@@ -117,8 +117,16 @@ fn cycle(view: &View<'_>, part: &Component) -> Option<Case> {
                 .flat_map(|a| view.graph.threads_of(a))
                 .any(|to| inside.contains(&to));
             let direct = !matches!(view.thread(*key).wait, Wait::Poll { .. } | Wait::Epoll { .. });
-            if closes && best.is_none_or(|(w, d, ..)| (weight(way), direct) > (w, d)) {
-                best = Some((weight(way), direct, *key, at));
+            // Of several full pipes in a row the last one is the story: its reader waits for something else.
+            let last = !way
+                .all
+                .iter()
+                .flat_map(|r| &r.any)
+                .flat_map(|a| view.graph.threads_of(a))
+                .any(|to| view.graph.standing(to).ways.iter().any(|w| weight(w) >= weight(way)));
+            let rank = (weight(way), last, direct);
+            if closes && best.is_none_or(|(best, ..)| rank > best) {
+                best = Some((rank, *key, at));
             }
         }
     }

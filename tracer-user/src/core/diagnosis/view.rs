@@ -267,8 +267,10 @@ pub fn title(process: &Process) -> String {
     let stem = program.trim_start_matches('-').trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
     let interpreter =
         matches!(stem, "python" | "pypy" | "node" | "bash" | "sh" | "dash" | "zsh" | "ruby" | "perl");
-    if !interpreter || program.is_empty() {
-        return if program.is_empty() { comm() } else { program };
+    // A program run from a descriptor (`/proc/self/fd/3`) has a number for a name.
+    let nameless = program.chars().all(|c| c.is_ascii_digit());
+    if !interpreter || nameless {
+        return if nameless { comm() } else { program };
     }
     let mut rest = argv[1..].iter();
     while let Some(word) = rest.next() {
@@ -338,6 +340,7 @@ mod tests {
         assert_eq!(called(&["python3", "-c", "import x"]), "python3");
         assert_eq!(called(&["/bin/sh", "-c", "make"]), "sh");
         assert_eq!(called(&["/usr/bin/make"]), "make");
+        assert_eq!(called(&["/proc/self/fd/3", "x"]), "comm");
         assert_eq!(called(&[]), "comm");
     }
 

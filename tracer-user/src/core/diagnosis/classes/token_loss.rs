@@ -6,7 +6,7 @@ use crate::core::diagnosis::judge::Judgement;
 use crate::core::diagnosis::model::Verdict;
 use crate::core::diagnosis::view::View;
 use crate::core::evidence::ObjectId;
-use crate::core::waitgraph::Op;
+use crate::core::waitgraph::{Op, ThreadKey};
 
 pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
     let way = case.way(view);
@@ -16,6 +16,20 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
     let pool = case.holders.contains(&case.waiter.process)
         && case.holders.len() > 1
         && case.holders.iter().all(|at| readers.contains(at));
+    // Processes that forked share both ends of a queue, too; what was handed both through exec, or waits in company, is a job server's client.
+    let waits = |at: &usize| {
+        (0..view.process(*at).threads.len()).any(|thread| {
+            let ways = &view.graph.standing(ThreadKey { process: *at, thread }).ways;
+            ways.iter().any(|w| w.op == Op::Read && w.object == Some(id))
+        })
+    };
+    let company = case.holders.iter().filter(|at| waits(at)).count() > 1;
+    let cmdline = |at: usize| &view.process(at).cmdline;
+    let executed = case
+        .holders
+        .iter()
+        .any(|at| *at != case.waiter.process && cmdline(*at) != cmdline(case.waiter.process));
+    let pool = pool && (company || executed);
     if way.op != Op::Read || !pool || !matches!(case.shape, Shape::Cycle | Shape::Rest) {
         return None;
     }

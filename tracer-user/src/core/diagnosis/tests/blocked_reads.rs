@@ -213,6 +213,22 @@ fn a_killed_worker_s_result_never_comes() {
 }
 
 #[test]
+fn a_forked_queue_is_no_job_server() {
+    // multiprocessing.Queue().get() in a child that the parent joins: both keep both ends since fork.
+    let mut machine = Machine::new();
+    machine.process(101, ROOT, "root");
+    machine.empty(PIPE);
+    for tgid in [ROOT, 101] {
+        machine.fd(tgid, 3, PIPE, Access::Read);
+        machine.fd(tgid, 4, PIPE, Access::Write);
+    }
+    machine.wait(ROOT, exit_of(101));
+    machine.wait(101, read(3));
+    let said = machine.say();
+    assert_eq!((said.verdict, said.findings[0].class), (Verdict::Deadlock, Class::MutualRead));
+}
+
+#[test]
 fn readers_of_a_shared_pipe_have_lost_its_tokens() {
     let mut machine = Machine::new();
     machine.empty(PIPE);

@@ -148,6 +148,21 @@ fn a_pipe_with_room_is_no_hang() {
 }
 
 #[test]
+fn of_two_full_pipes_in_a_row_the_last_is_the_story() {
+    // yes | head, whose output the parent does not read
+    let mut machine = wait_before_read();
+    machine.process(102, ROOT, "yes");
+    machine.full(PIPE_2);
+    machine.fd(102, 1, PIPE_2, Access::Write);
+    machine.fd(CHILD, 0, PIPE_2, Access::Read);
+    machine.wait(102, WRITE_OUT);
+    machine.wait(ROOT, exit_of(102));
+    let said = machine.say();
+    assert_eq!(said.verdict, Verdict::Deadlock);
+    assert_eq!((said.findings[0].processes[0].pid, roles(&said, Role::Holder)[0]), (CHILD, ROOT));
+}
+
+#[test]
 fn ends_that_nobody_has_are_a_hidden_holder() {
     let mut machine = wait_before_read();
     machine.get(ROOT).fds.as_mut().unwrap().clear();
