@@ -13,6 +13,8 @@ pub mod exit;
 mod live;
 mod man;
 pub mod output;
+mod preflight;
+mod reap;
 mod recover;
 mod report;
 mod run;
@@ -55,6 +57,10 @@ pub enum Verb {
     Run(Box<run::Args>),
     /// Trace a tree of processes that runs already
     Attach(Box<attach::Args>),
+    /// Say what earlier runs left behind that would break the next
+    Preflight(preflight::Args),
+    /// End what earlier runs left behind, and only that
+    Reap(reap::Args),
     /// Say what of this machine works, what does not, and what to do about it
     Doctor(doctor::Args),
     /// Finish the sessions whose tracer died
@@ -94,6 +100,8 @@ fn dispatch(verb: Verb, output: &mut Output) -> Result<Exit, Failure> {
     match verb {
         Verb::Run(args) => run::execute(*args, output),
         Verb::Attach(args) => attach::execute(*args, output),
+        Verb::Preflight(args) => preflight::execute(args, output),
+        Verb::Reap(args) => reap::execute(args, output),
         Verb::Doctor(args) => doctor::execute(&args, output),
         Verb::Recover(args) => recover::execute(&args, output),
         Verb::Sessions(args) => sessions::execute(&args, output),

@@ -7,7 +7,7 @@ use crate::core::record::{SCHEMA_KINDS, schema};
 /// What was typed.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// A kind of trace line (header, snapshot, fork, …), or trace, enrollment, summary, index, meta; all of them without it
+    /// A kind of trace line (header, snapshot, fork, …), or trace, enrollment, summary, index, meta, doctor, preflight, reap; all of them without it
     #[arg(value_parser = clap::builder::PossibleValuesParser::new(SCHEMA_KINDS), hide_possible_values = true)]
     kind: Option<String>,
 }

@@ -10,6 +10,7 @@ pub mod gates;
 pub mod hang_watch;
 pub mod identity;
 pub mod ladder;
+pub mod leftover;
 pub mod mask;
 pub mod record;
 pub mod report;

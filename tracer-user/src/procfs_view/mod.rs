@@ -19,6 +19,7 @@ mod process;
 mod pulse;
 mod raw;
 mod sample;
+pub mod scene;
 pub mod snapshot;
 mod sockets;
 mod sysv;

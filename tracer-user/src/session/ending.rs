@@ -8,7 +8,9 @@ use crate::core::ladder::Climbed;
 use crate::core::snapshot::ProcSnapshot;
 use crate::procfs_view::ProcRoot;
 use crate::procfs_view::snapshot::Sampler;
-use crate::signals::ladder::{Step, Subject, climb};
+use crate::signals::ladder::{Subject, climb};
+
+pub use crate::signals::ladder::Step;
 
 /// Ends the processes that `meant` gives, in its order; it is asked again while that goes on, so that children
 /// that appear meanwhile are included. Waits at most `grace` after each of SIGINT and SIGTERM. Others may run

@@ -12,6 +12,8 @@ pub mod job;
 pub mod keeper;
 pub mod observer;
 pub mod options;
+pub mod preflight;
+pub mod reap;
 pub mod recover;
 pub mod relieve;
 pub mod run;

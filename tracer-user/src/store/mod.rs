@@ -16,6 +16,7 @@ pub mod lines;
 pub mod live;
 pub mod log;
 pub mod sidecar;
+pub mod stale;
 pub mod writer;
 
 pub use dir::{ResolveConfig, TraceDir, TraceDirError};

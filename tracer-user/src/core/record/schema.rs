@@ -5,12 +5,14 @@ use super::{
     AnomalyLine, DiagnosisLine, ExecLine, ExitLine, FooterLine, ForkLine, HeaderLine, Line, LostLine,
     NoteLine, SampleLine, SignalLine, SnapshotLine, StallLine,
 };
+use crate::core::leftover::{Preflight, Reaped};
+use crate::core::requirements::Doctor;
 use crate::core::summary::{IndexRow, Meta, Summary};
 use schemars::{JsonSchema, schema_for};
 use serde_json::{Value, json};
 
 /// What [`schema`] knows: the kinds of trace lines, then the other files.
-pub const SCHEMA_KINDS: [&str; 19] = [
+pub const SCHEMA_KINDS: [&str; 22] = [
     "trace",
     "header",
     "snapshot",
@@ -29,6 +31,9 @@ pub const SCHEMA_KINDS: [&str; 19] = [
     "summary",
     "index",
     "meta",
+    "doctor",
+    "preflight",
+    "reap",
     "all",
 ];
 
@@ -54,6 +59,9 @@ pub fn schema(kind: &str) -> Option<Value> {
         "summary" => schema_for!(Summary).to_value(),
         "index" => schema_for!(IndexRow).to_value(),
         "meta" => schema_for!(Meta).to_value(),
+        "doctor" => schema_for!(Doctor).to_value(),
+        "preflight" => schema_for!(Preflight).to_value(),
+        "reap" => schema_for!(Reaped).to_value(),
         "all" => SCHEMA_KINDS
             .iter()
             .filter(|name| **name != "all")

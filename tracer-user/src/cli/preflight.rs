@@ -1,0 +1,92 @@
+//! `preflight`: what was typed, and its report as text.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+
+use super::exit::{Exit, Failure};
+use super::output::{Output, one_line};
+use super::shared::PlaceArgs;
+use super::value::{Format, FormatArg};
+use crate::core::leftover::{Preflight, Status};
+use crate::session::preflight::{PreflightOptions, look};
+
+/// Where to look, for `preflight` and `reap`.
+#[derive(clap::Args, Debug)]
+pub struct LookArgs {
+    /// The checkout whose processes count as yours [default: the repository you are in]
+    #[arg(long, value_name = "DIR")]
+    repo: Option<PathBuf>,
+    /// Do not tell what was there before: a file that --save wrote
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+    #[command(flatten)]
+    places: PlaceArgs,
+}
+
+impl LookArgs {
+    /// What it means.
+    pub fn resolve(self) -> PreflightOptions {
+        PreflightOptions {
+            places: self.places.resolve(),
+            repo: self.repo,
+            baseline: self.baseline,
+            ..PreflightOptions::default()
+        }
+    }
+}
+
+/// What was typed.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// This port has to be free; may be given several times
+    #[arg(long = "port", value_name = "N", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
+    ports: Vec<u16>,
+    /// Socket files of this pattern have to be free; may be given several times
+    #[arg(long = "socket", value_name = "GLOB")]
+    sockets: Vec<String>,
+    /// Write what is there now, as a baseline for later
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+    #[command(flatten)]
+    look: LookArgs,
+    #[command(flatten)]
+    format: FormatArg,
+}
+
+/// Looks and reports: 0 clean, 1 something is left.
+pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
+    let save = args.save;
+    let saved = save.is_some();
+    let options = PreflightOptions { ports: args.ports, sockets: args.sockets, save, ..args.look.resolve() };
+    let report = look(&options).context("preflight")?.report;
+    match args.format.format {
+        Format::Json => output.json(&report)?,
+        Format::Text => output.text(&text(&report))?,
+    }
+    // Who writes a baseline wants it written, whatever is in it.
+    Ok(if report.clean || saved { Exit::Success } else { Exit::Found })
+}
+
+fn text(report: &Preflight) -> String {
+    let mut out = String::new();
+    for finding in &report.findings {
+        let word = match finding.status {
+            Status::Left => "left",
+            Status::InUse => "in use",
+            Status::Unknown => "unknown",
+            Status::Note => "note",
+        };
+        out.push_str(&format!("{word:<8} {}\n", one_line(&finding.sentence)));
+        if let Some(command) = &finding.command {
+            out.push_str(&format!("         do: {}\n", one_line(command)));
+        }
+    }
+    for problem in &report.problems {
+        out.push_str(&format!("unseen   {}\n", one_line(problem)));
+    }
+    if report.clean {
+        out.push_str("clean: nothing of earlier runs is left\n");
+    }
+    out
+}

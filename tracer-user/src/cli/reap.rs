@@ -1,0 +1,129 @@
+//! `reap`: what was typed, its plan and what came of it.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::exit::{Exit, Failure};
+use super::output::{Output, one_line};
+use super::preflight::LookArgs;
+use super::value::{self, Format, FormatArg};
+use crate::core::leftover::{Ownership, Plan, Reaped, Selection};
+use crate::session::ending::Step;
+use crate::session::reap::{ReapOptions, reap};
+
+/// What was typed.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Reap what is left of this session; may be given several times
+    #[arg(long = "session", value_name = "ID", required_unless_present_any = ["ports", "pids", "all_mine"])]
+    sessions: Vec<String>,
+    /// Reap whoever of yours holds this port; may be given several times
+    #[arg(long = "port", value_name = "N", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
+    ports: Vec<u16>,
+    /// Reap this process, if it is yours; may be given several times
+    #[arg(long = "pid", value_name = "PID", value_delimiter = ',', value_parser = value::pid)]
+    pids: Vec<u32>,
+    /// Reap everything that preflight finds left
+    #[arg(long)]
+    all_mine: bool,
+    /// Do it; without this the plan is shown and nothing happens
+    #[arg(long)]
+    yes: bool,
+    /// How long to wait after each of SIGINT and SIGTERM
+    #[arg(long, value_name = "DURATION", value_parser = value::duration, default_value = "3s")]
+    grace: Duration,
+    #[command(flatten)]
+    look: LookArgs,
+    #[command(flatten)]
+    format: FormatArg,
+}
+
+/// Reaps: 0 when nothing that was meant is left, 1 otherwise, and always 1 for a plan that was only shown.
+pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
+    let format = args.format.format;
+    let options = ReapOptions {
+        selection: Selection {
+            sessions: args.sessions,
+            ports: args.ports,
+            pids: args.pids,
+            all_mine: args.all_mine,
+        },
+        yes: args.yes,
+        grace: args.grace,
+        look: args.look.resolve(),
+    };
+    // The plan is told before anything is done.
+    let shared = RefCell::new(&mut *output);
+    let mut printed = Ok(());
+    let reaped = reap(
+        &options,
+        |plan| {
+            if format == Format::Text {
+                printed =
+                    shared.borrow_mut().text(&plan_as_text(plan)).and_then(|()| shared.borrow_mut().finish());
+            }
+        },
+        |step| match step {
+            Step::Rung(rung, count) => shared.borrow().note(&format!("{} to {count} processes", rung.name())),
+            Step::Done(climbed) => shared.borrow().note(&climbed.sentence()),
+        },
+    )
+    .context("reap")?;
+    printed?;
+    match format {
+        Format::Json => output.json(&reaped)?,
+        Format::Text => output.text(&outcome_as_text(&reaped))?,
+    }
+    Ok(if reaped.clean() { Exit::Success } else { Exit::Found })
+}
+
+fn plan_as_text(plan: &Plan) -> String {
+    let mut out = String::new();
+    for ending in &plan.end {
+        let process = &ending.process;
+        let proof = match &process.ownership {
+            Ownership::Session { session, proof, .. } => format!("session {session}: {proof}"),
+            Ownership::Checkout { proof } => proof.clone(),
+            Ownership::Stranger | Ownership::Unknown => "unproved".to_owned(),
+        };
+        let what = if process.cmdline.is_empty() { process.comm.text() } else { process.cmdline.join(" ") };
+        out.push_str(&format!(
+            "end      {} (pid {}): {}; yours because: {}\n",
+            one_line(&what),
+            process.pid,
+            one_line(&ending.why),
+            one_line(&proof)
+        ));
+    }
+    for path in &plan.remove {
+        out.push_str(&format!("remove   {}\n", path.text()));
+    }
+    for refused in &plan.refused {
+        out.push_str(&format!("refuse   {}\n", one_line(refused)));
+    }
+    out
+}
+
+fn outcome_as_text(reaped: &Reaped) -> String {
+    let mut out = String::new();
+    for climbed in &reaped.ended {
+        out.push_str(&format!("ended    {}\n", climbed.sentence()));
+    }
+    for path in &reaped.removed {
+        out.push_str(&format!("removed  {}\n", path.text()));
+    }
+    for problem in &reaped.problems {
+        out.push_str(&format!("problem  {}\n", one_line(problem)));
+    }
+    for survivor in &reaped.survived {
+        out.push_str(&format!("survived {}\n", one_line(&survivor.sentence)));
+    }
+    if reaped.dry_run && !reaped.plan.is_empty() {
+        out.push_str("nothing was done: add --yes to do it\n");
+    } else if reaped.plan.is_empty() && reaped.plan.refused.is_empty() {
+        out.push_str("nothing to reap\n");
+    }
+    out
+}

@@ -1,0 +1,171 @@
+//! Who there is and who listens, for finding what earlier runs left: one quick reading of every process.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+
+use super::raw::{Decimal, Dir};
+use super::{ProcRoot, kin, maps, sockets};
+use crate::core::evidence::{TcpState, UnixState};
+use crate::core::identity::ProcessId;
+use crate::core::leftover::{Listener, Proc};
+use crate::core::text::ByteText;
+
+/// Every process that can be seen, and every listening socket of this network namespace.
+#[derive(Debug, Default)]
+pub struct Census {
+    /// The processes.
+    pub processes: Vec<Proc>,
+    /// The sockets.
+    pub listeners: Vec<Listener>,
+    /// What could not be looked at.
+    pub problems: Vec<String>,
+}
+
+/// Takes a census.
+///
+/// # Errors
+/// When `/proc` cannot be listed.
+pub fn census(root: &ProcRoot) -> io::Result<Census> {
+    let dir = Dir::open(root.path())?;
+    let mut census = Census::default();
+    let mut holders: HashMap<u64, Vec<ProcessId>> = HashMap::new();
+    let mut buffer = Vec::new();
+    for kin in kin::all(root)? {
+        let path = root.path().join(kin.process.tgid.to_string());
+        let link = |name: &str| {
+            std::fs::read_link(path.join(name)).ok().map(|to| ByteText(to.as_os_str().as_bytes().to_vec()))
+        };
+        let Ok(own) = dir.sub(Decimal::new(kin.process.tgid).as_str()) else { continue };
+        let comm = own.read("comm", &mut buffer).map(|text| ByteText(text.trim_ascii_end().to_vec()));
+        let comm = comm.unwrap_or_default();
+        let cmdline = own.read("cmdline", &mut buffer).map(words).unwrap_or_default();
+        census.processes.push(Proc {
+            id: kin.process,
+            ppid: kin.ppid,
+            uid: std::fs::metadata(&path).ok().map(|it| it.uid()),
+            comm: comm.clone(),
+            cmdline,
+            cwd: link("cwd"),
+            exe: link("exe"),
+            zombie: kin.zombie,
+            reaper: kin.process.tgid == 1 || is_user_manager(&comm, kin.ppid),
+        });
+        for inode in open_sockets(&path) {
+            holders.entry(inode).or_default().push(kin.process);
+        }
+    }
+    listeners(&mut census, &holders);
+    Ok(census)
+}
+
+/// A service manager of a user, which is a child subreaper; the kernel shows that attribute of nobody.
+fn is_user_manager(comm: &ByteText, ppid: u32) -> bool {
+    ppid == 1 && comm.as_bytes() == b"systemd"
+}
+
+fn words(text: &[u8]) -> Vec<ByteText> {
+    let text = text.strip_suffix(b"\0").unwrap_or(text);
+    if text.is_empty() {
+        return Vec::new();
+    }
+    text.split(|byte| *byte == 0).map(ByteText::from).collect()
+}
+
+fn open_sockets(process: &std::path::Path) -> Vec<u64> {
+    let Ok(entries) = std::fs::read_dir(process.join("fd")) else { return Vec::new() };
+    let number = |entry: std::fs::DirEntry| {
+        let to = std::fs::read_link(entry.path()).ok()?;
+        to.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+    };
+    entries.flatten().filter_map(number).collect()
+}
+
+fn listeners(census: &mut Census, holders: &HashMap<u64, Vec<ProcessId>>) {
+    let sockets = sockets::here();
+    census.problems.extend(sockets.problems.iter().map(|(what, why)| format!("{what}: {why}")));
+    let held = |inode: &u64| {
+        let mut held = holders.get(inode).cloned().unwrap_or_default();
+        held.sort_unstable();
+        held.dedup();
+        held
+    };
+    for (inode, facts) in sockets.inet.iter().flatten() {
+        // A UDP socket with a port and no peer takes what comes.
+        let listens = if facts.stream {
+            facts.state == Some(TcpState::Listen)
+        } else {
+            facts.remote.is_none_or(|remote| remote.port == 0)
+        };
+        let Some(local) = facts.local.filter(|local| listens && local.port != 0) else { continue };
+        census.listeners.push(Listener {
+            protocol: if facts.stream { "tcp" } else { "udp" },
+            address: local.to_string(),
+            port: Some(local.port),
+            path: None,
+            asked: false,
+            holders: held(inode),
+        });
+    }
+    for (inode, facts) in sockets.unix.iter().flatten() {
+        let Some(path) = facts.path.as_ref().filter(|_| facts.state == Some(UnixState::Listening)) else {
+            continue;
+        };
+        let path = ByteText(path.as_bytes().to_vec());
+        let address = match path.as_bytes().strip_prefix(b"\0") {
+            Some(name) => format!("@{}", ByteText::from(name).text()),
+            None => path.text(),
+        };
+        census.listeners.push(Listener {
+            protocol: "unix",
+            address,
+            port: None,
+            path: Some(path),
+            asked: false,
+            holders: held(inode),
+        });
+    }
+    census.listeners.sort_by(|a, b| (a.protocol, &a.address).cmp(&(b.protocol, &b.address)));
+}
+
+/// Who uses files, by device and inode.
+#[derive(Debug, Default)]
+pub struct Users {
+    /// Those of the files asked about that a process maps or holds open.
+    pub used: HashSet<(u64, u64)>,
+    /// Processes that could not be looked into: each may use any of them.
+    pub blind: Vec<u32>,
+}
+
+/// Looks through every process for the files asked about: open descriptors and mappings.
+///
+/// # Errors
+/// When `/proc` cannot be listed.
+pub fn users(root: &ProcRoot, files: &HashSet<(u64, u64)>) -> io::Result<Users> {
+    let dir = Dir::open(root.path())?;
+    let mut users = Users::default();
+    let mut buffer = Vec::new();
+    for kin in kin::all(root)? {
+        if kin.zombie {
+            continue;
+        }
+        let path = root.path().join(kin.process.tgid.to_string());
+        let Ok(own) = dir.sub(Decimal::new(kin.process.tgid).as_str()) else { continue };
+        let seen = own.read("maps", &mut buffer).map(|text| {
+            let mapped = maps::parse(text).map(|mapping| (mapping.dev, mapping.ino));
+            users.used.extend(mapped.filter(|id| files.contains(id)));
+        });
+        let seen = seen.and_then(|()| std::fs::read_dir(path.join("fd"))).map(|entries| {
+            let ids = entries.flatten().filter_map(|entry| std::fs::metadata(entry.path()).ok());
+            users.used.extend(ids.map(|it| (it.dev(), it.ino())).filter(|id| files.contains(id)));
+        });
+        // One that went meanwhile uses nothing; one that is there and cannot be looked into may use anything.
+        if seen.is_err()
+            && kin::kin(root, kin.process.tgid).is_ok_and(|now| now.is_some_and(|now| !now.zombie))
+        {
+            users.blind.push(kin.process.tgid);
+        }
+    }
+    Ok(users)
+}

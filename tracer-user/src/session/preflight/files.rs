@@ -1,0 +1,173 @@
+//! Which files are left: found by `store`, and proved unused by what `procfs_view` sees.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use crate::core::identity::NS_PER_TICK;
+use crate::core::leftover::{Checkout, File, FileKind, FileState, Proc};
+use crate::core::text::ByteText;
+use crate::procfs_view::ProcRoot;
+use crate::procfs_view::scene::{Users, users};
+use crate::session::clock;
+use crate::store::stale::{self, Bound, Candidate, What};
+
+/// Levels of a checkout that are looked through.
+const CHECKOUT_DEPTH: usize = 8;
+/// Levels of the directories for temporary files.
+const TEMPORARY_DEPTH: usize = 2;
+/// A file this young may be about to be used, seconds.
+const YOUNG: i64 = 2;
+
+/// What makes a file ours.
+pub struct Ours<'a> {
+    /// It is in the checkout.
+    pub checkout: Option<&'a Checkout>,
+    /// It was asked about.
+    pub asked: &'a BTreeSet<PathBuf>,
+    /// It was last written while a session ran that is over.
+    pub windows: &'a [(String, RangeInclusive<i64>)],
+}
+
+impl Ours<'_> {
+    /// Why, and of which session.
+    fn of(&self, candidate: &Candidate) -> (Option<String>, Option<String>) {
+        let window = self.windows.iter().find(|(_, window)| window.contains(&candidate.modified));
+        let session = window.map(|(session, _)| session.clone());
+        let in_checkout = self.checkout.is_some_and(|checkout| {
+            candidate.path.starts_with(std::ffi::OsStr::from_bytes(checkout.dir.as_bytes()))
+        });
+        let why = if in_checkout {
+            Some("it is in the checkout".to_owned())
+        } else if self.asked.contains(&candidate.path) {
+            Some("it was asked about".to_owned())
+        } else {
+            session.as_ref().map(|session| format!("it was last written while session {session} ran"))
+        };
+        (why, session)
+    }
+}
+
+/// The files that patterns match now.
+pub fn expand(patterns: &[String]) -> anyhow::Result<BTreeSet<PathBuf>> {
+    let mut found = BTreeSet::new();
+    for pattern in patterns {
+        let paths = glob::glob(pattern).with_context(|| format!("--socket {pattern}"))?;
+        found.extend(paths.flatten().map(|path| std::path::absolute(&path).unwrap_or(path)));
+    }
+    Ok(found)
+}
+
+/// Whether a socket's name is among those asked about; abstract names are written with a leading `@`.
+pub fn matches(patterns: &[String], name: &ByteText) -> bool {
+    let name = match name.as_bytes().strip_prefix(b"\0") {
+        Some(name) => format!("@{}", String::from_utf8_lossy(name)),
+        None => String::from_utf8_lossy(name.as_bytes()).into_owned(),
+    };
+    patterns.iter().any(|pattern| glob::Pattern::new(pattern).is_ok_and(|pattern| pattern.matches(&name)))
+}
+
+/// Files that may be left, each with how it was when it was looked at. Those in use are left out.
+pub fn find(
+    root: &ProcRoot,
+    ours: &Ours<'_>,
+    processes: &[Proc],
+    problems: &mut Vec<String>,
+) -> Vec<(Candidate, File)> {
+    let candidates = candidates(ours);
+    let now = clock::anchor();
+    let used = match users(root, &stale::ids(&candidates)) {
+        Ok(users) => users,
+        Err(error) => {
+            problems.push(format!("cannot tell who uses which file: {error}"));
+            return Vec::new();
+        }
+    };
+    let mut found = Vec::new();
+    for candidate in candidates {
+        let (why, session) = ours.of(&candidate);
+        if used.used.contains(&candidate.id) {
+            continue;
+        }
+        let (kind, state) = match candidate.what {
+            What::Socket => {
+                let state = match stale::bound(&candidate.path) {
+                    Bound::Yes => continue,
+                    Bound::No => FileState::Stale("no socket is bound to it".to_owned()),
+                    Bound::Unknown(error) if why.is_some() => FileState::Unknown(error.to_string()),
+                    Bound::Unknown(_) => continue,
+                };
+                (FileKind::Socket, state)
+            }
+            What::SharedMemory => {
+                if now.wall.as_second() - candidate.modified < YOUNG {
+                    continue;
+                }
+                (
+                    FileKind::SharedMemory,
+                    unused(&candidate, &used, "nobody maps it or has it open".to_owned()),
+                )
+            }
+            What::PidFile(pid) => {
+                let owner = processes.iter().find(|it| it.id.tgid == pid && !it.zombie);
+                let started = owner.map(|it| {
+                    let since = now.boot_ns.saturating_sub(it.id.start_ticks * NS_PER_TICK) / 1_000_000_000;
+                    now.wall.as_second() - i64::try_from(since).unwrap_or(i64::MAX)
+                });
+                let proof = match started {
+                    None => format!("process {pid} is gone"),
+                    Some(started) if started > candidate.modified + YOUNG => {
+                        format!("process {pid} is another one by now")
+                    }
+                    Some(_) => continue,
+                };
+                (FileKind::PidFile, unused(&candidate, &used, proof))
+            }
+        };
+        let path = ByteText(candidate.path.as_os_str().as_bytes().to_vec());
+        found.push((candidate, File { path, kind, state, ours: why, session }));
+    }
+    found
+}
+
+/// Stale with this proof, unless somebody may use it: a process that cannot be looked into may, where the kernel
+/// does not tell.
+fn unused(candidate: &Candidate, used: &Users, proof: String) -> FileState {
+    match (stale::in_use(&candidate.path), used.blind.as_slice()) {
+        (Bound::Yes, _) => FileState::Unknown("somebody who cannot be seen has it open".to_owned()),
+        (Bound::No, _) | (Bound::Unknown(_), []) => FileState::Stale(proof),
+        (Bound::Unknown(_), [pid]) => FileState::Unknown(format!("process {pid} cannot be looked into")),
+        (Bound::Unknown(_), [pid, more @ ..]) => {
+            FileState::Unknown(format!("process {pid} and {} others cannot be looked into", more.len()))
+        }
+    }
+}
+
+fn candidates(ours: &Ours<'_>) -> Vec<Candidate> {
+    let us = rustix::process::geteuid().as_raw();
+    let mut found = BTreeMap::new();
+    let mut take = |candidates: Vec<Candidate>| {
+        for candidate in candidates {
+            found.entry(candidate.path.clone()).or_insert(candidate);
+        }
+    };
+    let mut uids = BTreeSet::from([us]);
+    if let Some(checkout) = ours.checkout {
+        let dir = Path::new(std::ffi::OsStr::from_bytes(checkout.dir.as_bytes()));
+        take(stale::below(dir, checkout.uid, CHECKOUT_DEPTH));
+        uids.insert(checkout.uid);
+    }
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    for uid in uids {
+        take(stale::below(&std::env::temp_dir(), uid, TEMPORARY_DEPTH));
+        if let Some(dir) = &runtime {
+            take(stale::below(dir, uid, TEMPORARY_DEPTH));
+        }
+        take(stale::shared_memory(Path::new("/dev/shm"), uid));
+        take(ours.asked.iter().filter_map(|path| stale::at(path, uid)).collect());
+    }
+    found.into_values().collect()
+}

@@ -1,0 +1,174 @@
+//! `preflight`: looks at what earlier runs left. Changes nothing.
+
+mod files;
+mod sessions;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+use super::clock;
+use super::options::Places;
+use crate::core::identity::ProcessId;
+use crate::core::leftover::{Asked, Checkout, Preflight, Proc, Scene, judge};
+use crate::core::text::ByteText;
+use crate::procfs_view::ProcRoot;
+use crate::procfs_view::scene::census;
+use crate::store::stale::Candidate;
+
+/// The schema of a baseline.
+const BASELINE: &str = "tracer.baseline/1";
+
+/// What is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PreflightOptions {
+    /// Where sessions are kept.
+    pub places: Places,
+    /// The checkout whose processes count as ours; `None`: the repository we are in, if we are in one.
+    pub repo: Option<PathBuf>,
+    /// These ports have to be free.
+    pub ports: Vec<u16>,
+    /// These processes are to be told of.
+    pub pids: Vec<u32>,
+    /// Patterns of socket files that have to be free.
+    pub sockets: Vec<String>,
+    /// What was there before is not told.
+    pub baseline: Option<PathBuf>,
+    /// Write what is there now, to be a baseline later.
+    pub save: Option<PathBuf>,
+}
+
+/// What was there at some time.
+#[derive(Debug, Serialize, Deserialize)]
+struct Baseline {
+    schema: String,
+    keys: BTreeSet<String>,
+}
+
+/// A look: what is to be thought of it, and what was looked at.
+#[derive(Debug)]
+pub struct Look {
+    /// The report.
+    pub report: Preflight,
+    /// The files it tells of, as they were when they were judged.
+    pub files: Vec<Candidate>,
+}
+
+/// Looks.
+///
+/// # Errors
+/// When `/proc`, the checkout or the baseline cannot be read, or a pattern makes no sense.
+pub fn look(options: &PreflightOptions) -> anyhow::Result<Look> {
+    let root = ProcRoot::system();
+    let mut census = census(&root).context("cannot read /proc")?;
+    let boot_ns = clock::boot_ns();
+    let checkout = checkout(options.repo.as_deref())?;
+    let us = ancestry(&census.processes, std::process::id());
+    let sessions = sessions::find(&options.places, &census.processes);
+    census.problems.extend(sessions.problems);
+    let wanted = files::expand(&options.sockets)?;
+    for listener in &mut census.listeners {
+        listener.asked = listener.path.as_ref().is_some_and(|path| files::matches(&options.sockets, path));
+    }
+    let ours = files::Ours { checkout: checkout.as_ref(), asked: &wanted, windows: &sessions.windows };
+    let found = files::find(&root, &ours, &census.processes, &mut census.problems);
+    let (files, judged): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+    let scene = Scene {
+        boot_ns,
+        processes: census.processes,
+        us,
+        ties: sessions.ties,
+        checkout,
+        listeners: census.listeners,
+        files: judged,
+        unfinished: sessions.unfinished,
+        problems: census.problems,
+    };
+    let baseline = options.baseline.as_deref().map(read_baseline).transpose()?.unwrap_or_default();
+    let asked = Asked { ports: options.ports.clone(), pids: options.pids.clone(), baseline };
+    let report = judge(&scene, &asked);
+    if let Some(path) = &options.save {
+        save_baseline(path, &report)?;
+    }
+    Ok(Look { report, files })
+}
+
+/// A process and whoever started it, up to init.
+fn ancestry(processes: &[Proc], from: u32) -> BTreeSet<u32> {
+    let mut found = BTreeSet::new();
+    let mut next = from;
+    while next != 0 && found.insert(next) {
+        next = processes.iter().find(|it| it.id.tgid == next).map_or(0, |it| it.ppid);
+    }
+    found
+}
+
+/// The living descendants of `of`, with themselves, as the process table has it now.
+pub fn with_descendants(of: &[ProcessId], table: &[(ProcessId, u32)]) -> Vec<ProcessId> {
+    let mut found: Vec<ProcessId> =
+        of.iter().copied().filter(|id| table.iter().any(|(other, _)| other == id)).collect();
+    let mut at = 0;
+    while let Some(parent) = found.get(at).copied() {
+        let children = table.iter().filter(|(id, ppid)| {
+            *ppid == parent.tgid && id.start_ticks >= parent.start_ticks && !found.contains(id)
+        });
+        let children: Vec<_> = children.map(|(id, _)| *id).collect();
+        found.extend(children);
+        at += 1;
+    }
+    found
+}
+
+/// The checkout's directory without links, and whose it is.
+fn checkout(asked: Option<&Path>) -> anyhow::Result<Option<Checkout>> {
+    use std::os::unix::ffi::OsStrExt as _;
+    use std::os::unix::fs::MetadataExt as _;
+    let dir = match asked {
+        Some(dir) => Some(dir.canonicalize().with_context(|| format!("--repo {}", dir.display()))?),
+        None => std::env::current_dir().ok().and_then(|here| {
+            here.ancestors().find(|dir| dir.join(".git").symlink_metadata().is_ok()).map(Path::to_owned)
+        }),
+    };
+    let Some(dir) = dir else { return Ok(None) };
+    // Everything of a user, or of everybody, is no checkout, even under version control.
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    if dir.parent().is_none() || home.is_some_and(|home| home == dir) {
+        anyhow::ensure!(asked.is_none(), "--repo {}: too much to be one checkout", dir.display());
+        return Ok(None);
+    }
+    let metadata = dir.metadata().with_context(|| format!("--repo {}", dir.display()))?;
+    anyhow::ensure!(metadata.is_dir(), "--repo {}: not a directory", dir.display());
+    let us = rustix::process::geteuid().as_raw();
+    // Root asks for whoever owns the checkout, anybody else for himself alone.
+    let uid = if us == 0 { metadata.uid() } else { us };
+    Ok(Some(Checkout { dir: ByteText(dir.as_os_str().as_bytes().to_vec()), uid }))
+}
+
+fn read_baseline(path: &Path) -> anyhow::Result<BTreeSet<String>> {
+    let what = || format!("--baseline {}", path.display());
+    let text = std::fs::read(path).with_context(what)?;
+    let baseline: Baseline = serde_json::from_slice(&text).with_context(what)?;
+    anyhow::ensure!(baseline.schema == BASELINE, "{}: not a baseline, write one with --save", what());
+    Ok(baseline.keys)
+}
+
+fn save_baseline(path: &Path, report: &Preflight) -> anyhow::Result<()> {
+    let keys = report.findings.iter().map(|finding| finding.key.clone()).collect();
+    let text = serde_json::to_vec_pretty(&Baseline { schema: BASELINE.to_owned(), keys })?;
+    std::fs::write(path, text).with_context(|| format!("--save {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descendants_are_found_through_each_other_and_never_older_than_their_parent() {
+        let id = |tgid: u32, start_ticks: u64| ProcessId { tgid, start_ticks };
+        let table = [(id(10, 5), 1), (id(12, 7), 11), (id(11, 6), 10), (id(13, 1), 10), (id(14, 9), 1)];
+        assert_eq!(with_descendants(&[id(10, 5)], &table), [id(10, 5), id(11, 6), id(12, 7)]);
+        assert_eq!(with_descendants(&[id(10, 4)], &table), []);
+    }
+}
