@@ -19,11 +19,19 @@ const CHATTER_LINES: u32 = 20_000;
 /// The tool's own status for a job that was ended because its time was up.
 const ENDED_BY_TIMEOUT: i32 = 124;
 
+/// What can be asked of this task.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Enlarges the full pipe instead of ending the program, which then finishes
+    #[arg(long)]
+    relieve: bool,
+}
+
 /// Runs the hanging program under `tracer-user run`, in folders of its own.
 ///
 /// # Errors
-/// When the tool does not build, does not run, or does not end the hanging program.
-pub fn run() -> Result<()> {
+/// When the tool does not build, does not run, or neither ends the hanging program nor lets it finish.
+pub fn run(args: &Args) -> Result<()> {
     let tool = run::build_quickly()?;
     let place = tempfile::tempdir_in(memory()).context("cannot make a temporary folder")?;
     let this = env::current_exe().context("cannot find this program")?;
@@ -32,11 +40,17 @@ pub fn run() -> Result<()> {
     );
     let mut traced = as_root(tool);
     traced.args(["run", "--events", "--stall-threshold", "500ms", "--timeout", "3s", "--grace", "500ms"]);
+    let expected = if args.relieve {
+        traced.args(["--hang-after", "1s", "--on-hang", "relieve"]);
+        0
+    } else {
+        ENDED_BY_TIMEOUT
+    };
     traced.arg("--trace-dir").arg(place.path().join("traces")).arg("--log-dir").arg(place.path().join("log"));
     traced.arg("--").arg(this).arg("demo-parent");
     let ended = status(&mut traced)?;
-    if ended.code() != Some(ENDED_BY_TIMEOUT) {
-        bail!("`{}` was to end the hanging program ({ENDED_BY_TIMEOUT}): {ended}", shown(&traced));
+    if ended.code() != Some(expected) {
+        bail!("`{}` was to end with {expected}: {ended}", shown(&traced));
     }
     Ok(())
 }

@@ -33,7 +33,7 @@ enum Task {
     /// Builds the kernel programs and writes the object that is committed and embedded
     BuildEbpf(build_ebpf::Args),
     /// Shows the tool on a bundled program that hangs
-    Demo,
+    Demo(demo::Args),
     /// The bundled program
     #[command(hide = true)]
     DemoParent,
@@ -59,7 +59,7 @@ pub fn main() -> ExitCode {
         Task::Bench(args) => bench::run(&args),
         Task::BenchJob(args) => bench::workload::run(&args),
         Task::BuildEbpf(args) => build_ebpf::run(&args),
-        Task::Demo => demo::run(),
+        Task::Demo(args) => demo::run(&args),
         Task::DemoParent => demo::parent(),
         Task::DemoChild => demo::child(),
         Task::Run(args) => run::run(&args),
