@@ -63,6 +63,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_class_is_documented_and_has_recorded_evidence() {
+        let page = include_str!("../../../../docs/diagnosis.md");
+        let tests = [
+            include_str!("tests/blocked_reads.rs"),
+            include_str!("tests/blocked_writes.rs"),
+            include_str!("tests/exits.rs"),
+            include_str!("tests/kernel_waits.rs"),
+            include_str!("tests/locks.rs"),
+            include_str!("tests/others.rs"),
+        ]
+        .concat();
+        for class in Class::ALL {
+            assert!(page.contains(&format!("\n### {}\n", class.id())), "{} has no section", class.id());
+            assert!(tests.contains(&format!("Class::{class:?}")), "{} has no recorded evidence", class.id());
+        }
+    }
+
+    #[test]
     fn the_name_in_json_is_the_id() {
         for class in Class::ALL {
             assert_eq!(serde_json::to_value(class).unwrap(), serde_json::json!(class.id()));

@@ -44,11 +44,21 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
             "Fork no process that has threads, or exec at once: in Python `multiprocessing.set_start_method(\"spawn\")` or \"forkserver\" instead of \"fork\".",
             "Hold no lock across fork (`pthread_atfork` in libraries); start threads only after the forks.",
         ]
-    } else if shared.is_some() && case.shape == Shape::Cycle && case.holders.iter().all(|p| *p == at) {
-        judgement.because = Some("no other process maps the memory it lies in any more".to_owned());
-        judgement.subtype = Some("dead-owner");
+    } else if shared.is_some() && case.shape == Shape::Cycle {
+        let own = case.holders.iter().all(|p| *p == at);
+        if own {
+            judgement.because = Some("no other process maps the memory it lies in any more".to_owned());
+            judgement.subtype = Some("dead-owner");
+        } else {
+            // Whoever took it, dead or among them, nobody who maps it can go on to release it.
+            judgement.verdict = Verdict::Deadlock;
+            judgement.subtype = Some("shared");
+            judgement.because =
+                Some("every process that maps the memory it lies in waits for it in turn".to_owned());
+        }
         &[
-            "Whoever was to release it has ended: use a robust mutex, or a wait that notices the death (a pipe's end of file, a pidfd).",
+            "Whoever was to release it has ended, or waits for the waiter: use a robust mutex, or a wait that notices the death (a pipe's end of file, a pidfd).",
+            "Do not join a process while holding a lock that it needs.",
         ]
     } else {
         return None;

@@ -26,6 +26,29 @@ fn a_wait_for_a_stopped_child_is_orphaned() {
 }
 
 #[test]
+fn waits_for_each_other_s_exit_are_an_exit_wait() {
+    use crate::core::evidence::{Access, AnonKind};
+    let mut machine = Machine::new();
+    machine.process(101, ROOT, "child");
+    let pidfd = ObjectId::Anon { kind: AnonKind::PidFd, id: 9 };
+    machine.object(pidfd, ObjectFacts::PidFd { target: Some(ROOT), exited: Some(false) });
+    machine.fd(101, 5, pidfd, Access::ReadWrite);
+    machine.wait(ROOT, exit_of(101));
+    machine.wait(
+        101,
+        Wait::Poll {
+            set: Some(vec![crate::core::evidence::PollFd {
+                fd: 5,
+                events: crate::core::evidence::events::IN,
+            }]),
+            timeout: Timeout::Never,
+        },
+    );
+    let said = machine.say();
+    assert_eq!((said.verdict, said.findings[0].class), (Verdict::Deadlock, Class::ExitWait));
+}
+
+#[test]
 fn a_frozen_child_is_named_as_frozen() {
     let mut machine = Machine::new();
     machine.process(101, ROOT, "child");

@@ -128,6 +128,39 @@ fn a_mutex_whose_owner_is_gone() {
 }
 
 #[test]
+fn a_lock_in_shared_memory_whose_users_wait_for_each_other() {
+    // A parent joins a child that needs the lock which the parent holds: multiprocessing.Lock is a futex in shared memory.
+    let mut machine = Machine::new();
+    machine.process(WAITER, ROOT, "child");
+    let shared = FutexShared { dev: 1, ino: 9, offset: 0, path: None, mapped_by: Some(vec![ROOT, WAITER]) };
+    machine.wait(ROOT, exit_of(WAITER));
+    machine.wait(
+        WAITER,
+        Wait::Futex {
+            addr: 16,
+            private: false,
+            value: 0,
+            word: Some(0),
+            op: FutexOp::Wait,
+            timeout: Timeout::Never,
+            owner_tid: None,
+            shared: Some(shared),
+        },
+    );
+    let said = machine.say();
+    assert_eq!((said.verdict, said.findings[0].class), (Verdict::Deadlock, Class::FutexOrphan));
+    assert_eq!(said.findings[0].subtype.as_deref(), Some("shared"));
+    // Somebody else who maps it and works may release it.
+    machine.process(104, ROOT, "other");
+    machine.get(104).threads[0].moved = Some(true);
+    let wait = &mut machine.get(WAITER).threads[0].wait;
+    if let Wait::Futex { shared: Some(shared), .. } = wait {
+        shared.mapped_by = Some(vec![ROOT, WAITER, 104]);
+    }
+    assert_eq!(machine.say().verdict, Verdict::NotHung);
+}
+
+#[test]
 fn threads_that_own_each_other_s_locks() {
     let mut machine = Machine::new();
     machine.thread(ROOT, 201, private_futex(Some(202)));

@@ -1,0 +1,17 @@
+"""The parent joins its child while it holds a lock in shared memory that the child needs."""
+import multiprocessing, os
+EXPECT = {"verdict": "deadlock", "class": "futex-orphan"}
+
+
+def work(lock):
+    open(os.environ["READY"], "w").close()
+    lock.acquire()
+
+
+if __name__ == "__main__":
+    fork = multiprocessing.get_context("fork")
+    lock = fork.Lock()
+    with lock:
+        child = fork.Process(target=work, args=(lock,))
+        child.start()
+        child.join()
