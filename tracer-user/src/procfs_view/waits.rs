@@ -142,7 +142,8 @@ pub(crate) fn shared_futexes(evidence: &mut Evidence, gather: &mut Gather<'_>) {
     let mut complete = true;
     for process in evidence.processes.iter().filter(|p| !p.kernel_thread && !p.zombie) {
         let Some(text) = maps_text(gather, process) else {
-            complete = false;
+            // Init outside of the question maps nothing of the job: it inherits orphans, not their memory.
+            complete &= process.id.tgid == 1 && !process.in_scope;
             continue;
         };
         for (file, who) in &mut mapped {
