@@ -41,6 +41,14 @@ impl Place {
         Self { temp, traces }
     }
 
+    /// On a tmpfs where there is one: for tests of what many sessions cost, not of what a disk does.
+    pub fn in_memory() -> Self {
+        let temp =
+            tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary directory");
+        let traces = TraceDir::resolve(&resolve_config(temp.path())).expect("a trace directory");
+        Self { temp, traces }
+    }
+
     pub fn log_config(&self) -> LogConfig {
         LogConfig { path: self.temp.path().join("log"), max_sessions: 100_000 }
     }
@@ -210,7 +218,7 @@ pub fn finish() -> Finish<'static> {
 /// The entry of a session.
 pub fn entry<'a>(report: &'a Report, id: &str) -> &'a Entry {
     let found = report.sessions.iter().find(|entry| entry.session_id.as_deref() == Some(id));
-    found.unwrap_or_else(|| panic!("{id} is not in {report:#?}"))
+    found.expect(id)
 }
 
 pub fn reasons(report: &Report, id: &str) -> Vec<Reason> {
@@ -276,7 +284,7 @@ impl FateSource for FakeKernel {
         Ok(Some(Box::new(FakeRecord { name: pins.to_owned(), fates, events, unpinned })))
     }
 
-    fn collect_orphans(&self, _: &str, named: &BTreeSet<String>, _: Duration) -> Result<Vec<String>, String> {
+    fn collect_orphans(&self, _: &str, named: &BTreeSet<String>) -> Result<Vec<String>, String> {
         self.orphans_asked_for.lock().expect("a lock").push(named.clone());
         Ok(vec![])
     }

@@ -7,10 +7,17 @@ use super::exit::{Exit, Failure};
 use super::output::Output;
 use super::shared::PlaceArgs;
 use super::value::{self, Format, FormatArg};
+use crate::core::diagnosis::Diagnosis;
 use crate::core::gates::{Action, Policy};
+use crate::core::record::Line;
 use crate::procfs_view::ProcRoot;
-use crate::session::recover::{self, FateSource, Here, NoKernel, Outcome, Pinned, RecoverConfig, Report};
-use crate::store::{Layout, LogConfig, ResolveConfig, TraceDir};
+use crate::session::adopt;
+use crate::session::follow::Why;
+use crate::session::observer::{Observer, Status};
+use crate::session::recover::{
+    self, Adoption, FateSource, Here, NoKernel, Outcome, Pinned, RecoverConfig, Report,
+};
+use crate::store::{Layout, LogConfig, ResolveConfig, SessionLog, TraceDir};
 
 /// What was typed.
 #[derive(clap::Args, Debug)]
@@ -80,12 +87,42 @@ impl Args {
 /// Recovers, and prints what was found and done.
 pub fn execute(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let config = args.resolve()?;
-    let report = recover::recover(&config, &mut || true);
+    let mut report = recover::recover(&config, &mut || true);
+    let adopted = std::mem::take(&mut report.adopted);
     match args.format.format {
         Format::Json => output.json(&report)?,
         Format::Text => output.text(&text(&report))?,
     }
+    if !adopted.is_empty() {
+        go_on(adopted, &config, output)?;
+    }
     Ok(if report.failed() > 0 { Exit::Failed } else { Exit::Success })
+}
+
+/// Traces what was taken over to its end.
+fn go_on(adopted: Vec<Adoption>, config: &RecoverConfig, output: &Output) -> Result<(), Failure> {
+    let log = SessionLog::open(&config.log).map_err(|error| Failure::failed(error.to_string()))?;
+    let count = adopted.len();
+    output.note(&format!("tracing {count} session(s) to their end; what ends this leaves them as they were"));
+    for summary in adopt::keep(adopted, &log, &mut Notices(output)) {
+        output.note(&format!("{}: {}", summary.dir_name, summary.termination_reason));
+    }
+    Ok(())
+}
+
+/// Only what the user has to know.
+struct Notices<'a>(&'a Output);
+
+impl Observer for Notices<'_> {
+    fn lines(&mut self, _: &[Line]) {}
+
+    fn notice(&mut self, text: &str) {
+        self.0.note(text);
+    }
+
+    fn status(&mut self, _: &Status) {}
+
+    fn diagnosed(&mut self, _: &Diagnosis, _: Why) {}
 }
 
 /// The report for people: a session a line, its reasons behind it.

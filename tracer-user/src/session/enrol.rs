@@ -82,6 +82,8 @@ pub fn begin(
         observer.notice(&warning);
     }
     recover_first(session.watch, &directory, &log_config, observer);
+    // Without it a recovery beside us could take pins that have no sidecar yet for orphans; we would see it.
+    let _beginning = directory.begin();
     let kernel = kernel(session.watch, &directory, observer);
     let enrollment = enrollment(session, root, kernel.as_ref(), &log);
     let header = header(session, &enrollment, root, kernel.as_ref());
@@ -203,7 +205,8 @@ fn enrollment(
         starttime_ticks: Some(root.start_ticks),
         start_boottime_ns: extras.start_boottime_ns,
         pidfd_ino: extras.pidfd_ino,
-        pidns_ino: extras.pidns_ino,
+        // Of the namespace in which the numbers above are numbers: ours.
+        pidns_ino: kin::extras(&proc_root, me).pidns_ino,
         ns_pid: extras.ns_pid,
         comm: kin::comm(&proc_root, root.tgid).map(ByteText),
         cmdline: match session.command {

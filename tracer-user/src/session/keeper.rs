@@ -269,23 +269,50 @@ impl Keeper {
             .collect()
     }
 
+    /// Goes on with a session whose owner died. What it told of lost events counts as told.
+    pub fn take_over(live: LiveSession, kernel: Option<KernelTracer>, root: ProcessId) -> Self {
+        let told = live.state().tracker().totals().events_lost;
+        let mut keeper = Self::new(live, kernel, root);
+        if let Some(now) = keeper.kernel.as_ref().map(KernelTracer::lost)
+            && now.total() <= told
+        {
+            keeper.told_lost = now;
+        }
+        keeper
+    }
+
     /// Finishes the session: last line, log, and then everything else goes.
     pub fn finish(
-        mut self,
+        self,
         reason: EndReason,
         log: &SessionLog,
         observer: &mut dyn Observer,
     ) -> Result<Finished, FinishError> {
+        self.finish_as(OwnerFate::Finished, reason, Some(jiff::Timestamp::now()), log, observer)
+    }
+
+    /// Finishes a session that was [taken over](Self::take_over); `end` is when its root ended.
+    pub fn finish_adopted(
+        self,
+        reason: EndReason,
+        end: Option<jiff::Timestamp>,
+        log: &SessionLog,
+        observer: &mut dyn Observer,
+    ) -> Result<Finished, FinishError> {
+        self.finish_as(OwnerFate::Adopted, reason, end, log, observer)
+    }
+
+    fn finish_as(
+        mut self,
+        owner_fate: OwnerFate,
+        reason: EndReason,
+        end: Option<jiff::Timestamp>,
+        log: &SessionLog,
+        observer: &mut dyn Observer,
+    ) -> Result<Finished, FinishError> {
         self.push(Input::End(reason), observer);
-        let finish = Finish {
-            ending: Ending {
-                owner_fate: OwnerFate::Finished,
-                degraded: false,
-                end: Some(jiff::Timestamp::now()),
-                tracer_version: env!("CARGO_PKG_VERSION"),
-            },
-            protected: false,
-        };
+        let ending = Ending { owner_fate, degraded: false, end, tracer_version: env!("CARGO_PKG_VERSION") };
+        let finish = Finish { ending, protected: false };
         let kernel = self.kernel;
         self.live.finish(log, &finish, || match kernel {
             Some(kernel) => kernel.finish().map_err(std::io::Error::other),

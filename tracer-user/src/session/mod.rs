@@ -1,5 +1,6 @@
 //! One verb a file; the only place where the layers meet.
 
+pub mod adopt;
 pub mod attach;
 pub mod clock;
 pub mod diagnose;

@@ -5,11 +5,13 @@
 //! directory and used through it from then on, so what happens to its path afterwards does not matter. A place that
 //! was asked for is used or refused, never silently exchanged for another.
 
-use super::fsops::{DIR_MODE, Dir};
+use super::fsops::{DIR_MODE, Dir, lock_within, try_lock, try_lock_shared};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Variables that say that a test runner is at work.
 const TEST_RUNNERS: [&str; 4] = ["PYTEST_CURRENT_TEST", "NEXTEST", "CARGO_TARGET_TMPDIR", "TRACER_TEST"];
@@ -116,6 +118,12 @@ pub enum Unusable {
     },
 }
 
+/// A lock on the trace directory; see [`TraceDir::begin`].
+#[derive(Debug)]
+pub struct Beginning {
+    _dir: Dir,
+}
+
 /// The trace directory: open, and ours alone.
 #[derive(Clone, Debug)]
 pub struct TraceDir {
@@ -194,6 +202,32 @@ impl TraceDir {
     pub fn pin_prefix(&self) -> io::Result<String> {
         let stat = self.dir.stat()?;
         Ok(format!("{:x}-{:x}-", stat.st_dev, stat.st_ino))
+    }
+
+    /// Held while a session begins: from before its pins are made until its sidecar is there. As long as anybody holds
+    /// this, pins without a sidecar are left alone.
+    ///
+    /// # Errors
+    /// When it is not to be had in a second.
+    pub fn begin(&self) -> io::Result<Beginning> {
+        let dir = self.open_again()?;
+        lock_within(dir.fd(), try_lock_shared, Duration::from_secs(1))?;
+        Ok(Beginning { _dir: dir })
+    }
+
+    /// Held while nobody begins; `None` when somebody does.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn nobody_begins(&self) -> io::Result<Option<Beginning>> {
+        let dir = self.open_again()?;
+        Ok(try_lock(dir.fd())?.then_some(Beginning { _dir: dir }))
+    }
+
+    /// The same directory as an open file of its own, so that its lock is its own.
+    fn open_again(&self) -> io::Result<Dir> {
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
+        Ok(Dir::from_fd(rustix::fs::openat(self.dir.fd(), c".", flags, Mode::empty())?))
     }
 
     /// A name for a new session's pins, which nothing else has.

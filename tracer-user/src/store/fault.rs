@@ -26,16 +26,20 @@ pub const POINTS: [&str; 16] = [
 /// Dies here when told to.
 #[cfg(feature = "fault-injection")]
 pub fn point(name: &str) {
+    use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
+    static WANTED: OnceLock<Option<(String, u64)>> = OnceLock::new();
     static PASSED: AtomicU64 = AtomicU64::new(0);
     debug_assert!(POINTS.contains(&name), "{name} is not in the list of fault points");
-    let Some(wanted) = std::env::var_os("TRACER_FAULT_KILL") else { return };
-    let wanted = wanted.to_string_lossy();
-    let (wanted, times) = match wanted.split_once(':') {
-        Some((wanted, times)) => (wanted, times.parse().unwrap_or(1)),
-        None => (wanted.as_ref(), 1),
-    };
-    if wanted == name && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == times {
+    let wanted = WANTED.get_or_init(|| {
+        let text = std::env::var("TRACER_FAULT_KILL").ok()?;
+        let (wanted, times) = text.split_once(':').unwrap_or((&text, "1"));
+        Some((wanted.to_owned(), times.parse().unwrap_or(1)))
+    });
+    if let Some((wanted, times)) = wanted
+        && wanted == name
+        && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == *times
+    {
         // Failing to die would only make the test fail, which is right.
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     }

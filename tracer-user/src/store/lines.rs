@@ -1,6 +1,7 @@
 //! Lines of a file, one at a time and never longer than a limit, whatever the file is made of.
 
 use crate::core::record::MAX_LINE_BYTES;
+use rustix::fd::OwnedFd;
 use std::io::{self, BufRead};
 
 /// A line, or what is wrong with it.
@@ -41,7 +42,7 @@ impl<R: BufRead> Lines<R> {
                     _ => Some(RawLine::Torn(line)),
                 });
             }
-            let newline = available.iter().position(|byte| *byte == b'\n');
+            let newline = memchr::memchr(b'\n', available);
             let part = available.get(..newline.unwrap_or(available.len())).unwrap_or_default();
             length += part.len() as u64;
             if length <= self.limit as u64 {
@@ -67,6 +68,34 @@ impl<R: BufRead> Iterator for Lines<R> {
     }
 }
 
+/// Bytes at the end of a file in which the end of its last whole line is looked for: more than two of the longest.
+const TAIL_BYTES: u64 = 2 * MAX_LINE_BYTES as u64 + 2;
+
+/// How many bytes of a file are whole lines, the last newline included; `None` when there is no newline anywhere near its
+/// end.
+///
+/// # Errors
+/// What the system says.
+pub fn whole_bytes(file: &OwnedFd) -> io::Result<Option<u64>> {
+    let mut end = u64::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0);
+    if end == 0 {
+        return Ok(Some(0));
+    }
+    let stop = end.saturating_sub(TAIL_BYTES);
+    let mut block = vec![0; 64 * 1024];
+    while end > stop {
+        let begin = end.saturating_sub(block.len() as u64);
+        let length = usize::try_from(end - begin).unwrap_or(block.len());
+        let part = block.get_mut(..length).unwrap_or_default();
+        let read = rustix::io::pread(file, &mut *part, begin)?;
+        if let Some(newline) = memchr::memrchr(b'\n', part.get(..read).unwrap_or_default()) {
+            return Ok(Some(begin + newline as u64 + 1));
+        }
+        end = begin;
+    }
+    Ok((end == 0).then_some(0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,5 +119,24 @@ mod tests {
         );
         assert_eq!(all(b"0123456789", 4), [RawLine::TooLong(10)]);
         assert_eq!(all(b"", 4), []);
+    }
+
+    #[test]
+    fn the_last_whole_line_is_found_from_behind() {
+        let whole = |bytes: &[u8]| {
+            let file = tempfile::tempfile().unwrap();
+            std::io::Write::write_all(&mut &file, bytes).unwrap();
+            whole_bytes(&file.into()).unwrap()
+        };
+        assert_eq!(
+            (whole(b""), whole(b"torn"), whole(b"a\n"), whole(b"a\nb\ntorn")),
+            (Some(0), Some(0), Some(2), Some(4))
+        );
+        let mut long = vec![b'x'; 200_000];
+        long[7] = b'\n';
+        assert_eq!(whole(&long), Some(8));
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(1 << 30).unwrap();
+        assert_eq!(whole_bytes(&file.into()).unwrap(), None);
     }
 }

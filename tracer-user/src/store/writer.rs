@@ -5,7 +5,7 @@
 //! off, and the session goes on in memory: the job is never harmed.
 
 use super::fsops::Dir;
-use super::lines::{Lines, RawLine};
+use super::lines::{Lines, RawLine, whole_bytes};
 use super::sidecar::SessionFiles;
 use crate::core::record::Line;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -150,21 +150,24 @@ impl TraceWriter {
         limits: Limits,
     ) -> Result<Self, super::fsops::OpenError> {
         let file = dir.open_file(files.trace(), true, uid)?;
-        let (mut whole, mut droppable) = (0, 0);
-        for line in Lines::new(BufReader::new(std::fs::File::from(file.try_clone()?))) {
-            match line? {
-                RawLine::Whole(line) => {
-                    let length = line.len() as u64 + 1;
-                    whole += length;
-                    droppable += if may_be_dropped(&line) { length } else { 0 };
+        let size = u64::try_from(rustix::fs::fstat(&file).map_err(io::Error::from)?.st_size).unwrap_or(0);
+        let bytes = match whole_bytes(&file)? {
+            Some(whole) => {
+                if whole < size {
+                    rustix::fs::ftruncate(&file, whole).map_err(io::Error::from)?;
                 }
-                RawLine::TooLong(length) => whole += length + 1,
-                RawLine::Torn(_) => rustix::fs::ftruncate(&file, whole)?,
+                whole
             }
-        }
+            // Not what a writer of ours leaves. It is kept for who can make sense of it, and what follows begins anew.
+            None => {
+                super::fsops::write_all(file.as_fd(), b"\n")?;
+                size + 1
+            }
+        };
         let mut writer =
-            Self::on(Some(Place { dir: dir.clone(), files: files.clone(), file }), whole, limits);
-        writer.droppable_bytes = droppable;
+            Self::on(Some(Place { dir: dir.clone(), files: files.clone(), file }), bytes, limits);
+        // How much of it is snapshots is found out when room is needed.
+        writer.droppable_bytes = bytes;
         Ok(writer)
     }
 

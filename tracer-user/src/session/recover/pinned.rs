@@ -5,7 +5,6 @@ use crate::core::event::Event;
 use crate::kernel::{KernelTracer, pinned_sessions, remove_session};
 use std::collections::BTreeSet;
 use std::io;
-use std::time::Duration;
 
 /// Stalls that ended while nobody traced are told from this length on, nanoseconds.
 const STALL_THRESHOLD_NS: u64 = 1_000_000_000;
@@ -24,18 +23,10 @@ impl FateSource for Pinned {
         Ok(Some(Box::new(Record(tracer))))
     }
 
-    fn collect_orphans(
-        &self,
-        prefix: &str,
-        named: &BTreeSet<String>,
-        min_age: Duration,
-    ) -> Result<Vec<String>, String> {
-        let now = jiff::Timestamp::now().as_second();
-        let min_age = i64::try_from(min_age.as_secs()).unwrap_or(i64::MAX);
+    fn collect_orphans(&self, prefix: &str, named: &BTreeSet<String>) -> Result<Vec<String>, String> {
         let mut removed = Vec::new();
         for session in pinned_sessions().map_err(|error| error.to_string())? {
-            let old = session.made_at.is_some_and(|made_at| now.saturating_sub(made_at) >= min_age);
-            if session.name.starts_with(prefix) && !named.contains(&session.name) && old {
+            if session.name.starts_with(prefix) && !named.contains(&session.name) {
                 remove_session(&session.name).map_err(|error| format!("{}: {error}", session.name))?;
                 removed.push(session.name);
             }

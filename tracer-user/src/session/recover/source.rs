@@ -4,7 +4,6 @@ use crate::core::event::{Event, Exit, IdentityExtras};
 use crate::core::identity::ProcessId;
 use std::collections::BTreeSet;
 use std::io;
-use std::time::Duration;
 
 /// What the kernel recorded of one process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,16 +43,12 @@ pub trait FateSource: Send + Sync {
     /// Why pins that are there cannot be read.
     fn record(&self, pins: &str) -> Result<Option<Box<dyn KernelRecord>>, String>;
 
-    /// Removes pins that begin with `prefix`, are named by no sidecar, and are at least so old; gives their names.
+    /// Removes pins that begin with `prefix` and are named by no sidecar; gives their names. No session may be at its
+    /// beginning, where it has pins and no sidecar yet.
     ///
     /// # Errors
     /// Why they cannot be looked at.
-    fn collect_orphans(
-        &self,
-        prefix: &str,
-        named: &BTreeSet<String>,
-        min_age: Duration,
-    ) -> Result<Vec<String>, String>;
+    fn collect_orphans(&self, prefix: &str, named: &BTreeSet<String>) -> Result<Vec<String>, String>;
 }
 
 /// A machine without kernel events.
@@ -65,7 +60,7 @@ impl FateSource for NoKernel {
         Ok(None)
     }
 
-    fn collect_orphans(&self, _: &str, _: &BTreeSet<String>, _: Duration) -> Result<Vec<String>, String> {
+    fn collect_orphans(&self, _: &str, _: &BTreeSet<String>) -> Result<Vec<String>, String> {
         Ok(Vec::new())
     }
 }

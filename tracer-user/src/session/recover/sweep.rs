@@ -4,17 +4,17 @@ use super::act::{Ready, adopt, prepare};
 use super::gather::{Found, gather};
 use super::{Entry, Outcome, RecoverConfig, Report, pin_name};
 use crate::core::gates::{Action, judge};
+use crate::core::record::sidecar::Sidecar;
 use crate::core::text::escape;
 use crate::store::fsops::{OpenError, try_lock};
 use crate::store::live::remove_evidence;
 use crate::store::log::Staged;
 use crate::store::sidecar::TEMPORARY_PREFIX;
-use crate::store::{SessionFiles, SessionLog};
+use crate::store::{Claim, SessionFiles, SessionLog};
 use rustix::fd::AsFd;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::time::Duration;
 
 /// Sessions that are claimed, filed and removed together: one wait for the disk for all of them, and no more open files
 /// than any process may have.
@@ -36,7 +36,6 @@ pub fn recover(config: &RecoverConfig, go_on: &mut dyn FnMut() -> bool) -> Repor
         }
     };
     let (sessions, rest) = sort_names(config, names, &mut report);
-    let mut named = BTreeSet::new();
     let mut log = None;
     let mut complete = true;
     for batch in sessions.chunks(BATCH) {
@@ -44,12 +43,12 @@ pub fn recover(config: &RecoverConfig, go_on: &mut dyn FnMut() -> bool) -> Repor
             complete = false;
             break;
         }
-        sweep_batch(config, batch, &mut log, &mut named, &mut report);
+        sweep_batch(config, batch, &mut log, &mut report);
     }
     if !config.dry_run {
         sweep_rest(config, &rest, &mut report);
         if complete {
-            collect_pins(config, &named, &mut report);
+            collect_pins(config, &mut report);
         }
     }
     report
@@ -87,7 +86,6 @@ fn sweep_batch(
     config: &RecoverConfig,
     batch: &[SessionFiles],
     log: &mut Option<SessionLog>,
-    named: &mut BTreeSet<String>,
     report: &mut Report,
 ) {
     let mut ready = Vec::new();
@@ -95,8 +93,6 @@ fn sweep_batch(
         let Some(mut found) = gather(config, files.clone()) else { continue };
         report.problems.append(&mut found.problems);
         let judgement = judge(&found.evidence, config.policy);
-        let pins = found.enrollment.as_ref().and_then(|enrollment| enrollment.bpf_pins.clone());
-        named.extend(pins.as_deref().map(|pins| pin_name(pins).to_owned()));
         let action = judgement.action;
         let index = report.sessions.len();
         report.sessions.push(Entry {
@@ -219,11 +215,24 @@ fn sweep_rest(config: &RecoverConfig, rest: &[OsString], report: &mut Report) {
     }
 }
 
-fn collect_pins(config: &RecoverConfig, named: &BTreeSet<String>, report: &mut Report) {
+/// Removes pins that no sidecar names: their owner died before it had enrolled, or after it had filed.
+fn collect_pins(config: &RecoverConfig, report: &mut Report) {
     let Ok(prefix) = config.traces.pin_prefix() else { return };
-    // A session that is just beginning has pins before it has a sidecar.
-    let min_age = config.policy.min_age.max(Duration::from_secs(30));
-    match config.kernel.collect_orphans(&prefix, named, min_age) {
+    // While a session begins it has pins and no sidecar. Then the next recovery looks.
+    let Ok(Some(_nobody_begins)) = config.traces.nobody_begins() else { return };
+    let Ok(names) = config.traces.dir().list() else { return };
+    let mut named = BTreeSet::new();
+    for files in names.iter().filter_map(|name| SessionFiles::of_sidecar(config.layout, name)) {
+        match Claim::read_unclaimed(config.traces.dir(), &files, config.traces.uid()) {
+            Ok(Sidecar::Own(enrollment)) => {
+                named.extend(enrollment.bpf_pins.as_deref().map(|pins| pin_name(pins).to_owned()));
+            }
+            Ok(Sidecar::Foreign(_)) => {}
+            // Whose pins it names cannot be told, so none are nobody's.
+            Err(_) => return,
+        }
+    }
+    match config.kernel.collect_orphans(&prefix, &named) {
         Ok(removed) => report.swept.extend(removed.into_iter().map(|name| format!("pins {name}"))),
         Err(why) => report.problems.push(format!("pins without a session: {why}")),
     }
