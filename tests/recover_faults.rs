@@ -332,3 +332,30 @@ fn tests_never_touch_the_machines_own_directory() {
         assert!(given.status.success());
     }
 }
+
+/// A trace directory without room: the job runs and ends as ever, it is said once, and the summary tells.
+#[test]
+fn a_full_tmpfs_harms_neither_the_job_nor_the_session() {
+    if uid() != 0 {
+        eprintln!("skipped: mounting a small tmpfs takes root");
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let traces = temp.path().join("traces");
+    std::fs::create_dir(&traces).unwrap();
+    // In a mount namespace of its own, which goes with the shell.
+    let script = "mount -t tmpfs -o size=8k,mode=700 tmpfs \"$1\" && exec \"$2\" run --no-kernel --interval 10ms \\
+        --trace-dir \"$1\" --log-dir \"$3\" --session-id s -- sh -c 'i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; exit 4'";
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c", script, "sh"])
+        .args([&traces, Path::new(env!("CARGO_BIN_EXE_tracer-user")), &temp.path().join("log")])
+        .stdin(Stdio::null())
+        .env_remove("TRACER_FAULT_KILL")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert_eq!(said.matches("goes on in memory").count(), 1, "{said}");
+    let summary = std::fs::read_to_string(temp.path().join("log/sessions/s/summary.json")).unwrap();
+    assert!(summary.contains("\"degraded\": true") && summary.contains("\"EXITED 4\""), "{summary}");
+}

@@ -1,6 +1,5 @@
 //! `recover`: what was typed, and its report.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::exit::{Exit, Failure};
@@ -8,16 +7,12 @@ use super::output::Output;
 use super::shared::PlaceArgs;
 use super::value::{self, Format, FormatArg};
 use crate::core::diagnosis::Diagnosis;
-use crate::core::gates::{Action, Policy};
+use crate::core::gates::Action;
 use crate::core::record::Line;
-use crate::procfs_view::ProcRoot;
 use crate::session::adopt;
 use crate::session::follow::Why;
 use crate::session::observer::{Observer, Status};
-use crate::session::recover::{
-    self, Adoption, FateSource, Here, NoKernel, Outcome, Pinned, RecoverConfig, Report,
-};
-use crate::store::{Layout, LogConfig, ResolveConfig, SessionLog, TraceDir};
+use crate::session::recover::{self, Adoption, Outcome, RecoverConfig, RecoverOptions, Report};
 
 /// What was typed.
 #[derive(clap::Args, Debug)]
@@ -55,38 +50,28 @@ enum LayoutArg {
 }
 
 impl Args {
-    fn resolve(&self) -> Result<RecoverConfig, Failure> {
+    fn resolve(&self) -> Result<RecoverOptions, Failure> {
         let places = self.places.resolve();
-        let (layout, traces) = match self.layout {
-            LayoutArg::Tracer => {
-                (Layout::Own, TraceDir::resolve(&ResolveConfig::from_environment(places.trace_dir)))
-            }
-            LayoutArg::Autoskillit => {
-                let dir = places.trace_dir.ok_or_else(|| {
-                    Failure::usage(
-                        "recover: --layout autoskillit: name the directory of its files with --trace-dir",
-                    )
-                })?;
-                let uid = rustix::process::geteuid().as_raw();
-                (Layout::AutoSkillit, TraceDir::foreign(&dir, uid))
-            }
-        };
-        let kernel: Arc<dyn FateSource> = if self.no_kernel { Arc::new(NoKernel) } else { Arc::new(Pinned) };
-        Ok(RecoverConfig {
-            traces: traces.map_err(|error| Failure::failed(error.to_string()))?,
-            layout,
-            log: LogConfig::from_environment(places.log_dir, self.max_sessions as usize),
-            policy: Policy { min_age: self.min_age, adopt: self.adopt },
+        let autoskillit = self.layout == LayoutArg::Autoskillit;
+        if autoskillit && places.trace_dir.is_none() {
+            let what = "recover: --layout autoskillit: name the directory of its files with --trace-dir";
+            return Err(Failure::usage(what));
+        }
+        Ok(RecoverOptions {
+            places,
+            autoskillit,
+            min_age: self.min_age,
+            adopt: self.adopt,
             dry_run: self.dry_run,
-            here: Here::now(ProcRoot::system()),
-            kernel,
+            max_sessions: self.max_sessions,
+            no_kernel: self.no_kernel,
         })
     }
 }
 
 /// Recovers, and prints what was found and done.
 pub fn execute(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
-    let config = args.resolve()?;
+    let config = args.resolve()?.resolve()?;
     let mut report = recover::recover(&config, &mut || true);
     let adopted = std::mem::take(&mut report.adopted);
     match args.format.format {
@@ -101,10 +86,9 @@ pub fn execute(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
 
 /// Traces what was taken over to its end.
 fn go_on(adopted: Vec<Adoption>, config: &RecoverConfig, output: &Output) -> Result<(), Failure> {
-    let log = SessionLog::open(&config.log).map_err(|error| Failure::failed(error.to_string()))?;
     let count = adopted.len();
     output.note(&format!("tracing {count} session(s) to their end; what ends this leaves them as they were"));
-    for summary in adopt::keep(adopted, &log, &mut Notices(output)) {
+    for summary in adopt::keep(adopted, &config.log, &mut Notices(output))? {
         output.note(&format!("{}: {}", summary.dir_name, summary.termination_reason));
     }
     Ok(())
@@ -123,6 +107,10 @@ impl Observer for Notices<'_> {
     fn status(&mut self, _: &Status) {}
 
     fn diagnosed(&mut self, _: &Diagnosis, _: Why) {}
+
+    fn debug(&mut self, line: &str) {
+        self.0.detail(line);
+    }
 }
 
 /// The report for people: a session a line, its reasons behind it.

@@ -10,7 +10,6 @@ use crate::core::mask;
 use crate::core::summary::{IndexRow, Summary};
 use crate::core::text::ByteText;
 use crate::session::sessions::{self, Filter, Listing, Shown};
-use crate::store::LogConfig;
 
 /// What was typed.
 #[derive(clap::Args, Debug)]
@@ -36,12 +35,6 @@ struct LogArgs {
     /// Where finished sessions are [default: /var/log/tracer-user for root, else under $XDG_STATE_HOME]
     #[arg(long, value_name = "DIR", help_heading = "Files")]
     log_dir: Option<PathBuf>,
-}
-
-impl LogArgs {
-    fn resolve(&self) -> LogConfig {
-        LogConfig::from_environment(self.log_dir.clone(), LogConfig::MAX_SESSIONS)
-    }
 }
 
 #[derive(clap::Args, Debug)]
@@ -110,11 +103,11 @@ pub fn execute(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         What::List(args) => list(args, output)?,
         What::Show(args) => show(args, output)?,
         What::Export(args) => {
-            let shown = sessions::show(&args.log.resolve(), &args.session, true)?;
+            let shown = sessions::show(&sessions::log(args.log.log_dir.clone()), &args.session, true)?;
             output.json(&shown)?;
         }
         What::Clear(args) => {
-            let from = sessions::clear(&args.resolve())?;
+            let from = sessions::clear(&sessions::log(args.log_dir.clone()))?;
             output.note(&format!("listings begin at {from}"));
         }
     }
@@ -133,7 +126,7 @@ fn list(args: &ListArgs, output: &mut Output) -> Result<(), Failure> {
         before_fence: args.all,
         limit: args.limit,
     };
-    let listing = sessions::list(&args.log.resolve(), &filter)?;
+    let listing = sessions::list(&sessions::log(args.log.log_dir.clone()), &filter)?;
     match args.format.format {
         Format::Json => output.json(&listing),
         Format::Text => {
@@ -200,7 +193,7 @@ fn took(seconds: f64) -> String {
 }
 
 fn show(args: &ShowArgs, output: &mut Output) -> Result<(), Failure> {
-    let shown = sessions::show(&args.log.resolve(), &args.session, false)?;
+    let shown = sessions::show(&sessions::log(args.log.log_dir.clone()), &args.session, false)?;
     match args.format.format {
         Format::Json => output.json(&shown),
         Format::Text => {

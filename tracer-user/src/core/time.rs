@@ -24,6 +24,14 @@ impl Anchor {
     }
 }
 
+impl Anchor {
+    /// CLOCK_BOOTTIME at a time of the wall clock; `None` before the boot.
+    pub fn boot_ns_at(&self, wall: Timestamp) -> Option<u64> {
+        let since = wall.duration_since(self.wall).as_nanos();
+        u64::try_from(i128::from(self.boot_ns) + since).ok()
+    }
+}
+
 /// A time as lines have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stamp {

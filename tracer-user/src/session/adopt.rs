@@ -15,7 +15,7 @@ use crate::core::record::{EndReason, ExitLine};
 use crate::core::summary::Summary;
 use crate::kernel::KernelTracer;
 use crate::procfs_view::ProcRoot;
-use crate::store::SessionLog;
+use crate::store::{LogConfig, SessionLog};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,15 @@ struct Kept {
 }
 
 /// Traces the sessions to their ends and files each as it ends. Gives the summaries.
-pub fn keep(adopted: Vec<Adoption>, log: &SessionLog, observer: &mut dyn Observer) -> Vec<Summary> {
+///
+/// # Errors
+/// When the log cannot be opened; the sessions are let go of as they are.
+pub fn keep(
+    adopted: Vec<Adoption>,
+    log: &LogConfig,
+    observer: &mut dyn Observer,
+) -> anyhow::Result<Vec<Summary>> {
+    let log = &SessionLog::open(log)?;
     let mut kept: Vec<Kept> = adopted.into_iter().map(|adoption| begin(adoption, observer)).collect();
     let mut summaries = Vec::new();
     while !kept.is_empty() {
@@ -50,7 +58,7 @@ pub fn keep(adopted: Vec<Adoption>, log: &SessionLog, observer: &mut dyn Observe
         kept = go_on;
         summaries.extend(over.into_iter().map(|session| finish(session, log, observer)));
     }
-    summaries
+    Ok(summaries)
 }
 
 fn begin(adoption: Adoption, observer: &mut dyn Observer) -> Kept {

@@ -73,6 +73,14 @@ impl Keeper {
         }
     }
 
+    /// From now on AutoSkillit's own files are written too; see [`LiveSession::mirror_to`].
+    ///
+    /// # Errors
+    /// What the system says; the session is as it was then.
+    pub fn mirror_to(&mut self, place: &std::path::Path) -> std::io::Result<()> {
+        self.live.mirror_to(place)
+    }
+
     /// The kernel side, where there is one.
     pub fn kernel(&self) -> Option<&KernelTracer> {
         self.kernel.as_ref()

@@ -8,6 +8,7 @@
 //! `/proc` is polled, and both are said.
 
 use std::io;
+use std::path::Path;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use super::follow::{Came, Follower, Why};
 use super::job::{self, ExecFailure, HeldJob, Job, JobEvent, JobSpec, Patience};
 use super::keeper::{self, LeakedProcess};
 use super::observer::Observer;
-use super::options::{OnHang, RunOptions};
+use super::options::{Layout, OnHang, RunOptions};
 use super::relieve;
 use crate::core::diagnosis::{self, Diagnosis};
 use crate::core::evidence::{Clock, Evidence, Scope};
@@ -32,6 +33,9 @@ use crate::signals::receive::{Blocked, Received, Signals};
 
 /// How long the job's processes may take to end after it before they count as leaked.
 const SETTLE: Duration = Duration::from_millis(200);
+
+/// Where AutoSkillit's readers look for its files.
+const AUTOSKILLIT_DIR: &str = "/dev/shm";
 
 /// What became of it.
 #[derive(Debug)]
@@ -116,7 +120,13 @@ async fn traced(
         command: Some(&options.command),
     };
     let root = enrol::identify(held.pid())?;
-    let Begun { keeper, log } = enrol::begin(&session, root, Origin::Root, observer)?;
+    let Begun { mut keeper, log } = enrol::begin(&session, root, Origin::Root, observer)?;
+    if options.layout == Layout::Autoskillit {
+        let place = options.places.trace_dir.as_deref().unwrap_or(Path::new(AUTOSKILLIT_DIR));
+        if let Err(error) = keeper.mirror_to(place) {
+            observer.notice(&format!("{}: AutoSkillit's files cannot be written: {error}", place.display()));
+        }
+    }
     let mut follower = Follower::new(keeper, &options.watch, options.timeout)?;
     let job = held.release()?;
     let mut course = Course {

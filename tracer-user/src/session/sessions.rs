@@ -12,6 +12,12 @@ use anyhow::{Context, anyhow};
 use serde::Serialize;
 use std::ffi::OsStr;
 use std::io::BufReader;
+use std::path::PathBuf;
+
+/// The log that was asked for, or the usual one.
+pub fn log(dir: Option<PathBuf>) -> LogConfig {
+    LogConfig::from_environment(dir, LogConfig::MAX_SESSIONS)
+}
 
 /// Bytes of the largest file of a session that is read whole.
 const MAX_FILE_BYTES: usize = 256 * 1024 * 1024;

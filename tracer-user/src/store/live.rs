@@ -1,5 +1,6 @@
 //! A session while its owner lives: the fold, its trace, its sidecar's lock; and its end.
 
+use super::autoskillit::Mirror;
 use super::dir::TraceDir;
 use super::fault::point;
 use super::log::{Filed, Filing, LogError, SessionLog, Staged};
@@ -21,6 +22,7 @@ pub struct LiveSession {
     writer: TraceWriter,
     state: SessionState,
     diagnosis: Option<serde_json::Value>,
+    mirror: Option<Mirror>,
 }
 
 /// Why a session could not be begun.
@@ -122,7 +124,7 @@ impl LiveSession {
         writer: TraceWriter,
         state: SessionState,
     ) -> Self {
-        Self { id, enrollment, claim, writer, state, diagnosis: None }
+        Self { id, enrollment, claim, writer, state, diagnosis: None, mirror: None }
     }
 
     /// Takes one thing that was learnt: into the fold, and its lines into the trace. `boot_ns` is when it was learnt; a
@@ -133,6 +135,9 @@ impl LiveSession {
         }
         let mut lines = self.state.push(anchor, boot_ns, input);
         let appended = self.writer.append(&lines);
+        if let Some(mirror) = &mut self.mirror {
+            mirror.append(&lines);
+        }
         if appended.snapshots_dropped > 0 {
             let lost = self.state.lost(anchor, boot_ns, appended.snapshots_dropped, LostWhere::OldSnapshots);
             // It is far smaller than the room that was just made.
@@ -140,6 +145,15 @@ impl LiveSession {
             lines.extend(lost);
         }
         Pushed { lines, notices: appended.notices }
+    }
+
+    /// From now on AutoSkillit's own files are written too, in the directory in which its readers look.
+    ///
+    /// # Errors
+    /// What the system says; the session is as it was then.
+    pub fn mirror_to(&mut self, place: &std::path::Path) -> io::Result<()> {
+        self.mirror = Some(Mirror::create(place, &self.enrollment)?);
+        Ok(())
     }
 
     /// What is known of the session.
@@ -201,7 +215,11 @@ impl LiveSession {
         };
         summary.dir_name.clone_from(&filed.dir_name);
         point("finish.durable");
-        let notices = remove_evidence(self.claim, unpin);
+        let mirrored = self.mirror.map_or(Ok(()), Mirror::remove);
+        let mut notices = remove_evidence(self.claim, unpin);
+        notices.extend(
+            mirrored.err().map(|error| Notice(format!("AutoSkillit's files cannot be removed: {error}"))),
+        );
         Ok(Finished { summary, filed, notices })
     }
 

@@ -8,6 +8,7 @@
 //!    and only then may the kernel's pins go. So at any instruction it is whole in one place or recoverable from the
 //!    other; a session that is in both is recognised by its identity and not filed twice.
 
+pub mod autoskillit;
 pub mod dir;
 pub mod fault;
 pub mod fsops;

@@ -210,8 +210,15 @@ fn replay(
             TraceWriter::in_memory(limits)
         }
     };
-    let mut reader =
-        Reader { config, enrollment: &enrollment, name: &name, bad: 0, lines: Vec::new(), problems };
+    let mut reader = Reader {
+        config,
+        enrollment: &enrollment,
+        name: &name,
+        bad: 0,
+        foreign: None,
+        lines: Vec::new(),
+        problems,
+    };
     let mut state = SessionState::new();
     let (mut last, mut diagnosis) = (None, None);
     for raw in writer.lines().map_err(|error| format!("its trace: {error}"))? {
@@ -253,6 +260,8 @@ struct Reader<'a> {
     enrollment: &'a Enrollment,
     name: &'a str,
     bad: u64,
+    /// Both clocks as a foreign trace has them.
+    foreign: Option<Anchor>,
     lines: Vec<Line>,
     problems: &'a mut Vec<String>,
 }
@@ -277,14 +286,20 @@ impl Reader<'_> {
 
     /// A snapshot of AutoSkillit's, as a sample of one process.
     fn read_foreign(&mut self, raw: RawLine, state: &mut SessionState, last: &mut Option<(String, u64)>) {
-        let anchor = self.config.here.anchor;
         let parsed = match raw {
-            RawLine::Whole(line) => autoskillit::snapshot(&line, self.enrollment, &anchor),
+            RawLine::Whole(line) => autoskillit::snapshot(&line, self.enrollment),
             RawLine::TooLong(bytes) => Err(too_long(bytes).to_string()),
             RawLine::Torn(_) => return,
         };
         match parsed {
-            Ok((boot_ns, snapshot)) => {
+            Ok((at, snapshot)) => {
+                let here = self.config.here.anchor;
+                let anchor = *self.foreign.get_or_insert_with(|| match here.boot_ns_at(at) {
+                    Some(_) => here,
+                    // From before this machine was booted: its own beginning is as good as any.
+                    None => Anchor { wall: at, boot_ns: 0 },
+                });
+                let boot_ns = anchor.boot_ns_at(at).unwrap_or(0);
                 if state.tracker().header().is_none() {
                     self.begin(state, boot_ns);
                 }

@@ -4,8 +4,8 @@ use crate::core::identity::ProcessId;
 use crate::core::record::SessionId;
 use crate::core::record::sidecar::{Enrollment, ForeignEnrollment, Owner, SIDECAR_SCHEMA};
 use crate::core::snapshot::{ProcSnapshot, SignalSet};
-use crate::core::time::Anchor;
 use crate::store::SessionFiles;
+use jiff::Timestamp;
 use serde::Deserialize;
 
 /// A sidecar of schema 1 or 2 as one of schema 3: what it does not say stays unknown.
@@ -49,15 +49,9 @@ fn generated_id(foreign: &ForeignEnrollment, files: &SessionFiles) -> String {
 ///
 /// # Errors
 /// Says what is wrong with it.
-pub fn snapshot(
-    bytes: &[u8],
-    enrollment: &Enrollment,
-    anchor: &Anchor,
-) -> Result<(u64, ProcSnapshot), String> {
+pub fn snapshot(bytes: &[u8], enrollment: &Enrollment) -> Result<(Timestamp, ProcSnapshot), String> {
     let raw: RawSnapshot = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    let at = raw.captured_at.parse::<jiff::Timestamp>().map_err(|error| error.to_string())?;
-    let since = at.duration_since(anchor.wall).as_nanos();
-    let boot_ns = u64::try_from(i128::from(anchor.boot_ns) + since).unwrap_or(0);
+    let at = raw.captured_at.parse::<Timestamp>().map_err(|error| error.to_string())?;
     let start_ticks = enrollment.starttime_ticks.unwrap_or(0);
     let mut snapshot = ProcSnapshot::unread(ProcessId { tgid: enrollment.pid, start_ticks });
     let told = |text: Option<String>| text.filter(|text| !text.is_empty());
@@ -78,7 +72,7 @@ pub fn snapshot(
     snapshot.cpu_percent = raw.cpu_percent;
     snapshot.io_read_bytes = raw.io_read_bytes;
     snapshot.io_write_bytes = raw.io_write_bytes;
-    Ok((boot_ns, snapshot))
+    Ok((at, snapshot))
 }
 
 /// A line of its trace. What it writes for "unreadable" (-1, "", 0) is told apart above.

@@ -23,9 +23,11 @@ pub use sweep::recover;
 use crate::core::gates::{Judgement, Policy};
 use crate::core::time::Anchor;
 use crate::procfs_view::ProcRoot;
-use crate::store::{Layout, LogConfig, TraceDir};
+use crate::session::options::Places;
+use crate::store::{Layout, LogConfig, ResolveConfig, TraceDir};
 use serde::Serialize;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What recovery is to do.
 #[derive(Clone)]
@@ -44,6 +46,51 @@ pub struct RecoverConfig {
     pub here: Here,
     /// The kernel's records.
     pub kernel: Arc<dyn FateSource>,
+}
+
+/// What was asked for, as plain values.
+#[derive(Clone, Debug)]
+pub struct RecoverOptions {
+    /// Where sessions are kept.
+    pub places: Places,
+    /// Read AutoSkillit's files in the trace directory that was given.
+    pub autoskillit: bool,
+    /// Sessions written to more lately are left alone.
+    pub min_age: Duration,
+    /// Sessions whose job runs are taken over.
+    pub adopt: bool,
+    /// Only say what would be done.
+    pub dry_run: bool,
+    /// Sessions that are kept.
+    pub max_sessions: u32,
+    /// Do as if BPF were not to be had.
+    pub no_kernel: bool,
+}
+
+impl RecoverOptions {
+    /// Looks at this machine and opens what has to be there.
+    ///
+    /// # Errors
+    /// When the trace directory is refused or unusable.
+    pub fn resolve(&self) -> anyhow::Result<RecoverConfig> {
+        let (layout, traces) = match (self.autoskillit, &self.places.trace_dir) {
+            (false, dir) => (Layout::Own, TraceDir::resolve(&ResolveConfig::from_environment(dir.clone()))),
+            (true, Some(dir)) => {
+                (Layout::AutoSkillit, TraceDir::foreign(dir, rustix::process::geteuid().as_raw()))
+            }
+            (true, None) => anyhow::bail!("AutoSkillit's files: name their directory with --trace-dir"),
+        };
+        let kernel: Arc<dyn FateSource> = if self.no_kernel { Arc::new(NoKernel) } else { Arc::new(Pinned) };
+        Ok(RecoverConfig {
+            traces: traces?,
+            layout,
+            log: LogConfig::from_environment(self.places.log_dir.clone(), self.max_sessions as usize),
+            policy: Policy { min_age: self.min_age, adopt: self.adopt },
+            dry_run: self.dry_run,
+            here: Here::now(ProcRoot::system()),
+            kernel,
+        })
+    }
 }
 
 /// This machine, as far as recovery has to know it.

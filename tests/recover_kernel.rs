@@ -1,0 +1,182 @@
+//! Recovery from what the real kernel recorded while no tracer ran: the exact end, a live job taken over, a number
+//! that was given out again.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should fail")]
+
+#[path = "support/sessions.rs"]
+mod sessions;
+
+use sessions::*;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tracer_user::core::summary::{OwnerFate, Summary};
+use tracer_user::kernel::{KernelTracer, Settings};
+
+/// Longer than anything here takes on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Whether the kernel side can be loaded. With `TRACER_REQUIRE_BPF=1` it has to be.
+fn kernel_side() -> bool {
+    let place = Place::new();
+    let settings = Settings {
+        session: place.traces.new_pin_name().unwrap(),
+        stall_threshold_ns: 1_000_000_000,
+        kernel_log: false,
+    };
+    match KernelTracer::start(&settings) {
+        Ok(tracer) => {
+            tracer.finish().unwrap();
+            true
+        }
+        Err(error) => {
+            assert!(std::env::var("TRACER_REQUIRE_BPF").as_deref() != Ok("1"), "{error}");
+            eprintln!("skipped: no kernel events: {error}");
+            false
+        }
+    }
+}
+
+fn tracer(place: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tracer-user"));
+    command.args(words.iter().take(1));
+    command.arg("--trace-dir").arg(place.join("traces")).arg("--log-dir").arg(place.join("log"));
+    command.args(words.iter().skip(1)).env_remove("TRACER_FAULT_KILL");
+    command
+}
+
+/// A traced job that reads lines: `pid` comes out first, then it does what it is told.
+struct Job {
+    tracer: Child,
+    input: std::process::ChildStdin,
+    pid: u32,
+}
+
+impl Job {
+    fn start(place: &Place) -> Self {
+        let script = "echo $$; while read -r line; do eval \"$line\"; done; exit 9";
+        let mut tracer =
+            tracer(place.temp.path(), &["run", "--quiet", "--session-id", "s", "--", "sh", "-c", script])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+        let mut said = String::new();
+        BufReader::new(tracer.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        let input = tracer.stdin.take().unwrap();
+        Self { pid: said.trim().parse().unwrap(), input, tracer }
+    }
+
+    fn tell(&mut self, line: &str) {
+        writeln!(self.input, "{line}").unwrap();
+    }
+
+    fn kill_tracer(&mut self) {
+        self.tracer.kill().unwrap();
+        self.tracer.wait().unwrap();
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        // The job ends when its input does.
+        let _ = self.tracer.kill();
+        let _ = self.tracer.wait();
+    }
+}
+
+fn recover_until_filed(place: &Place) -> Summary {
+    let deadline = Instant::now() + PATIENCE;
+    while place.filed().is_empty() {
+        let output = tracer(place.temp.path(), &["recover", "--min-age", "0s"]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert!(Instant::now() < deadline, "{}", String::from_utf8_lossy(&output.stdout));
+    }
+    place.summary("s")
+}
+
+fn pins(place: &Place) -> usize {
+    let prefix = place.traces.pin_prefix().unwrap();
+    let entries = std::fs::read_dir("/sys/fs/bpf/tracer-user")
+        .map(|e| e.flatten().collect::<Vec<_>>())
+        .unwrap_or_default();
+    entries.iter().filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)).count()
+}
+
+#[test]
+fn a_job_that_ended_while_nobody_traced_is_filed_with_its_status_and_time() {
+    if !kernel_side() {
+        return;
+    }
+    let place = Place::new();
+    let mut job = Job::start(&place);
+    job.kill_tracer();
+    assert_eq!(pins(&place), 1, "the kernel goes on recording");
+    let before = anchor().wall;
+    job.tell("(exit 3); sh -c 'kill -9 $$'; exit 7");
+    let summary = recover_until_filed(&place);
+    assert_eq!((summary.termination_reason.as_str(), summary.exit_code), ("EXITED 7", Some(7)));
+    assert_eq!((summary.owner_fate, summary.events_lost), (OwnerFate::Died, 0));
+    assert_eq!((summary.processes.forked, summary.processes.exited), (3, 3), "those it forked meanwhile too");
+    let end: jiff::Timestamp = summary.end_ts.unwrap().parse().unwrap();
+    assert!(end >= before && end <= anchor().wall, "the kernel's time, not the recovery's");
+    let events = std::fs::read_to_string(place.temp.path().join("log/sessions/s/events.jsonl")).unwrap();
+    assert!(events.contains("\"signal\":\"SIGKILL\""), "{events}");
+    assert_eq!((place.trace_names(), pins(&place)), (vec![], 0));
+}
+
+#[test]
+fn a_job_that_still_runs_is_left_alone_or_taken_over_without_a_gap() {
+    if !kernel_side() {
+        return;
+    }
+    let place = Place::new();
+    let mut job = Job::start(&place);
+    job.kill_tracer();
+    job.tell("(exit 1)");
+    let skipped = tracer(place.temp.path(), &["recover", "--min-age", "0s"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&skipped.stdout).contains("its root still runs"), "{skipped:?}");
+    let (names, running) = (place.trace_names(), identify(job.pid));
+
+    let adopter = tracer(place.temp.path(), &["recover", "--adopt", "--min-age", "0s"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut adopter = adopter.unwrap();
+    let mut said = String::new();
+    BufReader::new(adopter.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
+    assert!(said.contains("taken over"), "{said}");
+    assert_eq!(
+        (place.trace_names(), pins(&place), identify(job.pid)),
+        (names, 1, running),
+        "same files, same pins"
+    );
+    job.tell("(exit 2); exit 5");
+    assert!(adopter.wait().unwrap().success());
+    let summary = place.summary("s");
+    assert_eq!((summary.termination_reason.as_str(), summary.owner_fate), ("EXITED 5", OwnerFate::Adopted));
+    assert_eq!((summary.processes.forked, summary.processes.exited), (3, 3), "nothing in between is missing");
+    assert_eq!((place.trace_names(), pins(&place)), (vec![], 0));
+}
+
+/// A tracer that is stopped lives: its lock says so, whatever else it does not do.
+#[test]
+fn a_hung_owner_keeps_its_session() {
+    let place = Place::new();
+    let mut job = Job::start(&place);
+    let owner = rustix::process::Pid::from_child(&job.tracer);
+    rustix::process::kill_process(owner, rustix::process::Signal::STOP).unwrap();
+    job.tell("exit 0");
+    let ended = Instant::now();
+    while std::fs::read_to_string(format!("/proc/{}/stat", job.pid)).is_ok_and(|stat| !stat.contains(") Z")) {
+        assert!(ended.elapsed() < PATIENCE);
+        std::thread::yield_now();
+    }
+    let output = tracer(place.temp.path(), &["recover", "--min-age", "0s"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("its owner lives"), "{output:?}");
+    rustix::process::kill_process(owner, rustix::process::Signal::CONT).unwrap();
+    assert!(job.tracer.wait().unwrap().success());
+    assert_eq!((place.rows(), place.trace_names()), (vec!["s".to_owned()], vec![]));
+    assert_eq!(place.summary("s").owner_fate, OwnerFate::Finished);
+}

@@ -1,0 +1,129 @@
+//! AutoSkillit's own files, written beside ours for its own readers: `run --layout autoskillit`.
+//!
+//! Its trace has the snapshots of the root under its field names, and its words for what cannot be read (-1, 0, ""). They
+//! are a copy: whatever happens to them, the session is in our files.
+
+use super::fsops::{Dir, random_name, write_all};
+use crate::core::record::sidecar::Enrollment;
+use crate::core::record::{Body, Line};
+use crate::core::snapshot::{ProcSnapshot, SignalSet};
+use rustix::fd::{AsFd, OwnedFd};
+use serde_json::{Value, json};
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+
+/// The schema of its sidecar that is written.
+const SIDECAR_SCHEMA: u64 = 2;
+
+/// Both files.
+#[derive(Debug)]
+pub struct Mirror {
+    dir: Dir,
+    sidecar: OsString,
+    trace: OsString,
+    file: Option<OwnedFd>,
+    root: (u32, Option<u64>),
+}
+
+impl Mirror {
+    /// Makes both, in the directory in which its readers look. Neither may be there.
+    ///
+    /// # Errors
+    /// What the system says; nothing is left then.
+    pub fn create(place: &Path, enrollment: &Enrollment) -> io::Result<Self> {
+        let dir = Dir::open(place)?;
+        let sidecar = OsString::from(format!("autoskillit_enrollment_{}.json", enrollment.pid));
+        let trace = OsString::from(format!("autoskillit_trace_{}.jsonl", enrollment.pid));
+        let temporary = OsString::from(random_name(".autoskillit-")?);
+        let file = dir.create_file(&temporary)?;
+        let published = write_all(file.as_fd(), sidecar_of(enrollment).to_string().as_bytes())
+            .and_then(|()| dir.rename(&temporary, &sidecar, false));
+        if let Err(error) = published {
+            // The first error is the one to tell.
+            let _ = dir.unlink(&temporary);
+            return Err(error);
+        }
+        match dir.create_file(&trace) {
+            Ok(file) => {
+                let root = (enrollment.pid, enrollment.starttime_ticks);
+                Ok(Self { dir, sidecar, trace, file: Some(file), root })
+            }
+            Err(error) => {
+                // The first error is the one to tell.
+                let _ = dir.unlink(&sidecar);
+                Err(error)
+            }
+        }
+    }
+
+    /// Adds the root's snapshots among these lines. A write that fails ends the copy, as it ends AutoSkillit's own.
+    pub fn append(&mut self, lines: &[Line]) {
+        for line in lines {
+            let Body::Snapshot(seen) = &line.body else { continue };
+            if (seen.snapshot.pid, Some(seen.snapshot.start_ticks)) != self.root {
+                continue;
+            }
+            let mut bytes = snapshot_of(&line.ts, &seen.snapshot).to_string().into_bytes();
+            bytes.push(b'\n');
+            if let Some(file) = &self.file
+                && write_all(file.as_fd(), &bytes).is_err()
+            {
+                self.file = None;
+            }
+        }
+    }
+
+    /// Removes both, as AutoSkillit does when a session has ended well.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn remove(self) -> io::Result<()> {
+        if let Some(file) = &self.file {
+            self.dir.unlink_same(&self.trace, file.as_fd())?;
+        }
+        self.dir.unlink(&self.sidecar)?;
+        Ok(())
+    }
+}
+
+fn sidecar_of(enrollment: &Enrollment) -> Value {
+    let label = |name: &str| enrollment.labels.get(name).cloned().unwrap_or_default();
+    json!({
+        "schema_version": SIDECAR_SCHEMA,
+        "pid": enrollment.pid,
+        "boot_id": enrollment.boot_id,
+        "starttime_ticks": enrollment.starttime_ticks.unwrap_or(0),
+        "session_id": enrollment.session_id,
+        "kitchen_id": label("kitchen_id"),
+        "order_id": label("order_id"),
+        "enrolled_at": enrollment.enrolled_at.replace('Z', "+00:00"),
+        "comm": enrollment.comm.as_ref().map(|comm| comm.text()).unwrap_or_default(),
+    })
+}
+
+fn snapshot_of(ts: &str, snapshot: &ProcSnapshot) -> Value {
+    let set = |set: Option<SignalSet>| set.map_or_else(|| json!(""), |set| json!(set));
+    json!({
+        "captured_at": ts.replace('Z', "+00:00"),
+        "comm": snapshot.comm.as_ref().map(|comm| comm.text()).unwrap_or_default(),
+        "state": snapshot.state.map_or_else(|| json!(""), |state| json!(state)),
+        "vm_rss_kb": snapshot.vm_rss_kb.unwrap_or(0),
+        "threads": snapshot.threads.unwrap_or(0),
+        "fd_count": snapshot.fd_count.unwrap_or(0),
+        "fd_soft_limit": snapshot.fd_soft_limit.map_or(json!(-1), |limit| json!(limit)),
+        "ctx_switches_voluntary": snapshot.ctx_switches_voluntary.unwrap_or(0),
+        "ctx_switches_involuntary": snapshot.ctx_switches_involuntary.unwrap_or(0),
+        "sig_pnd": set(snapshot.sig_pnd),
+        "sig_blk": set(snapshot.sig_blk),
+        "sig_cgt": set(snapshot.sig_cgt),
+        "oom_score": snapshot.oom_score.unwrap_or(-1),
+        "wchan": snapshot.wchan.as_ref().map(|wchan| wchan.text()).unwrap_or_default(),
+        "cpu_percent": snapshot.cpu_percent.unwrap_or(0.0),
+        // It counts connections to port 443 of the whole network namespace; a process's own are another fact.
+        "api_connection_established": null,
+        "api_connection_states": {},
+        "io_read_bytes": snapshot.io_read_bytes,
+        "io_write_bytes": snapshot.io_write_bytes,
+    })
+}
