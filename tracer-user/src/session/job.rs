@@ -30,7 +30,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::core::identity::WaitStatus;
 use crate::signals::pidfd::PidFd;
-use crate::signals::receive::{Blocked, Original, Received, Signals, stop_self};
+use crate::signals::receive::{Original, Received, Signals, stop_self};
 use crate::signals::spawn::{Child, Command, SpawnError, let_go_of_inherited};
 use crate::signals::terminal;
 use crate::signals::watched::watched;
@@ -278,54 +278,4 @@ async fn ended(exit: &AsyncFd<OwnedFd>, process: &PidFd) -> io::Result<WaitStatu
         }
         ready.clear_ready();
     }
-}
-
-/// Runs a command and keeps it to its end, passing signals on, and nothing else.
-///
-/// Call it on the main thread, before any other thread is started: signals are blocked in it.
-pub fn run_alone(command: Vec<OsString>) -> anyhow::Result<JobEnd> {
-    let blocked = Blocked::take().context("cannot take signals")?;
-    let original = blocked.original();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.context("cannot start")?.block_on(async {
-        let mut signals = blocked.listen()?;
-        let spec = JobSpec { argv: command, keep_stdout: false, adopt_orphans: false };
-        keep(hold(&spec, &original)?, &mut signals).await
-    })
-}
-
-/// Keeps a job to its end, passing signals on.
-async fn keep(held: HeldJob, signals: &mut Signals) -> anyhow::Result<JobEnd> {
-    let mut job = held.release()?;
-    let mut patience = Patience::default();
-    loop {
-        match job.next(signals).await.context("cannot follow the job")? {
-            JobEvent::Signal(received) => {
-                job.pass_on(&received).context("cannot pass a signal on to the job")?;
-                if patience.ends_with(&received, Instant::now()) {
-                    return Ok(JobEnd::LeftAlone(received.signal));
-                }
-            }
-            JobEvent::ExecFailed(failure) => {
-                job.reap()?;
-                return Ok(JobEnd::NotExecuted(failure));
-            }
-            JobEvent::Ended(status) => {
-                job.reap()?;
-                return Ok(JobEnd::Ended(status));
-            }
-            JobEvent::Executed | JobEvent::Stopped(_) | JobEvent::Continued | JobEvent::Suspended(_) => {}
-        }
-    }
-}
-
-/// How a job was kept to its end, or not.
-#[derive(Debug)]
-pub enum JobEnd {
-    /// It ended.
-    Ended(WaitStatus),
-    /// It could not be executed.
-    NotExecuted(ExecFailure),
-    /// We were asked twice, by this signal, to go.
-    LeftAlone(i32),
 }
