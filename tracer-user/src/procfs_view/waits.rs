@@ -143,7 +143,9 @@ pub(crate) fn shared_futexes(evidence: &mut Evidence, gather: &mut Gather<'_>) {
     for process in evidence.processes.iter().filter(|p| !p.kernel_thread && !p.zombie) {
         let Some(text) = maps_text(gather, process) else {
             // Init outside of the question maps nothing of the job: it inherits orphans, not their memory.
-            complete &= process.id.tgid == 1 && !process.in_scope;
+            // One that has ended meanwhile maps nothing any more.
+            let gone = gather.root.sub(Decimal::new(process.id.tgid).as_str()).is_err();
+            complete &= gone || process.id.tgid == 1 && !process.in_scope;
             continue;
         };
         for (file, who) in &mut mapped {
