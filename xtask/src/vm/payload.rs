@@ -68,6 +68,11 @@ pub fn make(left_out: &[&str]) -> Result<(Vec<u8>, Vec<String>)> {
         archive.link(&other, program);
         libraries.extend(needed(Path::new(program))?);
     }
+    if let Some(python) = Python::of_this_machine() {
+        archive.file("usr/bin/python3", 0o755, &fs::read(&python.program)?);
+        libraries.extend(needed(&python.program)?);
+        add_below(&mut archive, &python.modules)?;
+    }
     for path in programs.iter().map(|program| &program.path).chain([&tool]) {
         archive.file(&path.to_string_lossy(), 0o755, &stripped(path)?);
         libraries.extend(needed(path)?);
@@ -84,6 +89,21 @@ pub fn make(left_out: &[&str]) -> Result<(Vec<u8>, Vec<String>)> {
     Ok((archive.finish(), names))
 }
 
+/// The distribution's Python: tests write their hanging programs in it.
+struct Python {
+    program: PathBuf,
+    modules: PathBuf,
+}
+
+impl Python {
+    fn of_this_machine() -> Option<Self> {
+        let ask = "import os, sys, sysconfig; print(os.path.realpath(sys.executable)); print(sysconfig.get_path('stdlib'))";
+        let told = probe(Command::new("/usr/bin/python3").args(["-I", "-c", ask]))?;
+        let mut lines = told.lines().map(PathBuf::from);
+        Some(Self { program: lines.next()?, modules: lines.next()? })
+    }
+}
+
 fn same_name(one: &str, other: &str) -> bool {
     Path::new(one).file_name() == Path::new(other).file_name()
 }
@@ -94,6 +114,7 @@ fn init(programs: &[Program]) -> String {
          export PATH=/usr/bin:/bin:/usr/sbin:/sbin HOME=/root TRACER_REQUIRE_BPF=1 RUST_BACKTRACE=1\n\
          mount -t devtmpfs dev /dev\n\
          mkdir -p /dev/shm /dev/pts\n\
+         ln -s /proc/self/fd /dev/fd; ln -s fd/0 /dev/stdin; ln -s fd/1 /dev/stdout; ln -s fd/2 /dev/stderr\n\
          mount -t proc proc /proc\n\
          mount -t sysfs sys /sys\n\
          mount -t devpts -o ptmxmode=0666 pts /dev/pts\n\
@@ -159,6 +180,10 @@ fn needed(program: &Path) -> Result<Vec<PathBuf>> {
 fn add_below(archive: &mut Archive, folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
+        // Python's own tests are half of it; links lead out of it.
+        if path.ends_with("test") || path.is_symlink() {
+            continue;
+        }
         if path.is_dir() {
             add_below(archive, &path)?;
         } else {
