@@ -6,8 +6,7 @@ use super::exit::{Exit, Failure};
 use super::output::Output;
 use super::value;
 use crate::core::diagnosis::Diagnosis;
-use crate::procfs_view::{Ask, LookError};
-use crate::session::diagnose::{self, Config};
+use crate::session::diagnose::{self, Ask, Config, LookError};
 
 /// What was typed.
 #[derive(clap::Args, Debug)]

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use crate::core::diagnosis::{self, Diagnosis};
 use crate::core::evidence::{Evidence, PipeFacts};
-use crate::procfs_view::{self, Ask, LookError, ProcRoot, Request};
+use crate::procfs_view::{self, ProcRoot, Request};
+
+pub use crate::procfs_view::{Ask, LookError};
 
 /// What is asked.
 #[derive(Clone, Debug)]
