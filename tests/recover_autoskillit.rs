@@ -149,7 +149,9 @@ fn a_run_writes_what_its_readers_take() {
     let theirs: serde_json::Value = serde_json::from_str(&snapshot("", "", "", 0, "")).unwrap();
     let fields = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     assert_eq!(fields(&line), fields(&theirs));
-    assert_eq!((line["comm"].as_str(), line["state"].as_str()), (Some("sleep"), Some("sleeping")));
+    // It may not have come to its sleep yet.
+    assert!(matches!(line["state"].as_str(), Some("sleeping" | "running" | "disk-sleep")), "{line}");
+    assert_eq!(line["comm"].as_str(), Some("sleep"));
     assert!(
         line["captured_at"].as_str().unwrap().ends_with("+00:00") && line["vm_rss_kb"].as_u64().unwrap() > 0
     );

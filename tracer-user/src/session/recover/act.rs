@@ -336,7 +336,7 @@ impl Reader<'_> {
         let mut join = joined(&fate, Origin::Root);
         join.comm = self.enrollment.comm.clone();
         let header = header_of(self.enrollment, root);
-        let anchor = self.config.here.anchor;
+        let anchor = self.foreign.unwrap_or(self.config.here.anchor);
         for input in [Input::Header(Box::new(header)), Input::Joined(Box::new(join))] {
             self.lines.extend(state.push(&anchor, boot_ns, input));
         }
