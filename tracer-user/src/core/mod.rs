@@ -12,6 +12,7 @@ pub mod identity;
 pub mod ladder;
 pub mod leftover;
 pub mod mask;
+pub mod proc_event;
 pub mod record;
 pub mod report;
 pub mod requirements;

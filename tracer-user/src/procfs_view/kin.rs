@@ -69,6 +69,14 @@ pub fn all(root: &ProcRoot) -> io::Result<Vec<Kin>> {
     Ok(found)
 }
 
+/// Threads of a process; empty when it is gone.
+pub fn threads(root: &ProcRoot, tgid: u32) -> Vec<u32> {
+    let Ok(entries) = fs::read_dir(root.path().join(tgid.to_string()).join("task")) else {
+        return Vec::new();
+    };
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
 /// What else identifies a process: its namespace and its number there.
 pub fn extras(root: &ProcRoot, tgid: u32) -> IdentityExtras {
     let directory = root.path().join(tgid.to_string());

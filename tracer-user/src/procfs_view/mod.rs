@@ -2,6 +2,7 @@
 
 mod calls;
 mod cgroups;
+pub mod connector;
 pub mod ended;
 mod facts;
 mod fdinfo;

@@ -176,8 +176,8 @@ fn kernel(watch: &Watch, traces: &TraceDir, observer: &mut dyn Observer) -> Opti
         Ok(kernel) => Some(kernel),
         Err(error) => {
             observer.notice(&format!(
-                "no kernel events: {error}. /proc is polled instead: short processes, exit statuses of all but \
-                 the job, and blocked writes are not seen"
+                "no kernel events: {error}. The process connector and /proc stand in: blocked writes, and what \
+                 happens should this tracer die, are not seen"
             ));
             None
         }

@@ -10,8 +10,9 @@ use tokio::io::unix::AsyncFd;
 
 use super::clock;
 use super::history::Recent;
+use super::lookout::{Found, Lookout};
 use super::observer::{Observer, Status};
-use crate::core::event::{Event, EventBody, IdentityExtras};
+use crate::core::event::{Event, EventBody, Exec, IdentityExtras};
 use crate::core::evidence::{Evidence, ObjectFacts, ObjectId};
 use crate::core::identity::ProcessId;
 use crate::core::record::{
@@ -32,6 +33,8 @@ use crate::store::log::SessionLog;
 pub struct Keeper {
     live: LiveSession,
     kernel: Option<KernelTracer>,
+    /// What stands in for the kernel side where there is none.
+    lookout: Option<Lookout>,
     proc_root: ProcRoot,
     sampler: Sampler,
     root: ProcessId,
@@ -62,6 +65,7 @@ impl Keeper {
         let proc_root = ProcRoot::system();
         Self {
             live,
+            lookout: kernel.is_none().then(Lookout::new),
             kernel,
             sampler: Sampler::new(proc_root.clone()),
             proc_root,
@@ -152,7 +156,7 @@ impl Keeper {
     /// Everything the kernel has to tell by now. Without kernel events: a look at `/proc`.
     pub fn catch_up(&mut self, observer: &mut dyn Observer) {
         let Some(kernel) = &mut self.kernel else {
-            self.poll(observer);
+            self.look_out(observer);
             return;
         };
         for line in kernel.debug_lines() {
@@ -345,40 +349,30 @@ impl Keeper {
         }
     }
 
-    /// Who joined and who is gone, as far as `/proc` shows.
-    fn poll(&mut self, observer: &mut dyn Observer) {
-        let Ok(all) = kin::all(&self.proc_root) else { return };
-        let me = std::process::id();
-        let mut members: HashSet<u32> = HashSet::new();
-        for process in self.live.state().tracker().alive().collect::<Vec<_>>() {
-            match all.iter().find(|kin| kin.process == process) {
-                Some(kin) if !kin.zombie || process == self.root => {
-                    members.insert(process.tgid);
+    /// Who joined and who is gone, without kernel events.
+    fn look_out(&mut self, observer: &mut dyn Observer) {
+        let Some(mut lookout) = self.lookout.take() else { return };
+        let members = self.alive();
+        for found in lookout.look(&self.proc_root, self.root, &members) {
+            match found {
+                Found::Joined(process) => self.join(process, Origin::Found, observer),
+                Found::Executed(process) => {
+                    // Gone already: there is nothing left to tell of what it executed.
+                    let Some(comm) = kin::comm(&self.proc_root, process.tgid) else { continue };
+                    let exec = Exec { process, by_thread: None, comm, filename: None };
+                    self.push(
+                        Input::Kernel(Event { boot_ns: clock::boot_ns(), body: EventBody::Exec(exec) }),
+                        observer,
+                    );
                 }
-                _ if process == self.root => {}
-                _ => self.ended(gone(process), observer),
+                Found::Ended(process, None) => self.ended(gone(process), observer),
+                Found::Ended(process, Some(status)) => self.ended(reaped(process, status), observer),
+                Found::Lost(count) => {
+                    self.push(Input::Lost(LostLine { count, place: LostWhere::Ring }), observer);
+                }
             }
         }
-        // Parents come before children only by chance: until nobody new is found.
-        loop {
-            let new: Vec<ProcessId> = all
-                .iter()
-                .filter(|kin| {
-                    !kin.zombie
-                        && !members.contains(&kin.process.tgid)
-                        && (members.contains(&kin.ppid) || kin.ppid == me)
-                        && kin.process != self.root
-                })
-                .map(|kin| kin.process)
-                .collect();
-            if new.is_empty() {
-                return;
-            }
-            for process in new {
-                members.insert(process.tgid);
-                self.join(process, Origin::Found, observer);
-            }
-        }
+        self.lookout = Some(lookout);
     }
 
     fn learn(&mut self, event: Event, observer: &mut dyn Observer) {

@@ -11,6 +11,7 @@ pub mod follow;
 pub mod history;
 pub mod job;
 pub mod keeper;
+pub mod lookout;
 pub mod observer;
 pub mod options;
 pub mod preflight;

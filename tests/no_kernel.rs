@@ -1,0 +1,56 @@
+//! `run --no-kernel`: the process connector and `/proc` stand in for kernel events.
+
+use std::process::{Command, Stdio};
+
+/// Runs a shell script under `run --no-kernel` in places of its own; its exit code, summary and events.
+fn traced(script: &str) -> (Option<i32>, serde_json::Value, Vec<serde_json::Value>) {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let status = Command::new(env!("CARGO_BIN_EXE_tracer-user"))
+        .args(["run", "--no-kernel", "--quiet", "--trace-dir"])
+        .arg(place.path().join("traces"))
+        .arg("--log-dir")
+        .arg(place.path().join("log"))
+        .args(["--", "sh", "-c", script])
+        .stdin(Stdio::null())
+        .status()
+        .expect("the tool runs");
+    let sessions = std::fs::read_dir(place.path().join("log/sessions")).expect("sessions");
+    let session = sessions.flatten().next().expect("one session").path();
+    let summary = std::fs::read(session.join("summary.json")).expect("a summary");
+    let events = std::fs::read_to_string(session.join("events.jsonl")).expect("events");
+    let events = events.lines().map(|line| serde_json::from_str(line).expect("a line")).collect();
+    (status.code(), serde_json::from_slice(&summary).expect("a summary"), events)
+}
+
+#[test]
+fn the_job_keeps_its_status_and_the_session_says_that_it_has_no_kernel_events() {
+    let (code, summary, _) = traced("exit 7");
+    assert_eq!(code, Some(7));
+    assert_eq!(summary["kernel_events"], false);
+    assert_eq!(summary["termination_reason"], "EXITED 7");
+}
+
+#[test]
+fn a_child_that_lives_is_found_and_its_end_is_told() {
+    // The parent waits until its child has been alive for a look at all of /proc, by the child's own clock.
+    let (code, summary, events) = traced("sh -c 'sleep 0.5; exit 3'; exit $?");
+    assert_eq!(code, Some(3));
+    assert!(summary["processes"]["found"].as_u64() >= Some(1), "{summary}");
+    assert_eq!(summary["processes"]["leaked"].as_array().map(Vec::len), Some(0), "{summary}");
+    let ends = events.iter().filter(|event| event["kind"] == "exit").count();
+    assert!(ends >= 2, "{events:?}");
+}
+
+#[test]
+fn where_the_connector_is_served_short_processes_and_their_statuses_are_told() {
+    if tracer_user::procfs_view::connector::Connector::open().is_err() {
+        eprintln!("skipped: no process connector here");
+        return;
+    }
+    let (_, _, events) = traced("(exit 3); sh -c 'kill -9 $$'; true");
+    let ended = |field: &str, value: serde_json::Value| {
+        events.iter().any(|event| event["kind"] == "exit" && event[field] == value)
+    };
+    assert!(ended("exit_code", 3.into()), "{events:?}");
+    assert!(ended("signal", "SIGKILL".into()), "{events:?}");
+}
