@@ -172,6 +172,6 @@ mod tests {
             comm: b"x".to_vec(),
             filename: Some(b"/tmp/\x1b[2Jx\n".to_vec()),
         };
-        assert_eq!(describe(&line(EventBody::Exec(exec))).unwrap(), "exec     pid 7: /tmp/\\x1B[2Jx\\x0A");
+        assert_eq!(describe(&line(EventBody::Exec(exec))).unwrap(), "exec     pid 7: /tmp/\\x1b[2Jx\\x0a");
     }
 }
