@@ -1,12 +1,15 @@
 //! `diagnose`: what hangs now, and why.
 
+use std::path::PathBuf;
 use std::time::Duration;
+
+use anyhow::Context;
 
 use super::exit::{Exit, Failure};
 use super::output::Output;
-use super::value;
-use crate::core::diagnosis::Diagnosis;
-use crate::session::diagnose::{self, Ask, Config, LookError};
+use super::{report, value};
+use crate::session::diagnose::{self, Config};
+use crate::session::options::{ReportFormat, ReportTo};
 
 /// What was typed.
 #[derive(clap::Args, Debug)]
@@ -19,6 +22,12 @@ pub struct Args {
     /// How to report
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     format: Format,
+    /// Write a report as well: text, json, markdown, html, junit, dot or mermaid; may be given several times
+    #[arg(long = "report", value_name = "FORMAT=PATH", value_parser = super::run::report_to)]
+    reports: Vec<ReportTo>,
+    /// Where live sessions are kept, for --session [default: as for run]
+    #[arg(long, value_name = "DIR")]
+    trace_dir: Option<PathBuf>,
 }
 
 /// About what; one of them.
@@ -28,6 +37,9 @@ struct About {
     /// The process with this pid and all that it started
     #[arg(long, value_name = "PID", value_parser = value::pid)]
     pid: Option<u32>,
+    /// The session with this id that is traced now; its beginning will do
+    #[arg(long, value_name = "ID")]
+    session: Option<String>,
     /// Every process of the machine
     #[arg(long)]
     all: bool,
@@ -39,41 +51,56 @@ enum Format {
     Text,
     /// For programs
     Json,
+    /// For a forge's pages
+    Markdown,
+    /// For a browser
+    Html,
+    /// For CI's test reports
+    Junit,
+    /// The graph, for Graphviz
+    Dot,
+    /// The graph, for Markdown pages that draw it
+    Mermaid,
     /// All that was seen, as JSON: what the diagnosis was made from
     Evidence,
 }
 
+impl Format {
+    /// As a report; `None` for what was seen.
+    fn report(self) -> Option<ReportFormat> {
+        Some(match self {
+            Self::Text => ReportFormat::Text,
+            Self::Json => ReportFormat::Json,
+            Self::Markdown => ReportFormat::Markdown,
+            Self::Html => ReportFormat::Html,
+            Self::Junit => ReportFormat::Junit,
+            Self::Dot => ReportFormat::Dot,
+            Self::Mermaid => ReportFormat::Mermaid,
+            Self::Evidence => return None,
+        })
+    }
+}
+
 /// Looks, judges, and reports.
-pub fn execute(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
-    let ask = args.about.pid.map_or(Ask::All, Ask::Tree);
-    let config = Config { ask, quiet_window: args.quiet_window };
-    let answer = diagnose::diagnose(&config).map_err(refused)?;
-    match args.format {
-        Format::Text => output.text(&text(&answer.diagnosis))?,
-        Format::Json => output.json(&answer.diagnosis)?,
-        Format::Evidence => output.json(&answer.evidence)?,
-    }
-    Ok(if answer.diagnosis.findings.is_empty() { Exit::Success } else { Exit::Found })
-}
-
-/// A pid that is nobody's was typed wrongly, or came too late; all else is the tracer's trouble.
-fn refused(error: LookError) -> Failure {
-    Failure::failed(format!("diagnose: {error}"))
-}
-
-/// Sentences alone.
-fn text(diagnosis: &Diagnosis) -> String {
-    let mut out = String::new();
-    for finding in &diagnosis.findings {
-        out.push_str(&finding.summary);
-        out.push('\n');
-        for line in &finding.advice {
-            out.push_str(&format!("  {line}\n"));
+pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
+    let about = match (args.about.pid, args.about.session) {
+        (Some(pid), _) => diagnose::About::Tree(pid),
+        (None, Some(id)) => diagnose::About::Session { id, trace_dir: args.trace_dir },
+        (None, None) => diagnose::About::Machine,
+    };
+    let config = Config { about, quiet_window: args.quiet_window };
+    let answer = diagnose::diagnose(&config).context("diagnose")?;
+    report::write(&answer.diagnosis, &args.reports)?;
+    match args.format.report() {
+        Some(format) => {
+            let colour = output.colour();
+            output.text(&report::render(&answer.diagnosis, format, colour)?)?;
         }
+        None => output.json(&answer.evidence)?,
     }
-    for line in diagnosis.refuted.iter().chain(&diagnosis.problems) {
-        out.push_str(&format!("({line})\n"));
+    let hung = answer.diagnosis.verdict.is_hang();
+    if hung {
+        report::publish(&answer.diagnosis, |name| std::env::var(name).ok())?;
     }
-    out.push_str(&format!("verdict: {}\n", diagnosis.verdict.id()));
-    out
+    Ok(if hung { Exit::Found } else { Exit::Success })
 }

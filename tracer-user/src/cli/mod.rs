@@ -106,7 +106,7 @@ fn dispatch(verb: Verb, output: &mut Output) -> Result<Exit, Failure> {
         Verb::Recover(args) => recover::execute(&args, output),
         Verb::Sessions(args) => sessions::execute(&args, output),
         Verb::Schema(args) => schema::execute(&args, output),
-        Verb::Diagnose(args) => diagnose::execute(&args, output),
+        Verb::Diagnose(args) => diagnose::execute(args, output),
         Verb::Completions(args) => completions::execute(&args, output),
         Verb::Man(args) => man::execute(&args, output),
     }

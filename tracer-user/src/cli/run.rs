@@ -88,7 +88,8 @@ pub(super) fn session_id(typed: &str) -> Result<String, String> {
     Ok(typed.to_owned())
 }
 
-fn report_to(typed: &str) -> Result<ReportTo, String> {
+/// `FORMAT=PATH`.
+pub(super) fn report_to(typed: &str) -> Result<ReportTo, String> {
     let (format, path) = typed.split_once('=').unwrap_or((typed, ""));
     let format = match format {
         "text" => ReportFormat::Text,

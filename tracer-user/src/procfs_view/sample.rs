@@ -122,23 +122,35 @@ fn pulses(root: &Dir, buffer: &mut Vec<u8>) -> BTreeMap<u32, Pulse> {
 fn members(ask: &Ask, pulses: &BTreeMap<u32, Pulse>) -> Result<HashSet<ProcessId>, LookError> {
     match ask {
         Ask::All => Ok(pulses.values().filter(|p| !p.is_kernel_thread()).map(|p| p.id).collect()),
-        Ask::Session { members, .. } => Ok(members.iter().copied().collect()),
+        Ask::Session { members, .. } => Ok(family(members, pulses)),
         Ask::Tree(top) => {
             let top = pulses.get(top).ok_or(LookError::NoProcess(*top))?.id;
-            let mut children: HashMap<u32, Vec<ProcessId>> = HashMap::new();
-            for pulse in pulses.values() {
-                children.entry(pulse.leader().stat.ppid).or_default().push(pulse.id);
-            }
-            let mut found = HashSet::new();
-            let mut left = vec![top];
-            while let Some(id) = left.pop() {
-                if found.insert(id) {
-                    left.extend(children.get(&id.tgid).into_iter().flatten());
-                }
-            }
-            Ok(found)
+            Ok(family(&[top], pulses))
         }
     }
+}
+
+/// Processes, their descendants, and the orphans that stayed in a login session one of them leads.
+fn family(tops: &[ProcessId], pulses: &BTreeMap<u32, Pulse>) -> HashSet<ProcessId> {
+    let mut children: HashMap<u32, Vec<ProcessId>> = HashMap::new();
+    for pulse in pulses.values() {
+        children.entry(pulse.leader().stat.ppid).or_default().push(pulse.id);
+    }
+    let mut found = HashSet::new();
+    let alive = |id: &ProcessId| pulses.get(&id.tgid).is_some_and(|pulse| pulse.id == *id);
+    let mut left: Vec<ProcessId> = tops.iter().copied().filter(alive).collect();
+    let orphans = pulses.values().filter(|p| {
+        let stat = &p.leader().stat;
+        stat.ppid == 1
+            && left.iter().any(|top| top.tgid == stat.session && top.start_ticks <= p.id.start_ticks)
+    });
+    left.extend(orphans.map(|p| p.id).collect::<Vec<_>>());
+    while let Some(id) = left.pop() {
+        if found.insert(id) {
+            left.extend(children.get(&id.tgid).into_iter().flatten());
+        }
+    }
+    found
 }
 
 fn scope(ask: &Ask, members: &HashSet<ProcessId>) -> Scope {

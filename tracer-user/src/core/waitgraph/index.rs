@@ -181,6 +181,10 @@ impl<'e> Index<'e> {
     /// `holder` got its end of `shared` from somebody who has ended since, and stands outside the family in which `reader` lives: it, or an ancestor
     /// of it below their common one, lost its parent.
     pub fn is_adrift(&self, holder: usize, reader: usize, shared: &ObjectId) -> bool {
+        // Whoever descends from the reader is of its family, however the two got into their login session.
+        if self.is_ancestor(reader, holder) {
+            return false;
+        }
         let mut at = holder;
         for _ in 0..self.evidence.processes.len() {
             if at == reader || self.is_ancestor(at, reader) {
@@ -208,7 +212,10 @@ impl<'e> Index<'e> {
             return fork.parent.tgid != process.ppid;
         }
         let leader = self.by_tgid(process.sid).filter(|leader| *leader != at);
-        if let Some(leader) = leader {
+        // A job that was itself handed to init does not descend from the leader either, and that says nothing of its parts.
+        if let Some(leader) = leader
+            && (leader == reader || self.is_ancestor(leader, reader))
+        {
             return !self.is_ancestor(leader, at);
         }
         let anonymous = matches!(shared, ObjectId::Pipe { .. } | ObjectId::Unix { .. });
