@@ -212,8 +212,16 @@ fn strangers_ends_are_not_told() {
     member.go();
     assert_eq!(member.wait().code(), Some(9));
     assert_eq!(traced.until_exit(known).status, Some(WaitStatus(9 << 8)));
-    let told: Vec<&EventBody> = traced.events.iter().map(|event| &event.body).collect();
-    assert_eq!(told.len(), 1, "{told:?}");
+    // Its exec may be told, which the standard library does not wait for to the last step.
+    let told = traced.events.iter().map(|event| &event.body);
+    let others: Vec<&EventBody> = told
+        .filter(|body| match body {
+            EventBody::Exec(exec) => exec.process != known,
+            EventBody::Exit(exit) => exit.process != known,
+            _ => true,
+        })
+        .collect();
+    assert!(others.is_empty(), "{others:?}");
     assert!(traced.tracer().fates().iter().all(|(process, _)| *process != strange));
     traced.finish();
 }

@@ -1,5 +1,6 @@
 //! A session of real kernel events for a test.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,8 @@ pub struct Traced {
     tracer: Option<KernelTracer>,
     /// In the order of their times.
     pub events: Vec<Event>,
+    /// Which hook the session began with: it stays for as long as the session.
+    hook: Option<(PathBuf, u64)>,
 }
 
 impl Traced {
@@ -30,7 +33,11 @@ impl Traced {
             kernel_log: false,
         };
         match KernelTracer::start(&settings) {
-            Ok(tracer) => Some(Self { tracer: Some(tracer), events: Vec::new() }),
+            Ok(tracer) => {
+                let mut traced = Self { tracer: Some(tracer), events: Vec::new(), hook: None };
+                traced.hook = traced.hook_now();
+                Some(traced)
+            }
             Err(error) => {
                 assert!(!required(), "kernel events are required here: {error}");
                 eprintln!("skipped: {error}");
@@ -50,6 +57,17 @@ impl Traced {
     /// The tracer.
     pub fn tracer(&mut self) -> &mut KernelTracer {
         self.tracer.as_mut().expect("not finished")
+    }
+
+    /// Where the hook on context switches is pinned, and the inode of its pin.
+    pub fn hook_now(&self) -> Option<(PathBuf, u64)> {
+        let session = self.tracer.as_ref()?.path();
+        let names = std::fs::read_dir(session).ok()?.flatten();
+        let mark =
+            names.map(|entry| entry.file_name()).find(|name| name.to_string_lossy().starts_with("uses-"))?;
+        let hook = session.parent()?.join(mark.to_str()?.replacen("uses-", "hook-", 1));
+        let inode = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(hook.join("link")).ok()?);
+        Some((hook, inode))
     }
 
     /// Makes a process a member.
@@ -76,7 +94,14 @@ impl Traced {
             if let Some(found) = found(self) {
                 return found;
             }
-            assert!(Instant::now() < deadline, "no {what} in {:#?}", self.events);
+            let lost = self.tracer().lost();
+            assert!(
+                Instant::now() < deadline,
+                "no {what} in {:#?}; lost {lost:?}; hook {:?} was {:?}",
+                self.events,
+                self.hook_now(),
+                self.hook
+            );
             // Nothing announces a single event: the ring wakes its reader for many.
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -125,6 +150,7 @@ impl Traced {
     #[track_caller]
     pub fn finish(mut self) {
         self.hear();
+        assert_eq!(self.hook_now(), self.hook, "the hook is there as long as the session");
         let tracer = self.tracer.take().expect("not finished");
         assert_eq!(tracer.lost().total(), 0, "{:?}", tracer.lost());
         let path = tracer.path().to_owned();

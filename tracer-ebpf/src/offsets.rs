@@ -204,8 +204,11 @@ offsets! {
     sock_family: "sock", Offset(&["__sk_common.skc_family"]), NEEDED;
     /// Most bytes it queues for sending.
     sock_sk_sndbuf: "sock", Offset(&["sk_sndbuf"]), OPTIONAL;
-    /// Bytes queued, memory overhead included.
+    /// One more than the bytes of packets under way or with the receiver, memory overhead included: a reference
+    /// count, which a socket keeps above zero.
     sock_sk_wmem_alloc: "sock", Offset(&["sk_wmem_alloc"]), OPTIONAL;
+    /// Bytes that a stream (TCP) holds until they are acknowledged; zero in other sockets.
+    sock_sk_wmem_queued: "sock", Offset(&["sk_wmem_queued"]), OPTIONAL;
     /// Who sent a signal and how.
     siginfo_si_code: "kernel_siginfo", Offset(&["si_code"]), OPTIONAL;
     /// Name of the executed file.

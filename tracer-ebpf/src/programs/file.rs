@@ -2,6 +2,7 @@
 
 use tracer_ebpf::{
     limits::PIPE_BUFFERS,
+    offsets::ABSENT,
     wire::{Inspection, resource_kind},
 };
 
@@ -96,7 +97,10 @@ pub fn describe(file: u64, out: &mut Inspection) {
                 if family == AF_UNIX { resource_kind::UNIX_SOCKET } else { resource_kind::SOCKET };
             record.socket = family as u32 | (probe!(socket, socket_type: u16) as u32) << 16;
             record.capacity_bytes = probe!(sock, sock_sk_sndbuf: u32) as u64;
-            record.used_bytes = probe!(sock, sock_sk_wmem_alloc: u32) as u64;
+            if global!(OFFSETS.sock_sk_wmem_alloc) != ABSENT {
+                let under_way = probe!(sock, sock_sk_wmem_alloc: u32).saturating_sub(1);
+                record.used_bytes = under_way.max(probe!(sock, sock_sk_wmem_queued: u32)) as u64;
+            }
         }
         S_IFCHR => {
             record.device = probe!(inode, inode_i_rdev: u32);

@@ -159,6 +159,16 @@ pub fn create_directory(path: &Path) -> Result<(), KernelError> {
         .map_err(|error| fault(path, format!("cannot be made: {error}")))
 }
 
+/// Removes the pins in a directory, as far as that can be done, and leaves the directory and those in it.
+pub fn remove_files(path: &Path) {
+    let Ok(entries) = fs::read_dir(path) else { return };
+    for entry in entries.flatten() {
+        if entry.file_type().is_ok_and(|kind| !kind.is_dir()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Removes a directory of pins; what they hold ends with the last descriptor. One that is gone is no error.
 pub fn remove(path: &Path) -> Result<(), KernelError> {
     match fs::remove_dir_all(path) {

@@ -89,6 +89,8 @@ pub fn install(directory: &Directory, settings: &Settings) -> Result<Installed, 
 
 /// Unpins a session, and the hook when it was the last. A session that is gone is no error.
 pub fn remove(directory: &Directory, path: &Path) -> Result<(), KernelError> {
+    // Detaching takes long, and needs no lock: the session's mark goes last.
+    bpffs::remove_files(path);
     let locked = directory.lock()?;
     bpffs::remove(path)?;
     hook::remove_unused(&locked)
@@ -109,11 +111,17 @@ fn install_at(
     let run = log_run(cpus);
     let log_level: u8 = if settings.kernel_log { 4 } else { 0 };
 
-    // Under the lock until the hook is whole: the session's mark first, see `hook`.
+    // The session's mark first, see `hook`. Who finds the hook whole lets go of the lock before what takes long:
+    // fifty sessions that begin at once would else wait for each other's loading. Who does not keeps it until it is.
     let locked = directory.lock()?;
     bpffs::create_directory(path)?;
     bpffs::create_directory(&path.join(hook::mark()))?;
-    let new_hook = hook::prepare(&locked)?;
+    let unfinished = if hook::prepare(&locked)? {
+        Some(locked)
+    } else {
+        hook::lower_threshold(&locked, &hook_path, settings.stall_threshold_ns)?;
+        None
+    };
     let mut loader = EbpfLoader::new();
     loader
         .btf(Some(&tracepoints))
@@ -129,15 +137,14 @@ fn install_at(
     hook::share_maps(&mut loader, &hook_path);
     let mut ebpf =
         loader.load(object::OBJECT).map_err(|error| KernelError::of("loading the kernel programs", error))?;
-    if new_hook {
+    if let Some(locked) = unfinished {
         let program: &mut BtfTracePoint = program(&mut ebpf, "on_switch")?;
         program
             .load("sched_switch", &tracepoints)
             .map_err(|error| KernelError::of("loading the program on sched_switch", error))?;
+        hook::lower_threshold(&locked, &hook_path, settings.stall_threshold_ns)?;
         hook::install(&locked, &hook_path, program)?;
     }
-    hook::lower_threshold(&locked, &hook_path, settings.stall_threshold_ns)?;
-    drop(locked);
 
     for (name, tracepoint) in PROGRAMS {
         let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
