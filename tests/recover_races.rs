@@ -126,7 +126,7 @@ fn r7_killed_while_enrolling_leaves_something_to_finish_or_nothing() {
     );
 }
 
-/// R8. O enrols T as `bash` → T executes or renames itself `claude` before the first sample → O and T die → S finds
+/// R8. O enrols T as `bash` → T executes or renames itself `worker` before the first sample → O and T die → S finds
 /// another name in the trace than in the sidecar and deletes both without a row. Here: a name proves nothing.
 #[test]
 fn r8_a_changed_name_is_told_and_never_deletes() {
@@ -134,7 +134,7 @@ fn r8_a_changed_name_is_told_and_never_deletes() {
     let root = dead_root(0);
     let mut owner = live(&place, "s", root);
     let mut snapshot = ProcSnapshot::unread(root);
-    snapshot.comm = Some("claude".into());
+    snapshot.comm = Some("worker".into());
     let now = anchor();
     owner.push(&now, now.boot_ns, Input::Sample(SampleSet { snapshots: vec![snapshot] }));
     drop(owner);

@@ -102,7 +102,10 @@ impl Stalls {
                     self.missed += 1;
                     continue;
                 }
-                let Ok(event) = decode::stall_record(&record) else { continue };
+                let Ok(event) = decode::stall_record(&record) else {
+                    self.missed += 1;
+                    continue;
+                };
                 if let EventBody::StallClosed(stall) = &event.body
                     && members.contains_key(&stall.process)
                     && event.boot_ns.saturating_sub(stall.since_boot_ns) >= self.threshold_ns

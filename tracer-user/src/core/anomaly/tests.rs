@@ -126,7 +126,7 @@ fn files_memory_and_names() {
     raises(
         AnomalyKind::IdentityDrift,
         &[comm(b"node"), ProcSnapshot::unread(ID), comm(b"node")],
-        &[comm(b"node"), comm(b"claude"), comm(b"other")],
+        &[comm(b"node"), comm(b"worker"), comm(b"other")],
     );
     // A name cut inside a character is a name like any other.
     raises(AnomalyKind::IdentityDrift, &[comm(b"l\xc3"), comm(b"l\xc3")], &[comm(b"l\xc3"), comm(b"l\xc4")]);
