@@ -38,7 +38,7 @@ fn write(dir: &Path, pid: u32, sidecar: serde_json::Value, trace: &[String]) {
 fn schema_2(pid: u32, ticks: u64) -> serde_json::Value {
     serde_json::json!({
         "schema_version": 2, "pid": pid, "boot_id": here().boot_id, "starttime_ticks": ticks, "session_id": "",
-        "kitchen_id": "kitchen", "order_id": "", "enrolled_at": "2026-05-01T10:00:00.000000+00:00", "comm": "claude"
+        "kitchen_id": "kitchen", "order_id": "", "enrolled_at": "2026-05-01T10:00:00.000000+00:00", "comm": "node"
     })
 }
 
@@ -47,8 +47,8 @@ fn schema_2_is_filed_with_what_it_says_and_nulls_for_what_it_cannot() {
     let place = Place::new();
     let dir = tempfile::tempdir().unwrap();
     let trace = [
-        snapshot("2026-05-01T10:00:05.000000+00:00", "claude", "sleeping", -1, ""),
-        snapshot("2026-05-01T10:00:10.000000+00:00", "claude", "disk-sleep", 300, "nfs_wait"),
+        snapshot("2026-05-01T10:00:05.000000+00:00", "node", "sleeping", -1, ""),
+        snapshot("2026-05-01T10:00:10.000000+00:00", "node", "disk-sleep", 300, "nfs_wait"),
         snapshot("2026-05-01T10:00:15.000000+00:00", "node", "disk-sleep", 900, "nfs_wait"),
         "{\"captured_at\": \"2026-05-01T10:00:2".to_owned(),
     ];
@@ -58,7 +58,7 @@ fn schema_2_is_filed_with_what_it_says_and_nulls_for_what_it_cannot() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 
     let id = format!("crashed_{NOBODY}_2026-05-01T10-00-00.000000-00-00");
-    assert_eq!(place.filed(), [id.clone()]);
+    assert_eq!(place.filed(), std::slice::from_ref(&id));
     let summary = place.summary(&id);
     assert_eq!((summary.owner_fate, summary.termination_reason.as_str()), (OwnerFate::Died, "UNKNOWN"));
     assert_eq!(
@@ -76,7 +76,7 @@ fn schema_2_is_filed_with_what_it_says_and_nulls_for_what_it_cannot() {
     for unknown in ["oom_score", "wchan", "sig_blk", "fd_soft_limit", "io_read_bytes"] {
         assert!(first[unknown].is_null(), "{unknown}: {first}");
     }
-    assert_eq!((first["comm"].as_str(), first["io_write_bytes"].as_u64()), (Some("claude"), Some(4096)));
+    assert_eq!((first["comm"].as_str(), first["io_write_bytes"].as_u64()), (Some("node"), Some(4096)));
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn schema_1_a_live_process_a_reboot_and_a_trace_without_a_sidecar() {
         dir.path(),
         NOBODY + 1,
         rebooted,
-        &[snapshot("2026-05-01T10:00:05+00:00", "claude", "sleeping", 0, "0")],
+        &[snapshot("2026-05-01T10:00:05+00:00", "node", "sleeping", 0, "0")],
     );
     std::fs::write(dir.path().join("autoskillit_trace_77.jsonl"), b"").unwrap();
     std::fs::write(dir.path().join("somebody_elses.json"), b"").unwrap();

@@ -155,7 +155,8 @@ fn note(n: usize) -> Input {
 
 #[test]
 fn writes_that_fail_or_are_short_never_lose_a_line() {
-    let plans: [(&str, Vec<Result<usize, Errno>>, bool); 6] = [
+    type Plan = (&'static str, Vec<Result<usize, Errno>>, bool);
+    let plans: [Plan; 6] = [
         ("interrupted", vec![Err(Errno::INTR), Err(Errno::INTR)], false),
         ("short", vec![Ok(5), Ok(1), Ok(40)], false),
         ("full", vec![Ok(usize::MAX), Err(Errno::NOSPC)], true),

@@ -1,6 +1,7 @@
 //! Recovery from what the real kernel recorded while no tracer ran: the exact end, a live job taken over, a number
 //! that was given out again.
 
+#![allow(clippy::print_stderr, reason = "a skipped test says why")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should fail")]
 
 #[path = "support/sessions.rs"]
