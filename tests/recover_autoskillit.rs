@@ -38,7 +38,7 @@ fn write(dir: &Path, pid: u32, sidecar: serde_json::Value, trace: &[String]) {
 fn schema_2(pid: u32, ticks: u64) -> serde_json::Value {
     serde_json::json!({
         "schema_version": 2, "pid": pid, "boot_id": here().boot_id, "starttime_ticks": ticks, "session_id": "",
-        "kitchen_id": "kitchen", "order_id": "", "enrolled_at": "2026-05-01T10:00:00.000000+00:00", "comm": "node"
+        "kitchen_id": "kitchen", "order_id": "", "enrolled_at": "2026-05-01T10:00:00.000000+00:00", "comm": "worker"
     })
 }
 
@@ -47,8 +47,8 @@ fn schema_2_is_filed_with_what_it_says_and_nulls_for_what_it_cannot() {
     let place = Place::new();
     let dir = tempfile::tempdir().unwrap();
     let trace = [
-        snapshot("2026-05-01T10:00:05.000000+00:00", "node", "sleeping", -1, ""),
-        snapshot("2026-05-01T10:00:10.000000+00:00", "node", "disk-sleep", 300, "nfs_wait"),
+        snapshot("2026-05-01T10:00:05.000000+00:00", "worker", "sleeping", -1, ""),
+        snapshot("2026-05-01T10:00:10.000000+00:00", "worker", "disk-sleep", 300, "nfs_wait"),
         snapshot("2026-05-01T10:00:15.000000+00:00", "node", "disk-sleep", 900, "nfs_wait"),
         "{\"captured_at\": \"2026-05-01T10:00:2".to_owned(),
     ];
@@ -76,7 +76,7 @@ fn schema_2_is_filed_with_what_it_says_and_nulls_for_what_it_cannot() {
     for unknown in ["oom_score", "wchan", "sig_blk", "fd_soft_limit", "io_read_bytes"] {
         assert!(first[unknown].is_null(), "{unknown}: {first}");
     }
-    assert_eq!((first["comm"].as_str(), first["io_write_bytes"].as_u64()), (Some("node"), Some(4096)));
+    assert_eq!((first["comm"].as_str(), first["io_write_bytes"].as_u64()), (Some("worker"), Some(4096)));
 }
 
 #[test]

@@ -23,6 +23,7 @@ const GRACE: Duration = Duration::from_secs(10);
 fn sh(text: &str) -> Talk {
     let mut command = Command::new("sh");
     command.args(["-c", text]);
+    talk::isolate(&mut command);
     let mut talk = Talk::on_pipe(command);
     talk.hear("ready");
     talk

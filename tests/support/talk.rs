@@ -14,8 +14,20 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 /// Longer than anything here takes on a loaded machine; a test that waits so long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Lets a tracer keep its sessions in a place of these tests alone.
+/// Lets a tracer keep its sessions in a place of these tests alone, and start with the signals' default actions: a
+/// test runner that a script has put into the background ignores SIGINT and SIGQUIT, and so would all below it.
 pub fn isolate(command: &mut Command) {
+    // SAFETY: between fork and exec only system calls are made, which set default actions.
+    unsafe {
+        command.pre_exec(|| {
+            for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGHUP] {
+                if libc::signal(signal, libc::SIG_DFL) == libc::SIG_ERR {
+                    return Err(std::io::Error::last_os_error());
+                }
+            }
+            Ok(())
+        });
+    }
     let place =
         std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("talk-{}", std::process::id()));
     std::fs::create_dir_all(&place).expect("made");

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use crate::core::identity::{NS_PER_TICK, ProcessId, WaitStatus};
 use crate::core::proc_event::{ProcEvent, What};
+use crate::procfs_view::ProcRoot;
 use crate::procfs_view::connector::Connector;
-use crate::procfs_view::{ProcRoot, kin};
+use crate::procfs_view::kin::{self, Kin};
 
 /// Inode of the initial pid namespace (`PROC_PID_INIT_INO`, `include/linux/proc_ns.h`).
 const INITIAL_PIDNS: u64 = 0xEFFF_FFFC;
@@ -56,8 +57,17 @@ impl Lookout {
 
     /// What happened since the last call to the session of these members.
     pub fn look(&mut self, root: &ProcRoot, job: ProcessId, members: &[ProcessId]) -> Vec<Found> {
+        let known: HashSet<ProcessId> = members.iter().copied().collect();
         let mut members: HashMap<u32, ProcessId> = members.iter().map(|id| (id.tgid, *id)).collect();
         let mut found = Vec::new();
+        let every = if self.connector.is_some() { LOOK_BESIDE } else { LOOK_ALONE };
+        // The look first: whatever ended before it has been told by the time the connector is read.
+        let all = if self.looked_at.is_none_or(|at| at.elapsed() >= every) {
+            self.looked_at = Some(Instant::now());
+            kin::all(root).ok()
+        } else {
+            None
+        };
         let mut events = Vec::new();
         if let Some(connector) = &mut self.connector {
             connector.drain(&mut events);
@@ -70,10 +80,8 @@ impl Lookout {
         for event in events {
             self.take(event, root, job, &mut members, &mut found);
         }
-        let every = if self.connector.is_some() { LOOK_BESIDE } else { LOOK_ALONE };
-        if self.looked_at.is_none_or(|at| at.elapsed() >= every) {
-            self.looked_at = Some(Instant::now());
-            look_at_all(root, job, &mut members, &mut found);
+        if let Some(all) = all {
+            look_at_all(&all, job, &known, &mut members, &mut found);
         }
         found
     }
@@ -126,17 +134,18 @@ fn threads_are_gone(root: &ProcRoot, process: ProcessId, ending: u32) -> bool {
         || kin::threads(root, process.tgid).iter().all(|tid| *tid == ending || *tid == process.tgid)
 }
 
+/// Compares with all of `/proc` as it was before the events were read. Only who was `known` then can be missing.
 fn look_at_all(
-    root: &ProcRoot,
+    all: &[Kin],
     job: ProcessId,
+    known: &HashSet<ProcessId>,
     members: &mut HashMap<u32, ProcessId>,
     found: &mut Vec<Found>,
 ) {
-    let Ok(all) = kin::all(root) else { return };
     let me = std::process::id();
     let living: HashSet<ProcessId> = all.iter().filter(|kin| !kin.zombie).map(|kin| kin.process).collect();
     members.retain(|_, process| {
-        let here = living.contains(process) || *process == job;
+        let here = living.contains(process) || *process == job || !known.contains(process);
         if !here {
             found.push(Found::Ended(*process, None));
         }
