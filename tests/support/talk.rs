@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-/// Longer than anything here takes on a loaded machine; a test that waits so long has failed.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than anything here takes on a loaded machine whose disk is being written back; a test that waits so long has
+/// failed.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Lets a tracer keep its sessions in a place of these tests alone, and start with the signals' default actions: a
 /// test runner that a script has put into the background ignores SIGINT and SIGQUIT, and so would all below it.
