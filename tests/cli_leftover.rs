@@ -17,6 +17,9 @@ use talk::Talk;
 const SUITE: &str = r#"
 import multiprocessing, os, signal, socket, sys, time
 where = sys.argv[1]
+def say(*words):
+    # In one piece: several of these processes speak at once.
+    os.write(1, (" ".join(map(str, words)) + "\n").encode())
 def worker():
     time.sleep(1000)
 def server():
@@ -24,14 +27,14 @@ def server():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     tcp = socket.socket(); tcp.bind(("127.0.0.1", 0)); tcp.listen()
     unix = socket.socket(socket.AF_UNIX); unix.bind(where + "/app.sock"); unix.listen()
-    print("port", tcp.getsockname()[1], flush=True)
+    say("port", tcp.getsockname()[1])
     time.sleep(1000)
 if __name__ == "__main__":
     multiprocessing.set_start_method("fork")
     for what in (worker, worker, server):
         child = multiprocessing.Process(target=what); child.start()
-        print("child", child.pid, flush=True)
-    print("started", flush=True)
+        say("child", child.pid)
+    say("started")
     time.sleep(1000)
 "#;
 

@@ -10,6 +10,7 @@ use super::output::Output;
 use super::{report, value};
 use crate::session::diagnose::{self, Config};
 use crate::session::options::{ReportFormat, ReportTo};
+use crate::session::relieve;
 
 /// What was typed.
 #[derive(clap::Args, Debug)]
@@ -25,6 +26,9 @@ pub struct Args {
     /// Write a report as well: text, json, markdown, html, junit, dot or mermaid; may be given several times
     #[arg(long = "report", value_name = "FORMAT=PATH", value_parser = super::run::report_to)]
     reports: Vec<ReportTo>,
+    /// Enlarge the full pipes of a hang in place, so that it can go on; this cures nothing
+    #[arg(long)]
+    relieve: bool,
     /// Where live sessions are kept, for --session [default: as for run]
     #[arg(long, value_name = "DIR")]
     trace_dir: Option<PathBuf>,
@@ -97,6 +101,11 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
             output.text(&report::render(&answer.diagnosis, format, colour)?)?;
         }
         None => output.json(&answer.evidence)?,
+    }
+    if args.relieve {
+        for done in relieve::relieve(&answer.diagnosis) {
+            output.note(&done);
+        }
     }
     let hung = answer.diagnosis.verdict.is_hang();
     if hung {
