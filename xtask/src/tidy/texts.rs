@@ -15,7 +15,7 @@ pub fn machine_paths(source: &Source) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (index, line) in source.text.lines().enumerate() {
         for prefix in &prefixes {
-            // A path begins where no name or dot is before it: `../work/x` and `$HOME/root/x` are relative.
+            // A path begins where no name or dot is before it; after one it is the rest of a relative path.
             let starts = line
                 .match_indices(prefix.as_str())
                 .any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || "._-}~*".contains(c)));
