@@ -271,6 +271,7 @@ fn a_second_interrupt_ends_the_tracer_and_leaves_the_job() {
     talk.signal(Signal::INT);
     assert_eq!(talk.wait().code(), Some(130));
     assert!(!talk.adopted_ended(0, Duration::ZERO), "the job was ended with the tracer");
+    talk.recover();
 }
 
 #[test]
@@ -320,6 +321,7 @@ fn a_killed_tracer_leaves_the_job_unharmed() {
     std::fs::write(directory.path().join("fifo"), "went on\n").expect("told to go on");
     assert!(talk.adopted_ended(0, talk::PATIENCE));
     assert_eq!(std::fs::read_to_string(done).expect("written"), "went on\n");
+    talk.recover();
 }
 
 #[test]

@@ -160,6 +160,19 @@ impl Talk {
         self.child.wait().expect("reaped")
     }
 
+    /// Ends the adopted processes and finishes what a tracer that went before them has left: files and pins.
+    #[track_caller]
+    pub fn recover(&self) {
+        for (index, other) in self.others.iter().enumerate() {
+            let _ = pidfd_send_signal(other, Signal::KILL);
+            assert!(self.adopted_ended(index, PATIENCE), "an adopted process outlived SIGKILL");
+        }
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tracer-user"));
+        isolate(&mut command);
+        let recovered = command.args(["recover", "--min-age", "0s"]).output().expect("runs");
+        assert!(recovered.status.success(), "{recovered:?}");
+    }
+
     /// Whether the end of its output comes within `at_most`.
     pub fn output_ends(&mut self, at_most: Duration) -> bool {
         let deadline = Instant::now() + at_most;
