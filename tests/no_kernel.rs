@@ -4,9 +4,16 @@ use std::process::{Command, Stdio};
 
 /// Runs a shell script under `run --no-kernel` in places of its own; its exit code, summary and events.
 fn traced(script: &str) -> (Option<i32>, serde_json::Value, Vec<serde_json::Value>) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tracer-user"));
+    command.args(["run", "--no-kernel", "--quiet"]);
+    recorded(command, script)
+}
+
+/// As [`traced`], by a command that lacks the places and the job.
+fn recorded(mut command: Command, script: &str) -> (Option<i32>, serde_json::Value, Vec<serde_json::Value>) {
     let place = tempfile::tempdir().expect("a temporary folder");
-    let status = Command::new(env!("CARGO_BIN_EXE_tracer-user"))
-        .args(["run", "--no-kernel", "--quiet", "--trace-dir"])
+    let status = command
+        .arg("--trace-dir")
         .arg(place.path().join("traces"))
         .arg("--log-dir")
         .arg(place.path().join("log"))
@@ -53,4 +60,21 @@ fn where_the_connector_is_served_short_processes_and_their_statuses_are_told() {
     };
     assert!(ended("exit_code", 3.into()), "{events:?}");
     assert!(ended("signal", "SIGKILL".into()), "{events:?}");
+}
+
+#[test]
+fn a_container_is_told_so_and_its_numbers_are_not_mixed_with_the_machines() {
+    if !rustix::process::geteuid().is_root() {
+        assert_ne!(std::env::var("TRACER_REQUIRE_BPF").as_deref(), Ok("1"), "needs root for a pid namespace");
+        eprintln!("skipped: not root");
+        return;
+    }
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]);
+    command.args([env!("CARGO_BIN_EXE_tracer-user"), "run", "--quiet"]);
+    let (code, summary, events) = recorded(command, "sleep 0.5; exit 7");
+    assert_eq!((code, &summary["kernel_events"]), (Some(7), &false.into()), "{summary}");
+    let said =
+        events.iter().any(|event| event.to_string().contains("pid namespace is not the machine's first"));
+    assert!(said, "{events:?}");
 }

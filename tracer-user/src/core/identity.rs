@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 /// Nanoseconds of CLOCK_BOOTTIME in one clock tick of `/proc` (USER_HZ is 100 on every architecture served).
 pub const NS_PER_TICK: u64 = tracer_ebpf::limits::NS_PER_TICK;
 
+/// Inode of the machine's first pid namespace (`PROC_PID_INIT_INO`, `include/linux/proc_ns.h`, up to 7.x).
+pub const INITIAL_PIDNS_INO: u64 = 0xEFFF_FFFC;
+
 /// A process of this boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ProcessId {

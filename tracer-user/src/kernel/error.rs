@@ -30,6 +30,12 @@ pub enum KernelError {
         /// What was tried.
         what: String,
     },
+    /// A pid namespace of its own: the kernel programs know processes by the numbers of the machine's first one.
+    #[error(
+        "this is a container: its pid namespace is not the machine's first, and the kernel's events name processes by \
+         their numbers there; run on the host, or with the host's pid namespace (--pid=host)"
+    )]
+    InnerPidNamespace,
     /// The kernel's lockdown forbids reading its memory.
     #[error(
         "the kernel is locked down (confidentiality): programs may not read its memory; \

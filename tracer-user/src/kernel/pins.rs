@@ -1,5 +1,6 @@
 //! A session's pins: how they are made, opened again, and collected.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use aya::maps::{Map, MapData};
@@ -14,6 +15,7 @@ use super::layout::Layout;
 use super::log::KernelLog;
 use super::tracer::Settings;
 use super::{hook, object};
+use crate::core::identity::INITIAL_PIDNS_INO;
 
 /// The maps that are a session's own, by their names in the object.
 const MAPS: [&str; 5] = ["LIVE", "FATES", "EVENTS", "LOST", "INSPECTION"];
@@ -76,6 +78,9 @@ pub fn remove_session(name: &str) -> Result<(), KernelError> {
 
 /// Loads the programs and pins everything of a session. On failure nothing is left.
 pub fn install(directory: &Directory, settings: &Settings) -> Result<Installed, KernelError> {
+    if in_inner_pid_namespace() {
+        return Err(KernelError::InnerPidNamespace);
+    }
     let layout = Layout::of_running_kernel()?;
     let path = directory.session(&settings.session);
     match install_at(directory, &path, settings, &layout) {
@@ -85,6 +90,11 @@ pub fn install(directory: &Directory, settings: &Settings) -> Result<Installed, 
             Err(error)
         }
     }
+}
+
+/// Whether our numbers for processes are not the kernel's own. A `/proc` that shows no namespaces shows no reason.
+fn in_inner_pid_namespace() -> bool {
+    std::fs::metadata("/proc/self/ns/pid").is_ok_and(|found| found.ino() != INITIAL_PIDNS_INO)
 }
 
 /// Unpins a session, and the hook when it was the last. A session that is gone is no error.

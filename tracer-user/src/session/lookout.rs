@@ -9,14 +9,12 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use crate::core::identity::{NS_PER_TICK, ProcessId, WaitStatus};
+use crate::core::identity::{INITIAL_PIDNS_INO, NS_PER_TICK, ProcessId, WaitStatus};
 use crate::core::proc_event::{ProcEvent, What};
 use crate::procfs_view::ProcRoot;
 use crate::procfs_view::connector::Connector;
 use crate::procfs_view::kin::{self, Kin};
 
-/// Inode of the initial pid namespace (`PROC_PID_INIT_INO`, `include/linux/proc_ns.h`).
-const INITIAL_PIDNS: u64 = 0xEFFF_FFFC;
 /// Between two looks at all of `/proc` without the connector, and with it.
 const LOOK_ALONE: Duration = Duration::from_millis(200);
 const LOOK_BESIDE: Duration = Duration::from_secs(2);
@@ -46,7 +44,8 @@ pub struct Lookout {
 impl Lookout {
     /// With the connector, where it is to be had.
     pub fn new() -> Self {
-        let initial = kin::extras(&ProcRoot::system(), std::process::id()).pidns_ino == Some(INITIAL_PIDNS);
+        let initial =
+            kin::extras(&ProcRoot::system(), std::process::id()).pidns_ino == Some(INITIAL_PIDNS_INO);
         Self {
             connector: if initial { Connector::open().ok() } else { None },
             looked_at: None,

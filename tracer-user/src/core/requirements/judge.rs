@@ -187,7 +187,7 @@ fn pid_namespace(found: &Findings) -> Requirement {
     match found.initial_pid_namespace {
         Some(true) => fine("pid_namespace", "the machine's first"),
         Some(false) => fine("pid_namespace", "not the machine's first (container)").degraded(
-            "processes outside of the namespace: whoever waits for them waits for somebody unseen",
+            "kernel events, and processes outside of the namespace: whoever waits for them waits for somebody unseen",
             "run on the host, or with the host's pid namespace (--pid=host)",
         ),
         None => fine("pid_namespace", "unknown"),
