@@ -45,13 +45,13 @@ const MACHINES: [Machine; 2] = [
     },
 ];
 
-/// What the programs are told of this machine. `has_regs_helper`: the kernel knows `bpf_task_pt_regs`.
-pub fn resolve(btf: &Btf, has_regs_helper: bool) -> Result<SyscallAbi, KernelError> {
-    let architecture = std::env::consts::ARCH;
+/// What the programs are told of a machine of this architecture, as `std::env::consts::ARCH` names it.
+/// `has_regs_helper`: the kernel knows `bpf_task_pt_regs`.
+pub fn resolve(btf: &Btf, architecture: &str, has_regs_helper: bool) -> Result<SyscallAbi, KernelError> {
     let machine = MACHINES
         .iter()
         .find(|machine| machine.name == architecture)
-        .ok_or(KernelError::Architecture(architecture))?;
+        .ok_or_else(|| KernelError::Architecture(architecture.to_owned()))?;
     let member = |name: &str| {
         btf.member("pt_regs", name)
             .map(|member| member.bit_offset / 8)
@@ -84,4 +84,61 @@ pub fn resolve(btf: &Btf, has_regs_helper: bool) -> Result<SyscallAbi, KernelErr
         regs_in_stack,
         page_bytes: u32::try_from(rustix::param::page_size()).unwrap_or(ABSENT),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WRITES: [&str; 8] =
+        ["write", "pwrite64", "writev", "pwritev", "pwritev2", "sendto", "sendmsg", "sendmmsg"];
+    const MOVES: [&str; 4] = ["splice", "tee", "vmsplice", "sendfile"];
+
+    fn numbers(machine: &Machine) -> Vec<u32> {
+        machine
+            .writes
+            .into_iter()
+            .chain([machine.splice, machine.tee, machine.vmsplice, machine.sendfile])
+            .collect()
+    }
+
+    #[test]
+    fn this_machines_numbers_are_those_of_its_c_library() {
+        let known = [
+            libc::SYS_write,
+            libc::SYS_pwrite64,
+            libc::SYS_writev,
+            libc::SYS_pwritev,
+            libc::SYS_pwritev2,
+            libc::SYS_sendto,
+            libc::SYS_sendmsg,
+            libc::SYS_sendmmsg,
+            libc::SYS_splice,
+            libc::SYS_tee,
+            libc::SYS_vmsplice,
+            libc::SYS_sendfile,
+        ];
+        let machine = MACHINES.iter().find(|machine| machine.name == std::env::consts::ARCH).unwrap();
+        assert_eq!(numbers(machine).into_iter().map(i64::from).collect::<Vec<_>>(), known);
+    }
+
+    /// The kernel's header of generic numbers, which aarch64 takes as they are. It comes with the C library's headers.
+    #[test]
+    fn the_numbers_of_aarch64_are_the_generic_ones() {
+        let Ok(header) = std::fs::read_to_string("/usr/include/asm-generic/unistd.h") else {
+            println!("skipped: the C library's headers are not here");
+            return;
+        };
+        let generic = |call: &str| {
+            let number = |prefix: &str| {
+                let define = format!("#define __NR{prefix}_{call} ");
+                header.lines().find_map(|line| line.strip_prefix(&define)?.trim().parse().ok())
+            };
+            // `sendfile` has a number under this name only; which of two calls it is depends on the word size.
+            number("").or_else(|| number("3264")).unwrap_or_else(|| panic!("{call} has no number"))
+        };
+        let known: Vec<u32> = WRITES.into_iter().chain(MOVES).map(generic).collect();
+        let machine = MACHINES.iter().find(|machine| machine.name == "aarch64").unwrap();
+        assert_eq!(numbers(machine), known);
+    }
 }

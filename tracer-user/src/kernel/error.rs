@@ -52,7 +52,7 @@ pub enum KernelError {
     },
     /// The machine's architecture has no table.
     #[error("kernel events are not supported on this architecture ({0}); use --no-kernel")]
-    Architecture(&'static str),
+    Architecture(String),
     /// The kernel refused a program or map.
     #[error("{what}: {why}; `tracer-user doctor` says what this kernel lacks, --no-kernel does without")]
     Refused {

@@ -26,8 +26,8 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// From the kernel's type information.
-    pub fn resolve(btf: &Btf) -> Result<Self, KernelError> {
+    /// From a kernel's type information, for a machine of an architecture as `std::env::consts::ARCH` names it.
+    fn resolve(btf: &Btf, architecture: &str) -> Result<Self, KernelError> {
         let mut numbers = [ABSENT; FIELDS.len()];
         let mut missing = Vec::new();
         for (number, field) in numbers.iter_mut().zip(FIELDS) {
@@ -58,7 +58,7 @@ impl Layout {
         let has_regs_helper = btf.typedef_id("btf_bpf_task_pt_regs").is_some();
         Ok(Self {
             offsets: Offsets::from_array(numbers),
-            abi: abi::resolve(btf, has_regs_helper)?,
+            abi: abi::resolve(btf, architecture, has_regs_helper)?,
             missing,
             tracepoints: btf.with_only_typedefs(&typedefs.each_ref().map(String::as_str)),
         })
@@ -66,17 +66,26 @@ impl Layout {
 
     /// Of the running kernel.
     pub fn of_running_kernel() -> Result<Self, KernelError> {
-        Self::from_file(Path::new(VMLINUX))
+        Self::from_file(Path::new(VMLINUX), std::env::consts::ARCH)
     }
 
-    /// Of the kernel whose type information a file holds.
-    pub fn from_file(path: &Path) -> Result<Self, KernelError> {
+    /// Of the kernel whose type information a file holds, as [`Self::resolve`].
+    fn from_file(path: &Path, architecture: &str) -> Result<Self, KernelError> {
         let bytes = std::fs::read(path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => KernelError::NoBtf(path.to_owned()),
             _ => KernelError::BadBtf { path: path.to_owned(), why: error.to_string() },
         })?;
         let btf =
             Btf::parse(bytes.into()).map_err(|why| KernelError::BadBtf { path: path.to_owned(), why })?;
-        Self::resolve(&btf)
+        Self::resolve(&btf, architecture)
     }
+}
+
+/// What the programs would be told on a kernel whose type information is in this file, on a machine of an architecture
+/// as `std::env::consts::ARCH` names it. The page size is this machine's.
+///
+/// # Errors
+/// When the file cannot be read, or the kernel lacks what the programs need: it is named.
+pub fn layout_of(btf: &Path, architecture: &str) -> Result<(Offsets, SyscallAbi), KernelError> {
+    Layout::from_file(btf, architecture).map(|layout| (layout.offsets, layout.abi))
 }

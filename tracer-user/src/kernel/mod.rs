@@ -21,5 +21,6 @@ mod stalls;
 mod tracer;
 
 pub use error::KernelError;
+pub use layout::layout_of;
 pub use pins::{PinnedSession, pinned_sessions, remove_session};
 pub use tracer::{KernelTracer, Lost, Settings};

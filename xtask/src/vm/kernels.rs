@@ -86,6 +86,11 @@ pub fn cached(cache: &Path) -> Vec<Kernel> {
     kernels
 }
 
+/// Where a cached kernel's type information is.
+pub fn btf_of(cache: &Path, kernel: &Kernel) -> PathBuf {
+    cache.join("kernels").join(&kernel.series).join("btf")
+}
+
 fn read(folder: &Path) -> Option<Kernel> {
     let release = fs::read_to_string(folder.join("release")).ok()?.trim().to_string();
     Some(Kernel { series: folder.file_name()?.to_str()?.into(), release, vmlinux: folder.join("vmlinux") })

@@ -109,11 +109,22 @@ pub fn run_if_fetched() -> Result<()> {
     run(&args)
 }
 
+/// The kernels in the cache: each one's release and the file with its type information.
+#[must_use]
+pub fn cached_btf() -> Vec<(String, PathBuf)> {
+    let Some(cache) = place() else { return Vec::new() };
+    let cached = kernels::cached(&cache).into_iter();
+    cached.map(|kernel| (kernel.release.clone(), kernels::btf_of(&cache, &kernel))).collect()
+}
+
+fn place() -> Option<PathBuf> {
+    let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    Some(env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home)?.join("tracer-user/vm"))
+}
+
 /// Where kernels and the emulator are kept.
 fn cache() -> Result<PathBuf> {
-    let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    let base = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
-    let cache = base.context("neither XDG_CACHE_HOME nor HOME is set")?.join("tracer-user/vm");
+    let cache = place().context("neither XDG_CACHE_HOME nor HOME is set")?;
     fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
     Ok(cache)
 }
