@@ -22,17 +22,11 @@ pub const WRITER_COLLISIONS: u32 = 4_096;
 /// Finished stalls kept for all sessions to read; a reader that falls further behind counts what it missed.
 pub const STALL_LOG_RECORDS: u32 = 8_192;
 
-/// (process, resource) pairs with stall totals; the least recently used go first.
-pub const STALL_TOTALS: u32 = 16_384;
-
 /// Bytes of a comm, with its terminating NUL (`TASK_COMM_LEN`).
 pub const COMM_BYTES: usize = 16;
 
 /// Bytes kept of an executed file's name.
 pub const FILENAME_BYTES: usize = 256;
-
-/// Buckets of a stall histogram: bucket n counts stalls of 2^n up to 2^(n+1) microseconds, the last one all above.
-pub const HISTOGRAM_BUCKETS: usize = 32;
 
 /// Ancestors looked at for the subreaper that inherits a dying process's children.
 pub const REAPER_DEPTH: u32 = 32;

@@ -124,6 +124,10 @@ offsets! {
     task_stack: "task_struct", Offset(&["stack"]), NEEDED;
     /// CPU time of the thread, nanoseconds.
     task_sum_exec_runtime: "task_struct", Offset(&["se.sum_exec_runtime"]), OPTIONAL;
+    /// How often it went to sleep; counted before the tracepoint `sched_switch`.
+    task_nvcsw: "task_struct", Offset(&["nvcsw"]), NEEDED;
+    /// How often it was preempted.
+    task_nivcsw: "task_struct", Offset(&["nivcsw"]), NEEDED;
     /// Threads that have not begun to exit.
     signal_live: "signal_struct", Offset(&["live"]), NEEDED;
     /// `SIGNAL_*` bits.

@@ -36,7 +36,8 @@ pub fn look(ctx: RawTracePointContext) -> i32 {
             Some(after) => after.tid == slot.tid && after.since_boot_ns == slot.since_boot_ns,
             None => false,
         };
-        found.valid = (unchanged && found.record.tid == slot.tid) as u32;
+        let sleeps = stall::sleeps_still(slot.task, slot.switches);
+        found.valid = (unchanged && sleeps && found.record.tid == slot.tid) as u32;
     }
     if let Some(answer) = INSPECTION.get_ptr_mut(0) {
         // SAFETY: the map's own memory; a session asks one thing at a time.

@@ -5,14 +5,11 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
 use tracer_ebpf::{
     limits,
-    wire::{
-        ExitRecord, Fate, HookSettings, Inspection, ProcessKey, StallRecord, StallTotal, StallTotalKey,
-        WriterSlot,
-    },
+    wire::{ExitRecord, Fate, HookSettings, Inspection, ProcessKey, StallRecord, WriterSlot},
 };
 
 /// `BPF_F_NO_PREALLOC`: memory for what is there, not for what could be.
@@ -65,12 +62,3 @@ pub static STALL_LOG: Array<StallRecord> = Array::with_max_entries(limits::STALL
 /// How many records each CPU has ever written to its run.
 #[map]
 pub static STALL_CURSORS: Array<u64> = Array::with_max_entries(limits::CPUS, MMAPABLE);
-
-/// Stalls by (process, resource).
-#[map]
-pub static STALL_TOTALS: LruHashMap<StallTotalKey, StallTotal> =
-    LruHashMap::with_max_entries(limits::STALL_TOTALS, 0);
-
-/// A zeroed total to insert: too large for the stack beside a record.
-#[map]
-pub static NEW_TOTAL: PerCpuArray<StallTotal> = PerCpuArray::with_max_entries(1, 0);

@@ -9,6 +9,11 @@
 //! low bits; while it is taken, the others go to a map, and the slot counts them, so that nobody else pays for
 //! the second look-up. Two threads that take the same free slot in the same instant on two CPUs leave one of
 //! them unseen for that one sleep.
+//!
+//! Not every wake-up is seen: the kernel does not run a program that is already running on the CPU, and there are
+//! kernels that run none on behalf of some processes, so that whoever follows them on a CPU comes back unseen. Hence
+//! a slot has its thread's count of context switches. When the thread has left the CPU again since, how long it slept
+//! is not known: nothing is recorded, and the slot is free. The user side tells the end of what it had told begun.
 
 use aya_ebpf::{
     helpers::{bpf_get_smp_processor_id, generated::bpf_task_pt_regs},
@@ -17,13 +22,13 @@ use aya_ebpf::{
 };
 use tracer_ebpf::{
     limits,
-    wire::{Inspection, StallRecord, StallTotalKey, WriterSlot, kind},
+    wire::{Inspection, StallRecord, WriterSlot, kind},
 };
 
 use super::{
     emit::{header, now_boot_ns},
     file,
-    maps::{COLLISIONS, HOOK, NEW_TOTAL, SLOTS, STALL_CURSORS, STALL_LOG, STALL_TOTALS},
+    maps::{COLLISIONS, HOOK, SLOTS, STALL_CURSORS, STALL_LOG},
     read::{self, direct, global, probe},
 };
 
@@ -66,19 +71,22 @@ fn sleep(task: *const u8) {
         return;
     }
     let tid = direct!(task, task_pid: u32);
+    let switches = switches(task);
     let Some(slot) = SLOTS.get_ptr_mut(tid & (limits::WRITER_SLOTS - 1)) else { return };
     let since_boot_ns = now_boot_ns();
     // SAFETY: the map's own memory. Other CPUs touch the slot only for another thread, see the module.
     unsafe {
-        if (*slot).tid == 0 {
+        // Its own: it came back unseen.
+        if (*slot).tid == 0 || (*slot).tid == tid {
             (*slot).since_boot_ns = since_boot_ns;
             (*slot).task = task as u64;
             (*slot).regs = regs;
+            (*slot).switches = switches;
             core::ptr::write_volatile(&raw mut (*slot).tid, tid);
             return;
         }
     }
-    let entry = WriterSlot { tid, collisions: 0, since_boot_ns, task: task as u64, regs };
+    let entry = WriterSlot { tid, collisions: 0, since_boot_ns, task: task as u64, regs, switches };
     if COLLISIONS.insert(tid, entry, 0).is_ok() {
         // SAFETY: as above; a count that two CPUs change at once can be off, and is corrected at zero.
         unsafe { (*slot).collisions += 1 };
@@ -95,14 +103,14 @@ fn wake(task: *const u8) {
     }
     let Some(slot) = SLOTS.get_ptr_mut(tid & (limits::WRITER_SLOTS - 1)) else { return };
     // SAFETY: the map's own memory; the slot is this thread's until its id is taken out.
-    let since_boot_ns = unsafe {
+    let (since_boot_ns, left) = unsafe {
         if (*slot).tid == tid {
-            let since = (*slot).since_boot_ns;
+            let since = ((*slot).since_boot_ns, (*slot).switches);
             core::ptr::write_volatile(&raw mut (*slot).tid, 0);
             since
         } else if (*slot).collisions != 0 {
             let Some(entry) = COLLISIONS.get(tid) else { return };
-            let since = entry.since_boot_ns;
+            let since = (entry.since_boot_ns, entry.switches);
             let _ = COLLISIONS.remove(tid);
             (*slot).collisions -= 1;
             since
@@ -112,9 +120,22 @@ fn wake(task: *const u8) {
     };
     let lasted_ns = now_boot_ns().wrapping_sub(since_boot_ns);
     let Some(settings) = HOOK.get(0) else { return };
-    if lasted_ns >= settings.threshold_ns {
-        ended(task, tid, since_boot_ns, lasted_ns);
+    if lasted_ns >= settings.threshold_ns && switches(task) == left {
+        ended(task, tid, since_boot_ns);
     }
+}
+
+/// How often the thread has left the CPU.
+#[inline(always)]
+fn switches(task: *const u8) -> u64 {
+    direct!(task, task_nvcsw: u64) + direct!(task, task_nivcsw: u64)
+}
+
+/// Whether a thread that went to sleep when it had left the CPU so often sleeps still.
+#[inline(always)]
+pub fn sleeps_still(task: u64, switches: u64) -> bool {
+    let now = probe!(task, task_nvcsw: u64) + probe!(task, task_nivcsw: u64);
+    now == switches && probe!(task, task_state: u32) & TASK_INTERRUPTIBLE != 0
 }
 
 /// Number of the system call the thread is in, and the address of its user registers.
@@ -192,9 +213,9 @@ pub fn describe(task: u64, regs: u64, out: &mut Inspection) {
     file::describe(file::of_fd(task, fd), out);
 }
 
-/// A stall of at least the threshold has ended: into this CPU's run of the log, and into the totals.
+/// A stall of at least the threshold has ended: into this CPU's run of the log.
 #[inline(never)]
-fn ended(task: *const u8, tid: u32, since_boot_ns: u64, lasted_ns: u64) {
+fn ended(task: *const u8, tid: u32, since_boot_ns: u64) {
     let (_, regs) = system_call(task);
     let mut found = Inspection::default();
     describe(task as u64, regs, &mut found);
@@ -217,61 +238,4 @@ fn ended(task: *const u8, tid: u32, since_boot_ns: u64, lasted_ns: u64) {
             }
         }
     }
-    add_to_total(record, lasted_ns);
-}
-
-#[inline(always)]
-fn add_to_total(record: &StallRecord, lasted_ns: u64) {
-    let key = StallTotalKey {
-        process: record.process,
-        inode: record.inode,
-        device: record.device,
-        resource_kind: record.resource_kind,
-    };
-    let mut total = STALL_TOTALS.get_ptr_mut(key);
-    if total.is_none() {
-        let Some(new) = NEW_TOTAL.get(0) else { return };
-        let _ = STALL_TOTALS.insert(key, new, 1 /* BPF_NOEXIST */);
-        total = STALL_TOTALS.get_ptr_mut(key);
-    }
-    let Some(total) = total else { return };
-    let micros = lasted_ns / 1000;
-    let bucket = log2(micros) as usize & (limits::HISTOGRAM_BUCKETS - 1);
-    // SAFETY: the map's own memory. Two threads of one process that wake at once from one pipe may lose a count.
-    unsafe {
-        (*total).count += 1;
-        (*total).sum_ns += lasted_ns;
-        if lasted_ns > (*total).max_ns {
-            (*total).max_ns = lasted_ns;
-        }
-        let at = (&raw mut (*total).histogram).cast::<u32>().add(bucket);
-        *at += 1;
-    }
-}
-
-/// Position of the highest set bit, at most 31; 0 for 0. Without a count-leading-zeros instruction.
-#[inline(always)]
-fn log2(value: u64) -> u32 {
-    let mut value = if value > u32::MAX as u64 { u32::MAX } else { value as u32 };
-    let mut bits = 0;
-    if value >> 16 != 0 {
-        value >>= 16;
-        bits += 16;
-    }
-    if value >> 8 != 0 {
-        value >>= 8;
-        bits += 8;
-    }
-    if value >> 4 != 0 {
-        value >>= 4;
-        bits += 4;
-    }
-    if value >> 2 != 0 {
-        value >>= 2;
-        bits += 2;
-    }
-    if value >> 1 != 0 {
-        bits += 1;
-    }
-    bits
 }

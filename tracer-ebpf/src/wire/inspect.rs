@@ -16,7 +16,8 @@ pub mod ask {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Inspection {
-    /// 1: `record` holds what was asked for; 0: it was gone before it could be read.
+    /// 1: `record` holds what was asked for; 0: it was gone before it could be read, or the
+    /// thread sleeps no more.
     pub valid: u32,
     /// `f_mode` of the file; 0: unknown.
     pub f_mode: u32,

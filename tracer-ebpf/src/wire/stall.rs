@@ -1,7 +1,7 @@
 //! A write that cannot proceed: the slot a sleeping writer takes, and the record of a stall.
 
 use super::{Header, ProcessKey};
-use crate::limits::{COMM_BYTES, HISTOGRAM_BUCKETS};
+use crate::limits::COMM_BYTES;
 
 /// Since when a thread has been asleep inside a write-family call. One per thread, at the index of its low bits.
 #[repr(C)]
@@ -17,9 +17,11 @@ pub struct WriterSlot {
     pub task: u64,
     /// Address of its saved user registers.
     pub regs: u64,
+    /// How often it had left the CPU by then. While that is so it has not come back, or has but not left again.
+    pub switches: u64,
 }
 
-const _: () = assert!(size_of::<WriterSlot>() == 4 + 4 + 8 + 8 + 8);
+const _: () = assert!(size_of::<WriterSlot>() == 4 + 4 + 8 + 8 + 8 + 8);
 
 /// What a stalled write writes to.
 pub mod resource_kind {
@@ -87,35 +89,3 @@ impl Default for Header {
 
 const _: () =
     assert!(size_of::<StallRecord>() == 16 + 16 + 8 + 8 + 4 + 4 + 4 + 4 + 4 + 4 + 4 + 4 + 8 + 8 + 4 + 4 + 16);
-
-/// Which (process, resource) a total is of.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StallTotalKey {
-    /// The process.
-    pub process: ProcessKey,
-    /// As in [`StallRecord::inode`].
-    pub inode: u64,
-    /// As in [`StallRecord::device`].
-    pub device: u32,
-    /// One of [`resource_kind`].
-    pub resource_kind: u32,
-}
-
-const _: () = assert!(size_of::<StallTotalKey>() == 16 + 8 + 4 + 4);
-
-/// Stalls of one process on one resource that lasted for the threshold or longer.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StallTotal {
-    /// How many.
-    pub count: u64,
-    /// Their lengths added up.
-    pub sum_ns: u64,
-    /// The longest.
-    pub max_ns: u64,
-    /// How many by length, see [`crate::limits::HISTOGRAM_BUCKETS`].
-    pub histogram: [u32; HISTOGRAM_BUCKETS],
-}
-
-const _: () = assert!(size_of::<StallTotal>() == 8 + 8 + 8 + 32 * 4);

@@ -4,7 +4,7 @@
 
 use bytes::{Buf, BufMut};
 use tracer_ebpf::{
-    limits::{COMM_BYTES, FILENAME_BYTES, HISTOGRAM_BUCKETS},
+    limits::{COMM_BYTES, FILENAME_BYTES},
     wire::{self, ProcessKey, WIRE_VERSION, fate_flags, kind, resource_kind},
 };
 
@@ -45,10 +45,6 @@ pub mod size {
     pub const STALL: usize = size_of::<wire::StallRecord>();
     /// An inspection.
     pub const INSPECTION: usize = size_of::<wire::Inspection>();
-    /// A stall total's key.
-    pub const TOTAL_KEY: usize = size_of::<wire::StallTotalKey>();
-    /// A stall total.
-    pub const TOTAL: usize = size_of::<wire::StallTotal>();
 }
 
 /// What became of a process, as the kernel's map holds it.
@@ -62,19 +58,6 @@ pub struct Fate {
     pub extras: IdentityExtras,
     /// Who made it; `None` for what was enrolled by hand.
     pub parent: Option<ProcessId>,
-}
-
-/// Stalls of one process on one resource.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StallTotal {
-    /// How many.
-    pub count: u64,
-    /// Their lengths added up, nanoseconds.
-    pub sum_ns: u64,
-    /// The longest, nanoseconds.
-    pub max_ns: u64,
-    /// Bucket n counts those of 2^n to 2^(n+1) microseconds.
-    pub histogram: Vec<u32>,
 }
 
 /// What the inspection program says.
@@ -118,7 +101,7 @@ pub fn event(mut bytes: &[u8]) -> Result<Event, DecodeError> {
         }
         kind::SIGNAL => EventBody::Signal(signal(b)),
         kind::STALL_OPEN => EventBody::StallOpen(stall(b)),
-        _ => EventBody::StallClosed(stall(b)),
+        _ => EventBody::StallClosed(Stall { end_seen: Some(true), ..stall(b) }),
     };
     Ok(Event { boot_ns, body })
 }
@@ -180,24 +163,6 @@ pub fn enrolled_fate_bytes(extras: &IdentityExtras) -> [u8; size::FATE] {
     b.put_u64_le(extras.pidfd_ino.unwrap_or(0));
     b.put_u32_le(extras.ns_pid.unwrap_or(0));
     bytes
-}
-
-/// A key of the totals: which process, which resource.
-pub fn total_key(bytes: &[u8; size::TOTAL_KEY]) -> (ProcessId, Option<u64>, Option<u32>, ResourceKind) {
-    let b = &mut &bytes[..];
-    let process = id(key(b));
-    (process, known(b.get_u64_le()), known(b.get_u32_le()), resource(b.get_u32_le()))
-}
-
-/// A value of the totals.
-pub fn total(bytes: &[u8; size::TOTAL]) -> StallTotal {
-    let b = &mut &bytes[..];
-    StallTotal {
-        count: b.get_u64_le(),
-        sum_ns: b.get_u64_le(),
-        max_ns: b.get_u64_le(),
-        histogram: (0..HISTOGRAM_BUCKETS).map(|_| b.get_u32_le()).collect(),
-    }
 }
 
 struct RawFate {
@@ -334,6 +299,7 @@ fn stall(b: &mut &[u8]) -> Stall {
         used_bytes: (used_bytes != u64::MAX).then_some(used_bytes),
         capacity_bytes,
         ends: (slots != 0).then_some((readers, writers)),
+        end_seen: None,
     }
 }
 

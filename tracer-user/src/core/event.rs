@@ -172,4 +172,7 @@ pub struct Stall {
     pub capacity_bytes: Option<u64>,
     /// Read ends and write ends of a pipe, as the kernel counts open file descriptions.
     pub ends: Option<(u32, u32)>,
+    /// Whether its end was seen as it happened. `Some(false)`: it was found to be over, at the time of the event; when it
+    /// ended before that is not known. `None` while it lasts.
+    pub end_seen: Option<bool>,
 }

@@ -156,6 +156,7 @@ mod tests {
             used_bytes: Some(65_536),
             capacity_bytes: Some(65_536),
             ends: Some((1, 1)),
+            end_seen: None,
         };
         assert_eq!(
             timed(&line(EventBody::StallOpen(stall)), 1_000_000_000).unwrap(),

@@ -17,8 +17,7 @@ use super::error::KernelError;
 use super::object;
 
 /// The maps that belong to the hook, by their names in the object.
-pub const MAPS: [&str; 7] =
-    ["HOOK", "SLOTS", "COLLISIONS", "STALL_LOG", "STALL_CURSORS", "STALL_TOTALS", "NEW_TOTAL"];
+pub const MAPS: [&str; 5] = ["HOOK", "SLOTS", "COLLISIONS", "STALL_LOG", "STALL_CURSORS"];
 
 const LINK: &str = "link";
 

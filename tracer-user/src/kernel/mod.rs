@@ -18,6 +18,7 @@ mod log;
 mod object;
 mod pins;
 mod stalls;
+mod told;
 mod tracer;
 
 pub use error::KernelError;

@@ -1,6 +1,7 @@
 //! Stalled writes: those that have ended, from the hook's log, and those that last, from its slots.
 //!
 //! The hook serves the whole machine, so both hold strangers' writes: what is not of a member is left out here.
+//! A slot may be stale, see the hook: only a thread that the kernel finds asleep in its write is told.
 
 use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
@@ -15,13 +16,11 @@ use tracer_ebpf::wire::{WriterSlot, ask};
 
 use super::bpffs::Directory;
 use super::error::KernelError;
+use super::told::{Sleep, Told};
 use super::{hook, pins};
 use crate::core::decode::{self, size};
-use crate::core::event::{Event, EventBody, ResourceKind, Stall};
+use crate::core::event::{Event, EventBody, ResourceKind};
 use crate::core::identity::ProcessId;
-
-/// A thread asleep in a write since a moment: one stall.
-type Sleep = (u32, u64);
 
 /// See the module.
 pub struct Stalls {
@@ -38,8 +37,7 @@ pub struct Stalls {
     look: RawTracePoint,
     fill: RawTracePoint,
     answer: Array<MapData, [u8; size::INSPECTION]>,
-    /// Sleeps that have been looked at: reported, or not this session's.
-    seen: HashSet<Sleep>,
+    told: Told,
 }
 
 impl Stalls {
@@ -72,7 +70,7 @@ impl Stalls {
             answer: array(session, "INSPECTION")?
                 .try_into()
                 .map_err(|error| KernelError::of(what("INSPECTION"), error))?,
-            seen: HashSet::new(),
+            told: Told::default(),
         })
     }
 
@@ -109,6 +107,7 @@ impl Stalls {
                 if let EventBody::StallClosed(stall) = &event.body
                     && members.contains_key(&stall.process)
                     && event.boot_ns.saturating_sub(stall.since_boot_ns) >= self.threshold_ns
+                    && self.told.recorded((stall.tid, stall.since_boot_ns))
                 {
                     events.push(event);
                 }
@@ -116,55 +115,53 @@ impl Stalls {
         }
     }
 
-    /// The members' stalls that last and have not been reported. What is in `seen` and sleeps no more is forgotten.
+    /// The members' stalls that last and have not been told, and the ends of those told before that left no record:
+    /// their time is now.
     pub fn walk_open(
         &mut self,
         now_boot_ns: u64,
         members: &HashMap<ProcessId, Option<u64>>,
         events: &mut Vec<Event>,
     ) {
-        let mut still = HashSet::new();
-        for (index, slot) in self.slots.sleeping_since(now_boot_ns.saturating_sub(self.threshold_ns)) {
-            self.consider(
-                ask::SLOT,
-                u64::from(index),
-                (slot.tid, slot.since_boot_ns),
-                members,
-                &mut still,
-                events,
-            );
-        }
-        let collided: Vec<u32> = self.collisions.keys().flatten().collect();
-        for tid in collided {
-            let Ok(entry) = self.collisions.get(&tid, 0) else { continue };
-            let since = u64::from_le_bytes(entry[8..16].try_into().unwrap_or_default());
-            if now_boot_ns.saturating_sub(since) >= self.threshold_ns {
-                self.consider(ask::COLLISION, u64::from(tid), (tid, since), members, &mut still, events);
+        let (mut there, mut asleep) = (HashSet::new(), HashSet::new());
+        for (what, which, sleep) in self.sleeping_since(now_boot_ns.saturating_sub(self.threshold_ns)) {
+            there.insert(sleep);
+            if !self.told.is_open(sleep) {
+                continue;
+            }
+            let Some(found) = self.ask(what, which).filter(|found| found.stall.since_boot_ns == sleep.1)
+            else {
+                continue;
+            };
+            if !members.contains_key(&found.stall.process) {
+                self.told.strangers(sleep);
+                continue;
+            }
+            asleep.insert(sleep);
+            if self.told.asleep(sleep, &found.stall) {
+                let boot_ns = sleep.1 + self.threshold_ns;
+                events.push(Event { boot_ns, body: EventBody::StallOpen(found.stall) });
             }
         }
-        self.seen = still;
+        for stall in self.told.walked(&there, &asleep, now_boot_ns) {
+            events.push(Event { boot_ns: now_boot_ns, body: EventBody::StallClosed(stall) });
+        }
     }
 
-    fn consider(
-        &self,
-        what: u64,
-        which: u64,
-        sleep: Sleep,
-        members: &HashMap<ProcessId, Option<u64>>,
-        still: &mut HashSet<Sleep>,
-        events: &mut Vec<Event>,
-    ) {
-        if self.seen.contains(&sleep) {
-            still.insert(sleep);
-            return;
+    /// What to ask the inspection program for each thread that is said to be asleep since before then.
+    fn sleeping_since(&self, deadline_boot_ns: u64) -> Vec<(u64, u64, Sleep)> {
+        let slots = self.slots.sleeping_since(deadline_boot_ns).into_iter();
+        let mut all: Vec<(u64, u64, Sleep)> = slots
+            .map(|(index, slot)| (ask::SLOT, u64::from(index), (slot.tid, slot.since_boot_ns)))
+            .collect();
+        for tid in self.collisions.keys().flatten() {
+            let Ok(entry) = self.collisions.get(&tid, 0) else { continue };
+            let since = u64::from_le_bytes(entry[8..16].try_into().unwrap_or_default());
+            if since <= deadline_boot_ns {
+                all.push((ask::COLLISION, u64::from(tid), (tid, since)));
+            }
         }
-        // A slot that changed meanwhile is no stall any more: it is looked at again when it has aged.
-        let Some(found) = self.ask(what, which) else { return };
-        still.insert(sleep);
-        if found.stall.since_boot_ns == sleep.1 && members.contains_key(&found.stall.process) {
-            let stall = Stall { since_boot_ns: sleep.1, ..found.stall };
-            events.push(Event { boot_ns: sleep.1 + self.threshold_ns, body: EventBody::StallOpen(stall) });
-        }
+        all
     }
 
     /// What the kernel knows of one of this process's own file descriptors.

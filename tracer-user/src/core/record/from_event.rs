@@ -102,6 +102,7 @@ impl StallLine {
             capacity_bytes: stall.capacity_bytes,
             readers: stall.ends.map(|(readers, _)| readers),
             writers: stall.ends.map(|(_, writers)| writers),
+            end_seen: stall.end_seen,
         }
     }
 }

@@ -289,6 +289,9 @@ pub struct StallLine {
     pub readers: Option<u32>,
     /// Write ends of the pipe.
     pub writers: Option<u32>,
+    /// At its end: whether that was seen as it happened. False: it was found to be over, and ended some time before.
+    #[serde(default)]
+    pub end_seen: Option<bool>,
 }
 
 /// `anomaly`

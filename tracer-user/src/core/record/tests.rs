@@ -60,6 +60,7 @@ fn stall() -> Stall {
         used_bytes: Some(65_536),
         capacity_bytes: Some(65_536),
         ends: Some((1, 1)),
+        end_seen: None,
     }
 }
 

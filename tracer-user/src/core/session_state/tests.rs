@@ -94,6 +94,7 @@ fn stall(at: u64, process: ProcessId, since: u64, open: bool) -> Input {
         used_bytes: None,
         capacity_bytes: None,
         ends: None,
+        end_seen: None,
     };
     let body = if open { EventBody::StallOpen(stall) } else { EventBody::StallClosed(stall) };
     Input::Kernel(Event { boot_ns: at, body })
