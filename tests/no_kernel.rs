@@ -74,6 +74,7 @@ fn a_container_is_told_so_and_its_numbers_are_not_mixed_with_the_machines() {
     command.args([env!("CARGO_BIN_EXE_tracer-user"), "run", "--quiet"]);
     let (code, summary, events) = recorded(command, "sleep 0.5; exit 7");
     assert_eq!((code, &summary["kernel_events"]), (Some(7), &false.into()), "{summary}");
+    assert_eq!(summary["processes"]["leaked"].as_array().map(Vec::len), Some(0), "{summary}");
     let said =
         events.iter().any(|event| event.to_string().contains("pid namespace is not the machine's first"));
     assert!(said, "{events:?}");

@@ -84,7 +84,13 @@ pub fn begin(
     recover_first(session.watch, &directory, &log_config, observer);
     // Without it a recovery beside us could take pins that have no sidecar yet for orphans; we would see it.
     let _beginning = directory.begin();
-    let kernel = kernel(session.watch, &directory, observer);
+    let (kernel, without) = match kernel(session.watch, &directory) {
+        Ok(kernel) => (kernel, None),
+        Err(why) => {
+            observer.notice(&why);
+            (None, Some(why))
+        }
+    };
     let enrollment = enrollment(session, root, kernel.as_ref(), &log);
     let header = header(session, &enrollment, root, kernel.as_ref());
     let limits = Limits { trace_bytes: session.watch.trace_max_bytes, ..Limits::default() };
@@ -102,6 +108,9 @@ pub fn begin(
     };
     let mut keeper = Keeper::new(live, kernel, root);
     keeper.begin(header, origin, observer);
+    if let Some(why) = without {
+        keeper.note("no_kernel_events", why, observer);
+    }
     Ok(Begun { keeper, log })
 }
 
@@ -155,33 +164,27 @@ pub fn finish(
     }
 }
 
-/// The kernel side with the root in it, or what is lost without it, said.
-fn kernel(watch: &Watch, traces: &TraceDir, observer: &mut dyn Observer) -> Option<KernelTracer> {
+/// The kernel side, where it is wanted.
+///
+/// # Errors
+/// Why it is not to be had, and what is lost without it.
+fn kernel(watch: &Watch, traces: &TraceDir) -> Result<Option<KernelTracer>, String> {
     if watch.no_kernel {
-        return None;
+        return Ok(None);
     }
-    let session = match traces.new_pin_name() {
-        Ok(name) => name,
-        Err(error) => {
-            observer.notice(&format!("no kernel events: no name for the pins: {error}"));
-            return None;
-        }
-    };
+    let session =
+        traces.new_pin_name().map_err(|error| format!("no kernel events: no name for the pins: {error}"))?;
     let settings = Settings {
         session,
         stall_threshold_ns: u64::try_from(watch.stall_threshold.as_nanos()).unwrap_or(u64::MAX),
         kernel_log: watch.verbosity >= 2,
     };
-    match KernelTracer::start(&settings) {
-        Ok(kernel) => Some(kernel),
-        Err(error) => {
-            observer.notice(&format!(
-                "no kernel events: {error}. The process connector and /proc stand in: blocked writes, and what \
-                 happens should this tracer die, are not seen"
-            ));
-            None
-        }
-    }
+    KernelTracer::start(&settings).map(Some).map_err(|error| {
+        format!(
+            "no kernel events: {error}. The process connector and /proc stand in: blocked writes, and what happens \
+             should this tracer die, are not seen"
+        )
+    })
 }
 
 fn enrollment(

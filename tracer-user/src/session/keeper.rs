@@ -246,7 +246,11 @@ impl Keeper {
     }
 
     /// Takes the ends that the kernel's map holds and no event told: after this, who counts as alive is alive.
+    /// Without kernel events: as a look at all of `/proc` shows it now.
     pub fn settle(&mut self, observer: &mut dyn Observer) {
+        if let Some(lookout) = &mut self.lookout {
+            lookout.make_due();
+        }
         self.catch_up(observer);
         let Some(kernel) = &self.kernel else { return };
         let fates = kernel.fates();

@@ -54,6 +54,11 @@ impl Lookout {
         }
     }
 
+    /// The next call looks at all of `/proc`, however short ago that was done.
+    pub fn make_due(&mut self) {
+        self.looked_at = None;
+    }
+
     /// What happened since the last call to the session of these members.
     pub fn look(&mut self, root: &ProcRoot, job: ProcessId, members: &[ProcessId]) -> Vec<Found> {
         let known: HashSet<ProcessId> = members.iter().copied().collect();
