@@ -36,6 +36,8 @@ pub(crate) struct Scanner {
 /// Longest link text: a path and ` (deleted)`.
 const LINK_MAX: usize = 4096 + 16;
 const DELETED: &[u8] = b" (deleted)";
+/// `MQUEUE_MAGIC`, `ipc/mqueue.c`.
+const MQUEUE_MAGIC: u64 = 0x1980_0202;
 
 impl Scanner {
     /// All fds of a process. `tty` is its controlling terminal, which `/dev/tty` stands for.
@@ -116,6 +118,11 @@ impl Scanner {
         // Locks and epoll name the super block's device, which for some file systems is not what stat says.
         let dev = mount.map_or(makedev(stat.stx_dev_major, stat.stx_dev_minor), |m| m.dev);
         let ino = stat.stx_ino;
+        // A queue that mq_open made lies on the kernel's own mount, which no mountinfo lists.
+        if mount.is_none() && links.filesystem(digits) == Some(MQUEUE_MAGIC) {
+            opened.fd.object = ObjectId::MessageQueue { dev, ino };
+            return;
+        }
         let (major, minor) = (stat.stx_rdev_major, stat.stx_rdev_minor);
         opened.fd.object = match FileType::from_raw_mode(stat.stx_mode.into()) {
             FileType::Fifo => ObjectId::Fifo { dev, ino },

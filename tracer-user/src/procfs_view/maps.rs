@@ -63,6 +63,11 @@ pub(crate) fn shared_at(text: &[u8], address: u64) -> Option<FutexShared> {
     })
 }
 
+/// Whether no other process can share what lies at an address.
+pub(crate) fn is_private(text: &[u8], address: u64) -> bool {
+    parse(text).find(|m| (m.start..m.end).contains(&address)).is_some_and(|m| !m.shared)
+}
+
 /// Whether a process maps a file.
 pub(crate) fn maps_file(text: &[u8], dev: u64, ino: u64) -> bool {
     parse(text).any(|m| m.dev == dev && m.ino == ino)
@@ -81,6 +86,7 @@ mod tests {
         assert_eq!((shared.ino, shared.offset), (1024, 0x1004));
         assert_eq!(shared.path.unwrap().as_bytes(), b"/dev/zero (deleted)");
         assert_eq!(shared_at(MAPS, 0x7f24), None);
+        assert!(is_private(MAPS, 0x7f24) && !is_private(MAPS, 0x7f04) && !is_private(MAPS, 0x1));
         assert_eq!(shared_at(MAPS, 0x1), None);
         assert!(maps_file(MAPS, rustix::fs::makedev(0xfe, 0), 12));
     }

@@ -89,6 +89,8 @@ impl Gather<'_> {
         process.shared_pending = status.shared_pending;
         process.ignored = status.ignored;
         process.caught = status.caught;
+        process.has_collected = Some(stat.has_collected);
+        process.is_observer = pulse.id.tgid == std::process::id();
         process.traced_by = status.tracer.map(|tgid| Ptraced { tgid });
         process.ns_pid = status.inner_pid.map(|(pid, _)| pid);
         if process.kernel_thread {
@@ -167,10 +169,15 @@ impl Gather<'_> {
         if !process.in_scope {
             return;
         }
-        process.io = dir.read("io", &mut self.buffer).ok().and_then(io_counters);
+        process.io = self.io(dir);
         if let Ok(text) = dir.read("limits", &mut self.buffer) {
             limits(text, process.limits.get_or_insert_default());
         }
+    }
+
+    /// Bytes and calls since the process's birth.
+    pub(crate) fn io(&mut self, dir: &Dir) -> Option<IoCounters> {
+        dir.read("io", &mut self.buffer).ok().and_then(io_counters)
     }
 
     fn fds(&mut self, dir: &Dir, process: &mut Process, tty: u32) {

@@ -87,6 +87,16 @@ pub(crate) fn progress(before: &Beat, after: &Beat) -> Progress {
     Progress {
         switches: switches(after).saturating_sub(switches(before)),
         cpu_ns: after.cpu_ns.saturating_sub(before.cpu_ns),
+        sleeps: before
+            .status
+            .voluntary
+            .zip(after.status.voluntary)
+            .map(|(before, after)| after.saturating_sub(before)),
+        faults: Some(after.stat.faults.saturating_sub(before.stat.faults)),
+        kernel_ns: Some(
+            after.stat.system_ticks.saturating_sub(before.stat.system_ticks)
+                * crate::core::identity::NS_PER_TICK,
+        ),
         same_call: before.call == after.call && before.stat.state == after.stat.state,
     }
 }

@@ -53,6 +53,12 @@ impl Dir {
         Ok(fs::statat(&self.0, name, AtFlags::empty())?)
     }
 
+    /// Type of the file system that an entry, or what it links to, lies on. Opens nothing that could wait.
+    pub(crate) fn filesystem(&self, name: &str) -> Option<u64> {
+        let place = fs::openat(&self.0, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        Some(fs::fstatfs(&place).ok()?.f_type as u64)
+    }
+
     /// The entries whose names are numbers, ascending.
     pub(crate) fn numbers(&self) -> io::Result<Vec<u32>> {
         let mut found = Vec::new();

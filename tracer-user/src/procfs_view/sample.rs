@@ -103,12 +103,12 @@ pub fn look(proc_root: &ProcRoot, request: &Request, pipes: PipeReader<'_>) -> R
     let after = pulses(&root, &mut gather.buffer);
     let ended = Now::read();
     gather.now = ended;
-    second(&mut evidence, &mut gather, &before, &after);
     evidence.clock = Clock {
         taken_at_unix_ns: i64::try_from(ended.realtime).unwrap_or(i64::MAX),
         boot_ns: ended.boottime,
         quiet_window_ns: ended.monotonic.saturating_sub(now.monotonic),
     };
+    second(&mut evidence, &mut gather, &before, &after);
     note_unread(&mut evidence);
     Ok(evidence)
 }
@@ -200,6 +200,7 @@ fn second(
     after: &BTreeMap<u32, Pulse>,
 ) {
     evidence.processes.retain(|p| after.get(&p.id.tgid).is_some_and(|pulse| pulse.id == p.id));
+    let window_ns = evidence.clock.quiet_window_ns;
     let in_scope: HashSet<u32> =
         evidence.processes.iter().filter(|p| p.in_scope).map(|p| p.id.tgid).collect();
     for process in &mut evidence.processes {
@@ -232,6 +233,11 @@ fn second(
             }
         }
         process.threads.sort_by_key(|t| t.tid);
+        if process.threads.iter().any(|t| t.progress.is_some_and(|p| p.is_busy(window_ns)))
+            && let (Some(dir), Some(before)) = (&dir, process.io)
+        {
+            process.io_in_window = gather.io(dir).map(|after| after.since(&before));
+        }
         process.zombie = pulse.threads.iter().all(|t| matches!(t.stat.state, b'Z' | b'X'));
         process.shared_pending = pulse.leader().status.shared_pending;
         if process.in_scope

@@ -23,6 +23,12 @@ pub(crate) struct Stat {
     pub flags: u64,
     /// CPU time in user and kernel mode, ticks.
     pub cpu_ticks: u64,
+    /// The part of it in kernel mode.
+    pub system_ticks: u64,
+    /// Page faults that needed no disk.
+    pub faults: u64,
+    /// It has collected a dead child: the kernel adds the faults and the CPU time of those up.
+    pub has_collected: bool,
     /// How many threads.
     pub threads: u32,
     /// Start, ticks since boot.
@@ -54,6 +60,9 @@ pub(crate) fn stat(text: &[u8]) -> Option<Stat> {
         foreground: u32::try_from(number(8)?).ok().filter(|group| *group > 0),
         flags: unsigned(9)?,
         cpu_ticks: unsigned(14)?.saturating_add(unsigned(15)?),
+        system_ticks: unsigned(15)?,
+        faults: unsigned(10)?,
+        has_collected: [11, 13, 16, 17].into_iter().filter_map(unsigned).any(|sum| sum > 0),
         threads: number(20)?.try_into().ok()?,
         start_ticks: unsigned(22)?,
     })

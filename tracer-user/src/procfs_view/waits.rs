@@ -129,8 +129,10 @@ pub(crate) fn shared_futexes(evidence: &mut Evidence, gather: &mut Gather<'_>) {
         }
         let Some(text) = maps_text(gather, process) else { continue };
         for thread in &mut process.threads {
-            if let Wait::Futex { addr, private: false, shared, .. } = &mut thread.wait {
+            if let Wait::Futex { addr, private: private @ false, shared, .. } = &mut thread.wait {
                 *shared = maps::shared_at(&text, *addr);
+                // The word of a thread's end (pthread_join) is waited for as if it were shared, in memory that is not.
+                *private = maps::is_private(&text, *addr);
                 files.extend(shared.as_ref().map(|s| (s.dev, s.ino)));
             }
         }

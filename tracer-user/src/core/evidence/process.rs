@@ -96,6 +96,15 @@ pub struct Process {
     /// It is a child subreaper or the init of its pid namespace, when that is known.
     #[serde(default)]
     pub reaper: Option<bool>,
+    /// It has collected a child that ended: its children's CPU time and page faults were added to its own.
+    #[serde(default)]
+    pub has_collected: Option<bool>,
+    /// It is the tracer that looks: that it moves is no reason to expect anything of anybody.
+    #[serde(default)]
+    pub is_observer: bool,
+    /// Bytes moved during the quiet window, where a thread of it used the CPU throughout.
+    #[serde(default)]
+    pub io_in_window: Option<IoCounters>,
     /// What of it could not be read, and why.
     #[serde(default)]
     pub unread: Vec<Unread>,
@@ -134,6 +143,9 @@ impl Process {
             ns_pid: None,
             netns: None,
             reaper: None,
+            has_collected: None,
+            is_observer: false,
+            io_in_window: None,
             unread: Vec::new(),
         }
     }
@@ -231,6 +243,18 @@ pub struct IoCounters {
     pub read_calls: u64,
     /// Write calls (syscw).
     pub write_calls: u64,
+}
+
+impl IoCounters {
+    /// What was added since an earlier reading.
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            read_bytes: self.read_bytes.saturating_sub(before.read_bytes),
+            written_bytes: self.written_bytes.saturating_sub(before.written_bytes),
+            read_calls: self.read_calls.saturating_sub(before.read_calls),
+            write_calls: self.write_calls.saturating_sub(before.write_calls),
+        }
+    }
 }
 
 /// Limits a process may have met.

@@ -46,8 +46,21 @@ pub struct Progress {
     pub switches: u64,
     /// CPU time, nanoseconds.
     pub cpu_ns: u64,
+    /// The part of it in the kernel, nanoseconds, to the tick.
+    pub kernel_ns: Option<u64>,
+    /// How often it went to sleep.
+    pub sleeps: Option<u64>,
+    /// Page faults that needed no disk.
+    pub faults: Option<u64>,
     /// Both samples found it in the same system call with the same arguments (or in none).
     pub same_call: bool,
+}
+
+impl Progress {
+    /// It used the CPU throughout a window, as far as others left it one: it never slept.
+    pub fn is_busy(&self, window_ns: u64) -> bool {
+        window_ns > 0 && self.sleeps == Some(0) && self.cpu_ns >= window_ns / 8
+    }
 }
 
 /// The state letter of `/proc/PID/stat`.

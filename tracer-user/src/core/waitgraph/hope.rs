@@ -138,11 +138,14 @@ impl<'e> WaitGraph<'e> {
     }
 
     /// The live threads that could meet some requirement of some way of `key`, each once.
+    ///
+    /// Whoever might open the other end of a FIFO is not among them: anybody of the job might, which is hope, but nobody owes it, which makes no link of a cycle.
     pub fn successors(&self, key: ThreadKey) -> Vec<ThreadKey> {
         let mut out: Vec<ThreadKey> = self
             .standing(key)
             .ways
             .iter()
+            .filter(|way| way.op != Op::OpenFifo)
             .flat_map(|way| &way.all)
             .flat_map(|requirement| &requirement.any)
             .flat_map(|actor| self.threads_of(actor))

@@ -109,6 +109,23 @@ impl<'e> Index<'e> {
         self.by_tid.get(&tid).copied()
     }
 
+    /// It lives in a pid namespace below the tracer's.
+    pub fn is_inside(&self, at: usize) -> bool {
+        let process = self.process(at);
+        process.ns_pid.is_some_and(|number| number != process.id.tgid)
+    }
+
+    /// `caller` knows the process by this number.
+    pub fn is_called(&self, at: usize, caller: usize, number: u32) -> bool {
+        let (process, by) = (self.process(at), self.process(caller));
+        if self.is_inside(caller) && process.pidns.is_some() && process.pidns == by.pidns {
+            process.ns_pid == Some(number)
+        } else {
+            // What a caller inside calls a process of a namespace further in cannot be read.
+            process.id.tgid == number || self.is_inside(caller)
+        }
+    }
+
     /// Children, zombies too.
     pub fn children(&self, at: usize) -> &[usize] {
         self.children.get(&self.process(at).id.tgid).map_or(&[], Vec::as_slice)
@@ -218,7 +235,8 @@ impl<'e> Index<'e> {
         {
             return !self.is_ancestor(leader, at);
         }
-        let anonymous = matches!(shared, ObjectId::Pipe { .. } | ObjectId::Unix { .. });
+        let anonymous =
+            matches!(shared, ObjectId::Pipe { .. } | ObjectId::Unix { .. } | ObjectId::Pty { .. });
         let parent = self.by_tgid(process.ppid);
         let parent_holds = parent.is_some_and(|p| self.holders(shared).iter().any(|h| h.process == p));
         let reaped = process.ppid == 1 || parent.is_some_and(|p| self.process(p).reaper == Some(true));

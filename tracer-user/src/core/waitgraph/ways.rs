@@ -150,6 +150,8 @@ pub enum Why {
     Ready,
     /// Any signal it handles may wake it.
     Signal,
+    /// It is the tracer, which waits for what the others do.
+    Observes,
     /// It is stopped: somebody has to continue it.
     Stopped,
     /// Its cgroup is frozen.
@@ -244,6 +246,9 @@ pub(super) fn standing(index: &Index<'_>, key: ThreadKey) -> Standing {
     }
     if process.kernel_thread || thread.state == ThreadState::Idle {
         return Standing::seeded(Hope::Soon, Why::Ready);
+    }
+    if process.is_observer {
+        return Standing::seeded(Hope::Waiting, Why::Observes);
     }
     match thread.moved {
         None => return Standing::seeded(Hope::Active, Why::NotMeasured),
@@ -391,10 +396,20 @@ pub(super) fn signal_wait(index: &Index<'_>, at: usize, set: Option<u64>) -> Sta
 fn wait_child(index: &Index<'_>, at: usize, target: ChildTarget) -> Standing {
     let mut targets: Vec<usize> = match target {
         ChildTarget::Any => index.children(at).iter().chain(index.tracees(at)).copied().collect(),
-        ChildTarget::Pid(tgid) => index.by_tgid(tgid).into_iter().collect(),
-        ChildTarget::Pgid(pgrp) => {
-            index.children(at).iter().copied().filter(|c| index.process(*c).pgrp == pgrp).collect()
-        }
+        ChildTarget::Pid(number) => index
+            .children(at)
+            .iter()
+            .chain(index.tracees(at))
+            .copied()
+            .filter(|child| index.is_called(*child, at, number))
+            .collect(),
+        ChildTarget::Pgid(pgrp) => index
+            .children(at)
+            .iter()
+            .copied()
+            // The number of a group within another namespace is nowhere to be read.
+            .filter(|child| index.process(*child).pgrp == pgrp || index.is_inside(at))
+            .collect(),
         ChildTarget::PidFd(fd) => return ways_fd::on_fd(index, at, fd, ways_fd::Want::Data),
     };
     // The kernel takes children and tracees alone, and refuses the call for anybody else.
@@ -453,8 +468,10 @@ fn futex(index: &Index<'_>, key: ThreadKey, wait: &Wait) -> Standing {
     let Wait::Futex { private, timeout, owner_tid, shared, .. } = wait else {
         return Standing::default();
     };
+    // Within another pid namespace the numbers in memory are that namespace's.
+    let owner_tid = owner_tid.filter(|_| !index.is_inside(key.process));
     let any = match owner_tid {
-        Some(tid) => index.by_tid(*tid).map(Actor::Thread).into_iter().collect(),
+        Some(tid) => index.by_tid(tid).map(Actor::Thread).into_iter().collect(),
         None if *private => vec![by_process(key.process)],
         None => match shared.as_ref().and_then(|s| s.mapped_by.as_ref()) {
             Some(tgids) => tgids.iter().filter_map(|tgid| index.by_tgid(*tgid)).map(by_process).collect(),

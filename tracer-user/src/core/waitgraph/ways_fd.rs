@@ -5,7 +5,7 @@ use super::index::{Holder, Index};
 use super::ways::{Actor, Op, Outside, Standing, Why, by_process, exit_of, only_children, signal_wait, way};
 use super::ways_socket;
 use crate::core::evidence::{
-    Access, AnonKind, ObjectFacts, ObjectId, PipeFacts, PtySide, Thread, Timeout, Wait, events,
+    Access, AnonKind, ObjectFacts, ObjectId, PipeFacts, PtySide, Thread, Timeout, UnixFacts, Wait, events,
 };
 
 /// How deep epoll sets may lie in each other (the kernel allows 5).
@@ -319,6 +319,13 @@ fn has_no_reason(
     if index.is_adrift(holder, reader, id) {
         return true;
     }
+    if overlooks(index, holder, id) {
+        return true;
+    }
+    // Somebody has to have ended for an end of file to be due, and whoever the reader talks to by other ends as well got this one on purpose.
+    if !(saw_an_end(index, reader) || is_fed(index, reader, id)) || converses(index, reader, holder, id) {
+        return false;
+    }
     let stray = index
         .holders(id)
         .iter()
@@ -330,6 +337,73 @@ fn has_no_reason(
         process.cmdline.is_none() || other.cmdline.is_none() || process.cmdline == other.cmdline;
     let asleep = process.threads.iter().all(rests);
     stray && silent && asleep && !forked_only
+}
+
+/// What was sent to the holder of this end lies unread, and the holder idles without looking at it: it waits for other things, and nothing makes it answer.
+fn overlooks(index: &Index<'_>, holder: usize, end: &ObjectId) -> bool {
+    let unread = match index.facts(end) {
+        ObjectFacts::Unix(facts) => facts.receive_queue,
+        ObjectFacts::Inet(facts) if facts.stream => facts.receive_queue,
+        _ => None,
+    };
+    let process = index.process(holder);
+    let mut idles = false;
+    for thread in &process.threads {
+        let looks = match &thread.wait {
+            Wait::Accept { fd } => process.fd(*fd).is_none_or(|fd| fd.object == *end),
+            Wait::Poll { set: Some(set), .. } => {
+                set.iter().any(|item| process.fd(item.fd).is_none_or(|fd| fd.object == *end))
+            }
+            Wait::Epoll { epfd, .. } => process.fd(*epfd).is_none_or(|fd| watches(index, &fd.object, end)),
+            Wait::Futex { .. } => continue,
+            _ => return false,
+        };
+        if looks {
+            return false;
+        }
+        idles = true;
+    }
+    idles && unread.is_some_and(|bytes| bytes > 0)
+}
+
+/// The end is in the epoll set, or may be.
+fn watches(index: &Index<'_>, set: &ObjectId, end: &ObjectId) -> bool {
+    let ObjectFacts::Epoll { interest: Some(interest) } = index.facts(set) else { return true };
+    let nested = |object: &ObjectId| matches!(object, ObjectId::Anon { kind: AnonKind::Epoll, .. });
+    interest.iter().any(|item| item.object.is_none_or(|object| object == *end || nested(&object)))
+}
+
+/// A child of the reader has ended, collected or not.
+fn saw_an_end(index: &Index<'_>, reader: usize) -> bool {
+    index.process(reader).has_collected == Some(true)
+        || index.children(reader).iter().any(|child| index.process(*child).zombie)
+}
+
+/// The pipe is its standard input, and whoever started it keeps no end to write to: all that was to come has been written.
+fn is_fed(index: &Index<'_>, reader: usize, id: &ObjectId) -> bool {
+    let process = index.process(reader);
+    let parent = index.by_tgid(process.ppid);
+    process.fd(0).is_some_and(|fd| fd.object == *id)
+        && parent.is_some_and(|parent| !index.holders(id).iter().any(|h| h.process == parent))
+}
+
+/// The two hold opposite ends of something else.
+fn converses(index: &Index<'_>, one: usize, other: usize, but: &ObjectId) -> bool {
+    let ends = |at: usize| index.process(at).fds.iter().flatten().filter(|fd| fd.object != *but);
+    ends(one).any(|mine| match mine.object {
+        ObjectId::Pipe { .. } | ObjectId::Fifo { .. } => ends(other).any(|its| {
+            its.object == mine.object
+                && (its.access.reads() && mine.access.writes() || its.access.writes() && mine.access.reads())
+        }),
+        ObjectId::Unix { .. } => match index.facts(&mine.object) {
+            ObjectFacts::Unix(UnixFacts { peer: Some(ino), .. }) => {
+                let peer = ObjectId::Unix { ino: *ino };
+                peer != *but && ends(other).any(|its| its.object == peer)
+            }
+            _ => false,
+        },
+        _ => false,
+    })
 }
 
 fn rests(thread: &Thread) -> bool {

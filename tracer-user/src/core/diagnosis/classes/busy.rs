@@ -19,30 +19,46 @@ pub(super) fn look(view: &View<'_>, _found: &[Finding]) -> Vec<Finding> {
     out
 }
 
-/// One system call over and over on a whole CPU.
+/// As many reads without a byte are no accident.
+const VAIN_READS: u64 = 100;
+/// Of its CPU time, a thread that does nothing but vain system calls spends at least this part in the kernel: one in so many.
+const KERNEL_PART: u64 = 10;
+/// Work on memory makes page faults; a loop makes none.
+const FEW_FAULTS: u64 = 50;
+
+/// A thread that never sleeps, and whose system calls bring nothing.
 fn livelock(view: &View<'_>, key: ThreadKey) -> Option<Finding> {
     let thread = view.thread(key);
     let progress = thread.progress?;
-    let window = view.evidence().clock.quiet_window_ns;
-    let call = thread.syscall.as_ref()?;
-    let whole = window > 0 && progress.cpu_ns >= window / 10 * 9;
-    if !whole || !progress.same_call || thread.state != ThreadState::Running {
+    if !progress.is_busy(view.evidence().clock.quiet_window_ns) || thread.state != ThreadState::Running {
         return None;
     }
-    let name = call.name.clone().unwrap_or_else(|| format!("system call {}", call.nr));
+    let moved = view.process(key.process).io_in_window?;
+    if moved.read_bytes > 0 || moved.written_bytes > 0 {
+        return None;
+    }
+    let percent = progress.kernel_ns? * 100 / progress.cpu_ns.max(1);
+    let what = if moved.read_calls >= VAIN_READS {
+        format!("{} reads brought not one byte", moved.read_calls)
+    } else if percent >= 100 / KERNEL_PART && progress.faults? <= FEW_FAULTS {
+        format!("{percent} % of its time passes in system calls, and no byte was read or written")
+    } else {
+        return None;
+    };
     let mut finding = Finding::told(
         Class::Livelock,
         Verdict::NotHung,
         Confidence::Likely,
         format!(
-            "{} uses a whole CPU and was in the same call, {name}({:#x}), whenever it was looked at: it may be a busy loop.",
+            "{} uses the CPU all the time and gets nowhere: {what} within {} ms. It may be a busy loop.",
             view.label(key.process),
-            call.args[0]
+            view.evidence().clock.quiet_window_ns / 1_000_000
         ),
     );
     finding.processes = vec![output::party(view, Role::Waiter, key)];
     finding.advice = vec![
-        "Handle the end of file (read returns 0) and EAGAIN: leave the loop, or wait with poll until there is something.".to_owned(),
+        "Handle the end of file (read returns 0), a hang-up (POLLHUP) and EAGAIN: leave the loop, or wait with poll until there is something.".to_owned(),
+        "See which call it repeats: `strace -c -p`, `perf trace -s -p`.".to_owned(),
     ];
     Some(finding)
 }

@@ -18,8 +18,8 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
     }
     let writes = matches!(view.thread(case.waiter).wait, Wait::Open { flags, .. } if flags & 3 == 1);
     let (mine, other) = if writes { ("writing", "reading") } else { ("reading", "writing") };
-    judgement.because = Some(if case.shape == Shape::Cycle {
-        format!("no process has it open for {other}, and every other process of the job waits for this one")
+    judgement.because = Some(if case.shape == Shape::DeadEnd {
+        format!("no process has it open for {other}, and no other process of the job can go on to open it")
     } else {
         judgement.confidence = Confidence::Likely;
         format!("no process has it open for {other}, nor does any process of the job move to open it")

@@ -28,13 +28,7 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
         &[
             "Use a robust mutex (PTHREAD_MUTEX_ROBUST) for memory that processes share: its owner's death wakes the next one.",
         ]
-    } else if *private && alone(view, at) {
-        let forked = is_bare_fork(view, at);
-        if !forked {
-            // A lone thread that waits for a signal looks the same: no claim.
-            judgement.verdict = Verdict::NotHung;
-            return Some(judgement);
-        }
+    } else if *private && owner_tid.is_none() && alone(view, at) && is_bare_fork(view, at) {
         judgement.because = Some(
             "the process is a fork of its parent with this one thread: whichever thread held the lock was not copied".to_owned(),
         );
@@ -46,9 +40,20 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
         ]
     } else if shared.is_some() && case.shape == Shape::Cycle {
         let own = case.holders.iter().all(|p| *p == at);
+        let bereaved = (owner_tid.is_none())
+            .then(|| case.holders.iter().find(|at| view.process(**at).has_collected == Some(true)))
+            .flatten();
         if own {
             judgement.because = Some("no other process maps the memory it lies in any more".to_owned());
             judgement.subtype = Some("dead-owner");
+        } else if let Some(parent) = bereaved {
+            judgement.because =
+                Some("every process that maps the memory it lies in waits for it in turn".to_owned());
+            judgement.subtype = Some("dead-owner");
+            judgement.likely(&format!(
+                "A semaphore does not say who took it. {} has collected a child that ended: if that one took it, nobody is left to give it back.",
+                view.label(*parent)
+            ));
         } else {
             // Whoever took it, dead or among them, nobody who maps it can go on to release it.
             judgement.verdict = Verdict::Deadlock;

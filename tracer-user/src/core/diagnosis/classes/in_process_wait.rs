@@ -5,7 +5,7 @@ use crate::core::diagnosis::class::Class;
 use crate::core::diagnosis::judge::Judgement;
 use crate::core::diagnosis::model::{Confidence, Verdict};
 use crate::core::diagnosis::view::View;
-use crate::core::evidence::{ObjectId, Wait};
+use crate::core::evidence::{ObjectId, Thread, ThreadState, Wait};
 use crate::core::waitgraph::Op;
 
 /// HUP, QUIT, USR1, USR2, TERM: what people and supervisors send to programs that wait for it.
@@ -30,8 +30,10 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
     }
     if case.shape == Shape::Cycle && *private {
         let owned = owner_tid.is_some();
-        if !owned && process.caught.is_none_or(|mask| mask & ASKED_FOR != 0) {
-            // A handler may be what it waits for: at rest.
+        let alive = |t: &&Thread| !matches!(t.state, ThreadState::Zombie | ThreadState::Dead);
+        let lone = process.threads.iter().filter(alive).count() == 1;
+        if !owned && (lone || process.caught.is_none_or(|mask| mask & ASKED_FOR != 0)) {
+            // A handler may be what it waits for, and one thread alone may be there to be ended: at rest.
             judgement.verdict = Verdict::NotHung;
             return Some(judgement);
         }
@@ -41,7 +43,11 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
             judgement.confidence = Confidence::Likely;
             judgement.note("Every thread of the process sleeps without a time-out on locks or conditions that only its own threads can release; only a signal could wake one.");
         }
-        judgement.because = Some("every other thread of the process waits in the same way".to_owned());
+        judgement.because = Some(if lone {
+            "it owns that lock itself".to_owned()
+        } else {
+            "every other thread of the process waits in the same way".to_owned()
+        });
     }
     Some(
         judgement

@@ -5,7 +5,7 @@ use crate::core::diagnosis::class::Class;
 use crate::core::diagnosis::judge::Judgement;
 use crate::core::diagnosis::model::Verdict;
 use crate::core::diagnosis::view::View;
-use crate::core::evidence::{Name, ObjectId};
+use crate::core::evidence::{Name, ObjectId, Wait};
 use crate::core::identity::WaitStatus;
 use crate::core::waitgraph::Op;
 
@@ -29,18 +29,28 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
         return None;
     }
     let family: Vec<usize> = case.members.iter().chain(&case.waiters).map(|key| key.process).collect();
-    let killed = family.iter().find_map(|at| killed_child(view, *at).map(|k| (*at, k)))?;
-    let (parent, worker) = killed;
     let mut judgement = Judgement::of(view, case, Class::WorkerKilled);
     judgement.verdict = Verdict::OrphanedWait;
-    let how =
-        if worker.oom { "for lack of memory".to_owned() } else { format!("by signal {}", worker.signal) };
-    judgement.because = Some(format!(
-        "{} (pid {}), a child of {}, was killed {how} and can deliver nothing any more",
-        worker.comm.printable(),
-        worker.tgid,
-        view.label(parent)
-    ));
+    if let Some((parent, worker)) = family.iter().find_map(|at| Some((*at, killed_child(view, *at)?))) {
+        let how =
+            if worker.oom { "for lack of memory".to_owned() } else { format!("by signal {}", worker.signal) };
+        judgement.because = Some(format!(
+            "{} (pid {}), a child of {}, was killed {how} and can deliver nothing any more",
+            worker.comm.printable(),
+            worker.tgid,
+            view.label(parent)
+        ));
+    } else {
+        let (parent, workers) = family.iter().find_map(|at| Some((*at, idle_pool(view, case, *at)?)))?;
+        judgement.subtype = Some("replaced");
+        judgement.because = Some(format!(
+            "{} waits for a result, all of its {workers} workers wait for work, and a child of it has ended: what that one had begun is lost",
+            view.label(parent)
+        ));
+        judgement.likely(
+            "Nobody saw how the worker ended: it has been collected, and a new one may have taken its place.",
+        );
+    }
     Some(
         judgement
             .advise(&[
@@ -49,6 +59,33 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
             ])
             .or_now(&["Nothing brings the result: end the waiter. Find out who killed the worker (memory limits, a time-out, a person)."]),
     )
+}
+
+/// How many workers a pool has that wait for work: one thread of `parent` reads a pipe that they write their results to, another one of it waits in
+/// memory (for a result), and the parent has collected a child.
+fn idle_pool(view: &View<'_>, case: &Case, parent: usize) -> Option<usize> {
+    let process = view.process(parent);
+    let stuck = |at: usize| case.members.iter().filter(move |key| key.process == at);
+    let waits_in_memory =
+        stuck(parent).any(|key| matches!(view.thread(*key).wait, Wait::Futex { private: true, .. }));
+    if process.has_collected != Some(true) || !waits_in_memory {
+        return None;
+    }
+    let results = stuck(parent).filter_map(|key| match view.thread(*key).wait {
+        Wait::Read { fd, .. } => process.fd(fd).map(|fd| fd.object),
+        _ => None,
+    });
+    results.filter(|id| matches!(id, ObjectId::Pipe { .. } | ObjectId::Unix { .. })).find_map(|id| {
+        let mut workers = view.graph.index.holding(&id, |access| access.writes());
+        workers.retain(|at| *at != parent);
+        let idle = |at: &usize| {
+            view.process(*at).ppid == process.id.tgid
+                && stuck(*at).any(|key| {
+                    matches!(view.thread(*key).wait, Wait::Read { .. } | Wait::Futex { private: false, .. })
+                })
+        };
+        (!workers.is_empty() && workers.iter().all(idle)).then_some(workers.len())
+    })
 }
 
 fn killed_child(view: &View<'_>, parent: usize) -> Option<Killed> {

@@ -3,7 +3,7 @@
 use super::roles;
 use crate::core::diagnosis::testkit::*;
 use crate::core::diagnosis::{Class, Confidence, Role, Verdict};
-use crate::core::evidence::{Access, IoCounters, ObjectId, PtySide, Timeout, Wait, events};
+use crate::core::evidence::{Access, Fd, IoCounters, ObjectId, PtySide, Timeout, Wait, events};
 use crate::core::identity::WaitStatus;
 
 const DAEMON: u32 = 103;
@@ -109,8 +109,23 @@ fn a_stray_end_in_a_silent_sleeper_is_orphaned() {
     daemon.ppid = ROOT;
     daemon.fds.as_mut().unwrap()[0].number = 5;
     daemon.io = Some(IoCounters::default());
+    // Nobody has ended yet: a worker that sleeps before it writes is at work.
+    assert_eq!(machine.say().verdict, Verdict::NotHung);
+    machine.get(ROOT).has_collected = Some(true);
     let said = machine.say();
     assert_eq!((said.verdict, said.findings[0].confidence), (Verdict::OrphanedWait, Confidence::Likely));
+    // Whom the reader also talks to got this end on purpose.
+    let mut partner = machine.0.clone();
+    for process in &mut partner.processes {
+        let access = match process.id.tgid {
+            ROOT => Access::Write,
+            DAEMON => Access::Read,
+            _ => continue,
+        };
+        let fd = Fd { number: 8, object: PIPE_2, access, ..process.fds.as_ref().unwrap()[0].clone() };
+        process.fds.as_mut().unwrap().push(fd);
+    }
+    assert_eq!(Machine(partner).say().verdict, Verdict::NotHung);
     // One that has written before may do so again.
     machine.get(DAEMON).io = Some(IoCounters { written_bytes: 1, ..IoCounters::default() });
     assert_eq!(machine.say().verdict, Verdict::NotHung);

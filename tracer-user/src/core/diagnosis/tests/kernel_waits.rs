@@ -129,6 +129,9 @@ fn a_fifo_that_nobody_opens_from_the_other_side() {
     machine.process(102, ROOT, "producer");
     machine.get(102).threads[0].moved = Some(true);
     assert_eq!(machine.say().verdict, Verdict::NotHung);
+    // Unless it is the tracer, which does nothing but look.
+    machine.get(102).is_observer = true;
+    assert_eq!(machine.say().verdict, Verdict::OrphanedWait);
 }
 
 #[test]

@@ -103,6 +103,10 @@ fn a_program_of_one_thread_that_waits_for_a_signal_is_no_hang() {
     machine.wait(WAITER, private_futex(None));
     machine.wait(ROOT, exit_of(WAITER));
     assert_eq!(machine.say().verdict, Verdict::NotHung);
+    // One that owns the lock it waits for waits for no signal.
+    machine.wait(WAITER, private_futex(Some(WAITER)));
+    let said = machine.say();
+    assert_eq!((said.verdict, said.findings[0].class), (Verdict::Deadlock, Class::InProcessWait));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::roles;
 use crate::core::diagnosis::testkit::*;
 use crate::core::diagnosis::{Class, Diagnosis, Role, Verdict};
 use crate::core::evidence::{
-    Access, History, InetFacts, Limits, ObjectFacts, ObjectId, Progress, SignalSeen, Syscall, TcpState,
+    Access, History, InetFacts, IoCounters, Limits, ObjectFacts, ObjectId, Progress, SignalSeen, TcpState,
     ThreadState, Timeout, Wait,
 };
 use crate::core::identity::{ProcessId, WaitStatus};
@@ -112,13 +112,36 @@ fn a_busy_loop_is_told_and_is_no_hang() {
     thread.state = ThreadState::Running;
     thread.moved = Some(true);
     thread.wait = Wait::Running;
-    thread.syscall = Some(Syscall { nr: 0, name: Some("read".to_owned()), args: [5, 0, 0, 0, 0, 0] });
-    thread.progress = Some(Progress { switches: 40, cpu_ns: 399_000_000, same_call: true });
+    thread.progress = Some(Progress {
+        switches: 40,
+        cpu_ns: 399_000_000,
+        sleeps: Some(0),
+        kernel_ns: Some(150_000_000),
+        faults: Some(0),
+        same_call: true,
+    });
+    machine.get(ROOT).io_in_window = Some(IoCounters { read_calls: 90_000, ..IoCounters::default() });
+    let told = (Verdict::NotHung, Some(Verdict::NotHung));
     let said = machine.say();
-    assert_eq!((said.verdict, of(&said, Class::Livelock)), (Verdict::NotHung, Some(Verdict::NotHung)));
-    // Computing is none: it is in no call.
-    machine.get(ROOT).threads[0].syscall = None;
+    assert_eq!((said.verdict, of(&said, Class::Livelock)), told);
+    // Calls that are no reads: much time in the kernel for nothing.
+    machine.get(ROOT).io_in_window = Some(IoCounters::default());
+    let said = machine.say();
+    assert_eq!((said.verdict, of(&said, Class::Livelock)), told);
+    // Bytes are progress.
+    machine.get(ROOT).io_in_window = Some(IoCounters { written_bytes: 1, ..IoCounters::default() });
     assert!(machine.say().findings.is_empty());
+    // Computing is none: it is in no call. Nor is what works on its memory.
+    machine.get(ROOT).io_in_window = Some(IoCounters::default());
+    let busy = machine.get(ROOT).threads[0].progress.unwrap();
+    for progress in [
+        Progress { kernel_ns: Some(0), ..busy },
+        Progress { faults: Some(9_000), ..busy },
+        Progress { sleeps: Some(1), ..busy },
+    ] {
+        machine.get(ROOT).threads[0].progress = Some(progress);
+        assert!(machine.say().findings.is_empty(), "{progress:?}");
+    }
 }
 
 #[test]
@@ -129,7 +152,7 @@ fn a_sleep_between_looks_is_told_and_is_no_hang() {
     machine.wait(101, Wait::Sleep { timeout: Timeout::After(Some(100_000_000)) });
     let thread = &mut machine.get(101).threads[0];
     thread.moved = Some(true);
-    thread.progress = Some(Progress { switches: 4, cpu_ns: 200_000, same_call: true });
+    thread.progress = Some(Progress { switches: 4, cpu_ns: 200_000, same_call: true, ..Progress::default() });
     let said = machine.say();
     assert_eq!((said.verdict, of(&said, Class::PollingSleep)), (Verdict::NotHung, Some(Verdict::NotHung)));
     // With somebody at work beside it, it is part of the work.
