@@ -36,6 +36,70 @@ fn judge(names: &[String]) -> String {
     format!("{said}{}", String::from_utf8_lossy(&output.stderr))
 }
 
+/// What a user without privileges can see of processes of its own, a scenario for each kind of evidence: pipes, sockets, terminals,
+/// file locks, shared memory, the states of processes, and healthy work beside them.
+const OF_ONE_USER: [&str; 12] = [
+    "captured_to_a_file_is_healthy",
+    "flock_outlives_locker",
+    "lock_of_a_killed_process",
+    "nonblocking_writer",
+    "orphan_holds_stdout",
+    "password_asked_on_the_terminal",
+    "request_left_unread",
+    "slow_consumer_is_healthy",
+    "socketpair_full",
+    "threads_lock_each_other_out",
+    "unreaped_child",
+    "waits_for_stopped_reader",
+];
+
+#[test]
+fn a_user_without_privileges_is_told_the_same_of_processes_of_its_own() {
+    // Neither the program nor the scenarios may lie where that user cannot go.
+    let place = tempfile::tempdir().expect("a directory");
+    let copy = |from: &Path, name: &str| {
+        let to = place.path().join(name);
+        std::fs::copy(from, &to).expect("copied");
+        to
+    };
+    let program = copy(Path::new(env!("CARGO_BIN_EXE_tracer-user")), "tracer-user");
+    let runner = copy(&hangs().join("hangs"), "hangs");
+    for name in OF_ONE_USER {
+        let file = format!("{name}.py");
+        copy(&hangs().join("scenarios").join(&file), &file);
+    }
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(place.path(), open).expect("opened");
+    let privileged = rustix::process::geteuid().is_root();
+    let judge = |names: &[&str]| {
+        let mut command = if privileged {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "python3"]);
+            // An interpreter in somebody's home is out of reach, too.
+            command.env("PATH", "/usr/bin:/bin").env("HOME", "/").env_remove("TMPDIR");
+            command
+        } else {
+            Command::new("python3")
+        };
+        let output = command
+            .arg(&runner)
+            .arg(&program)
+            .arg("--dir")
+            .arg(place.path())
+            .args(names)
+            .output()
+            .expect("setpriv and python3 are needed");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        format!("{said}{}", String::from_utf8_lossy(&output.stderr))
+    };
+    let said: Vec<String> = std::thread::scope(|scope| {
+        let judges: Vec<_> = OF_ONE_USER.chunks(4).map(|share| scope.spawn(|| judge(share))).collect();
+        judges.into_iter().map(|judge| judge.join().unwrap()).collect()
+    });
+    let passed = said.iter().flat_map(|text| text.lines()).filter(|line| line.starts_with("ok ")).count();
+    assert_eq!(passed, OF_ONE_USER.len(), "\n{}", said.concat());
+}
+
 #[test]
 fn every_scenario_is_explained_as_it_is() {
     if !rustix::process::geteuid().is_root() {

@@ -122,6 +122,7 @@ pub(crate) fn socket_timeouts(evidence: &mut Evidence, timeouts: &HashMap<Object
 /// Says of each futex that is not private which memory it lies in, and who else maps that.
 pub(crate) fn shared_futexes(evidence: &mut Evidence, gather: &mut Gather<'_>) {
     let mut files = HashSet::new();
+    let mut login_sessions = HashSet::new();
     for process in &mut evidence.processes {
         let shared = |thread: &Thread| matches!(thread.wait, Wait::Futex { private: false, .. });
         if !process.threads.iter().any(shared) {
@@ -134,6 +135,7 @@ pub(crate) fn shared_futexes(evidence: &mut Evidence, gather: &mut Gather<'_>) {
                 // The word of a thread's end (pthread_join) is waited for as if it were shared, in memory that is not.
                 *private = maps::is_private(&text, *addr);
                 files.extend(shared.as_ref().map(|s| (s.dev, s.ino)));
+                login_sessions.insert(process.sid);
             }
         }
     }
@@ -144,10 +146,11 @@ pub(crate) fn shared_futexes(evidence: &mut Evidence, gather: &mut Gather<'_>) {
     let mut complete = true;
     for process in evidence.processes.iter().filter(|p| !p.kernel_thread && !p.zombie) {
         let Some(text) = maps_text(gather, process) else {
-            // Init outside of the question maps nothing of the job: it inherits orphans, not their memory.
-            // One that has ended meanwhile maps nothing any more.
-            let gone = gather.root.sub(Decimal::new(process.id.tgid).as_str()).is_err();
-            complete &= gone || process.id.tgid == 1 && !process.in_scope;
+            // Memory of a job is mapped by those who were born into it: a stranger has no part in it, nor has init outside of the
+            // question, which inherits orphans and not their memory. One that has ended meanwhile maps nothing any more.
+            let gone = || gather.root.sub(Decimal::new(process.id.tgid).as_str()).is_err();
+            let related = process.in_scope || process.id.tgid != 1 && login_sessions.contains(&process.sid);
+            complete &= !related || gone();
             continue;
         };
         for (file, who) in &mut mapped {
