@@ -100,6 +100,16 @@ pub enum Unusable {
         /// Whose it had to be.
         uid: u32,
     },
+    /// Somebody else may put another directory in the place of ours.
+    #[error("{} is open to others: it belongs to user {owner} and has mode {mode:o}; take a directory of your own", .path.display())]
+    Exposed {
+        /// Where.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Its mode.
+        mode: u32,
+    },
     /// Our directory in it is open to others.
     #[error("{} has mode {mode:o}, not 700", .path.display())]
     Mode {
@@ -167,6 +177,11 @@ impl TraceDir {
             other => other,
         }
         .map_err(|error| fail(place, error))?;
+        let stat = base.stat().map_err(|error| fail(place, error))?;
+        let mode = stat.st_mode & 0o7777;
+        if !is_trusted(stat.st_uid, uid) || mode & 0o1002 == 0o0002 {
+            return Err(Unusable::Exposed { path: place.to_owned(), owner: stat.st_uid, mode });
+        }
         let name = format!("tracer-user-{uid}");
         let path = place.join(&name);
         let dir = base.make_dir(OsStr::new(&name)).map_err(|error| fail(&path, error))?;
@@ -258,6 +273,12 @@ impl TraceDir {
         (!self.in_memory)
             .then(|| format!("{} is not on a tmpfs: tracing will write to a disk", self.path.display()))
     }
+}
+
+/// Whether a place's owner is one who does us no harm: ourselves, root, or who called us through sudo.
+fn is_trusted(owner: u32, uid: u32) -> bool {
+    let caller = || std::env::var("SUDO_UID").ok()?.parse::<u32>().ok();
+    owner == uid || owner == 0 || uid == 0 && caller() == Some(owner)
 }
 
 fn ignore_exists(errno: Errno) -> io::Result<()> {
