@@ -9,6 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// Longer than anything here takes on a loaded machine whose disk is being written back; a test that waits so long has
@@ -61,7 +62,9 @@ impl Talk {
         grantpt(&master).expect("grantpt");
         unlockpt(&master).expect("unlockpt");
         let name = ptsname(&master, Vec::new()).expect("its name").into_string().expect("text");
-        let slave = File::options().read(true).write(true).open(name).expect("its other end");
+        // Whoever leads a session without a terminal would get this one, and be hung up with it.
+        let slave = rustix::fs::open(&*name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty());
+        let slave = File::from(slave.expect("its other end"));
         command
             .stdin(slave.try_clone().expect("dup"))
             .stdout(slave.try_clone().expect("dup"))

@@ -75,13 +75,16 @@ pub(crate) fn here() -> Sockets {
     for (family, protocol) in
         [(AF_INET, IPPROTO_TCP), (AF_INET6, IPPROTO_TCP), (AF_INET, IPPROTO_UDP), (AF_INET6, IPPROTO_UDP)]
     {
-        let request = inet_request(family, protocol);
-        if let Err(error) = dump(&request, |body| inet.extend(inet_answer(body, protocol == IPPROTO_TCP))) {
-            // A kernel without IPv6, or without the UDP module, has no such sockets to show.
-            if error.raw_os_error() != Some(rustix::io::Errno::NOENT.raw_os_error()) {
-                found.problems.push(("IP sockets".into(), error.to_string()));
-                complete = false;
-            }
+        let stream = protocol == IPPROTO_TCP;
+        let mut answered =
+            dump(&inet_request(family, protocol), |body| inet.extend(inet_answer(body, stream)));
+        // The modules that answer are loaded when first asked for; where they cannot be, `/proc` tells the same.
+        if answered.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            answered = inet_tables(family, stream).map(|sockets| inet.extend(sockets));
+        }
+        if let Err(error) = answered {
+            found.problems.push(("IP sockets".into(), error.to_string()));
+            complete = false;
         }
     }
     if complete {
@@ -261,7 +264,21 @@ fn inet_answer(body: &[u8], stream: bool) -> Option<(u64, InetFacts)> {
             _ => Ipv6Addr::from(*body.get(at..)?.first_chunk::<16>()?).to_canonical(),
         })
     };
-    let state = match *body.get(1)? {
+    let facts = InetFacts {
+        stream,
+        state: tcp_state(*body.get(1)?),
+        local: Some(SocketAddress { ip: ip(8)?, port: port(4)? }),
+        remote: Some(SocketAddress { ip: ip(24)?, port: port(6)? }).filter(|remote| remote.port != 0),
+        receive_queue: word(body, 56).map(u64::from),
+        send_queue: word(body, 60).map(u64::from),
+        ..InetFacts::default()
+    };
+    Some((u64::from(word(body, 68)?), facts))
+}
+
+/// The kernel's number of a state (`TCP_*`).
+fn tcp_state(number: u8) -> Option<TcpState> {
+    match number {
         1 => Some(TcpState::Established),
         2 => Some(TcpState::SynSent),
         3 | 12 => Some(TcpState::SynReceived),
@@ -274,17 +291,57 @@ fn inet_answer(body: &[u8], stream: bool) -> Option<(u64, InetFacts)> {
         10 => Some(TcpState::Listen),
         11 => Some(TcpState::Closing),
         _ => None,
+    }
+}
+
+/// A protocol's sockets as the calling thread's network namespace shows them in `/proc`; none where it has no such table,
+/// as without IPv6.
+fn inet_tables(family: u8, stream: bool) -> io::Result<Vec<(u64, InetFacts)>> {
+    let name = if stream { "tcp" } else { "udp" };
+    let digit = if family == AF_INET6 { "6" } else { "" };
+    match std::fs::File::open(format!("/proc/thread-self/net/{name}{digit}")) {
+        Ok(table) => inet_table(io::BufReader::new(table), stream),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// `/proc/net/tcp` and its like: number, local, remote, state, queues, timer, retransmits, uid, timeout, inode. Addresses
+/// are words of the machine's byte order.
+fn inet_table(table: impl io::BufRead, stream: bool) -> io::Result<Vec<(u64, InetFacts)>> {
+    let mut sockets = Vec::new();
+    for line in table.lines().skip(1) {
+        sockets.extend(inet_row(&line?, stream));
+    }
+    Ok(sockets)
+}
+
+fn inet_row(line: &str, stream: bool) -> Option<(u64, InetFacts)> {
+    let hex = |text: &str| u64::from_str_radix(text, 16).ok();
+    let address = |text: &str| {
+        let (ip, port) = text.split_once(':')?;
+        let mut bytes = Vec::with_capacity(16);
+        for at in (0..ip.len()).step_by(8) {
+            bytes.extend(u32::from_str_radix(ip.get(at..at + 8)?, 16).ok()?.to_ne_bytes());
+        }
+        let ip = match bytes.len() {
+            4 => IpAddr::V4(Ipv4Addr::from(*bytes.first_chunk::<4>()?)),
+            _ => Ipv6Addr::from(*bytes.first_chunk::<16>()?).to_canonical(),
+        };
+        Some(SocketAddress { ip, port: u16::from_str_radix(port, 16).ok()? })
     };
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let (send, receive) = words.get(4)?.split_once(':')?;
     let facts = InetFacts {
         stream,
-        state,
-        local: Some(SocketAddress { ip: ip(8)?, port: port(4)? }),
-        remote: Some(SocketAddress { ip: ip(24)?, port: port(6)? }).filter(|remote| remote.port != 0),
-        receive_queue: word(body, 56).map(u64::from),
-        send_queue: word(body, 60).map(u64::from),
+        state: tcp_state(u8::from_str_radix(words.get(3)?, 16).ok()?),
+        local: Some(address(words.get(1)?)?),
+        remote: Some(address(words.get(2)?)?).filter(|remote| remote.port != 0),
+        receive_queue: hex(receive),
+        send_queue: hex(send),
         ..InetFacts::default()
     };
-    Some((u64::from(word(body, 68)?), facts))
+    Some((words.get(9)?.parse().ok()?, facts))
 }
 
 /// Finds each connected socket's other end on this machine, and for those nobody has accepted yet, the listener.
@@ -361,6 +418,37 @@ mod tests {
         let (server, _) = listener.accept().unwrap();
         assert_eq!(find(inode(&client)).peer, Some(inode(&server)));
         assert_eq!(find(inode(&server)).peer, Some(inode(&client)));
+    }
+
+    #[test]
+    fn the_tables_in_proc_say_what_sock_diag_says() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let datagrams = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let told = here().inet.unwrap();
+        for (family, stream, socket) in [
+            (AF_INET, true, inode(&listener)),
+            (AF_INET, true, inode(&client)),
+            (AF_INET, false, inode(&datagrams)),
+        ] {
+            let tables: HashMap<_, _> = inet_tables(family, stream).unwrap().into_iter().collect();
+            let (shown, known) = (&tables[&socket], &told[&socket]);
+            assert_eq!((shown.stream, shown.state), (known.stream, known.state));
+            assert_eq!((shown.local, shown.remote), (known.local, known.remote));
+            assert_eq!(shown.receive_queue, known.receive_queue);
+        }
+    }
+
+    #[test]
+    fn a_row_of_ipv6_is_read() {
+        let line = "   0: 0000000000000000FFFF00000100007F:1F90 00000000000000000000000001000000:0016 06 00000003:00000004 \
+                    00:00000000 00000000     0        0 77 1 0000000000000000 100 0 0 10 0";
+        let (inode, facts) = inet_row(line, true).unwrap();
+        assert_eq!((inode, facts.state), (77, Some(TcpState::TimeWait)));
+        let ends = [facts.local, facts.remote].map(|end| end.map(|end| (end.ip.to_string(), end.port)));
+        assert_eq!(ends, [Some(("127.0.0.1".into(), 8080)), Some(("::1".into(), 22))]);
+        assert_eq!((facts.send_queue, facts.receive_queue), (Some(3), Some(4)));
+        assert!(inet_table(&b"head\n  0: 1:2 cut"[..], true).unwrap().is_empty());
     }
 
     #[test]

@@ -24,6 +24,10 @@ const SUITES: &[(&str, &str)] = &[
     ("debian", "experimental"),
 ];
 
+/// Those with the oldest and the newest kernels.
+const ENDS: &[(&str, &str)] =
+    &[("debian-security", "bullseye-security"), ("debian", "sid"), ("debian", "experimental")];
+
 /// apt with its own state.
 pub struct Apt {
     place: PathBuf,
@@ -35,6 +39,18 @@ impl Apt {
     /// # Errors
     /// Without apt or Debian's keyring, or when no suite can be reached.
     pub fn open(cache: &Path) -> Result<Self> {
+        Self::with(cache, SUITES)
+    }
+
+    /// As [`Self::open`], with the suites alone that have the oldest and the newest kernels.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_ends(cache: &Path) -> Result<Self> {
+        Self::with(cache, ENDS)
+    }
+
+    fn with(cache: &Path, suites: &[(&str, &str)]) -> Result<Self> {
         if !Path::new(KEYRING).exists() {
             bail!("no {KEYRING}: `apt-get install debian-archive-keyring` gets it");
         }
@@ -46,7 +62,7 @@ impl Apt {
         let line = |(archive, suite): &(&str, &str)| {
             format!("deb [signed-by={KEYRING}] {mirror}/{archive} {suite} main\n")
         };
-        fs::write(apt.place.join("sources.list"), SUITES.iter().map(line).collect::<String>())?;
+        fs::write(apt.place.join("sources.list"), suites.iter().map(line).collect::<String>())?;
         // One unreachable suite makes apt fail, with the lists of the others fetched all the same.
         let mut update = apt.command("apt-get");
         update.args([

@@ -1,4 +1,4 @@
-//! Debian's kernels: which there are, and each one's `vmlinux` and BTF in the cache.
+//! Debian's kernels: which there are, and each one's `vmlinux`, BTF and a few modules in the cache.
 
 use std::cmp::Ordering;
 use std::fs;
@@ -12,6 +12,9 @@ use object::{Object as _, ObjectSection as _};
 use super::apt::Apt;
 use crate::exec::shown;
 
+/// What a Debian system loads by itself as soon as somebody asks for sockets, in an order that they can be loaded in.
+pub const MODULES: [&str; 4] = ["inet_diag", "tcp_diag", "udp_diag", "unix_diag"];
+
 /// A kernel in the cache.
 #[derive(Clone, Debug)]
 pub struct Kernel {
@@ -21,6 +24,10 @@ pub struct Kernel {
     pub release: String,
     /// The decompressed kernel: it spares the guest the work.
     pub vmlinux: PathBuf,
+    /// Its type information.
+    pub btf: PathBuf,
+    /// The folder with its modules.
+    pub modules: PathBuf,
 }
 
 /// A kernel that a suite offers.
@@ -86,17 +93,14 @@ pub fn cached(cache: &Path) -> Vec<Kernel> {
     kernels
 }
 
-/// Where a cached kernel's type information is.
-pub fn btf_of(cache: &Path, kernel: &Kernel) -> PathBuf {
-    cache.join("kernels").join(&kernel.series).join("btf")
-}
-
 fn read(folder: &Path) -> Option<Kernel> {
     let release = fs::read_to_string(folder.join("release")).ok()?.trim().to_string();
-    Some(Kernel { series: folder.file_name()?.to_str()?.into(), release, vmlinux: folder.join("vmlinux") })
+    let series = folder.file_name()?.to_str()?.into();
+    let [vmlinux, btf, modules] = ["vmlinux", "btf", "modules"].map(|name| folder.join(name));
+    modules.is_dir().then_some(Kernel { series, release, vmlinux, btf, modules })
 }
 
-/// Brings a kernel into the cache: `vmlinux`, `btf`, and last of all `release`, so that half a kernel is none.
+/// Brings a kernel into the cache: `vmlinux`, `btf`, `modules`, and last of all `release`, so that half a kernel is none.
 pub fn fetch(apt: &Apt, cache: &Path, offer: &Offered) -> Result<Kernel> {
     let folder = cache.join("kernels").join(&offer.series);
     if let Some(kernel) = read(&folder).filter(|kernel| kernel.release == offer.release) {
@@ -105,12 +109,23 @@ pub fn fetch(apt: &Apt, cache: &Path, offer: &Offered) -> Result<Kernel> {
     println!("fetching {}", offer.package);
     fs::create_dir_all(&folder)?;
     let unpacked = tempfile::tempdir_in(cache)?;
-    apt.unpack(std::slice::from_ref(&offer.package), unpacked.path())?;
+    let mut packages = vec![offer.package.clone()];
+    // In a package of their own where the kernel is in one.
+    packages.extend(apt.names(&format!("^linux-modules-{}$", regex_free(&offer.release)))?);
+    apt.unpack(&packages, unpacked.path())?;
     let image = find_image(unpacked.path()).with_context(|| format!("{} holds no kernel", offer.package))?;
     let vmlinux =
         decompressed(&fs::read(&image)?).with_context(|| format!("cannot unpack {}", image.display()))?;
     fs::write(folder.join("btf"), btf(&vmlinux)?)?;
     fs::write(folder.join("vmlinux"), vmlinux)?;
+    let modules = folder.join("modules");
+    fs::create_dir_all(&modules)?;
+    for name in MODULES {
+        // The package of a kernel that is not the newest any more may be gone.
+        if let Some(module) = find_module(unpacked.path(), name)? {
+            fs::write(modules.join(format!("{name}.ko")), module)?;
+        }
+    }
     fs::write(folder.join("release"), &offer.release)?;
     read(&folder).context("the kernel went away again")
 }
@@ -136,6 +151,32 @@ fn find_image(root: &Path) -> Option<PathBuf> {
         }
     }
     None
+}
+
+/// A version as a regular expression that matches it alone.
+fn regex_free(version: &str) -> String {
+    version.replace('.', "[.]").replace('+', "[+]")
+}
+
+/// A module, unpacked, if the kernel's packages hold it.
+fn find_module(root: &Path, name: &str) -> Result<Option<Vec<u8>>> {
+    let found = find(&root.join("usr/lib/modules"), name).or_else(|| find(&root.join("lib/modules"), name));
+    let Some(path) = found else { return Ok(None) };
+    let module = fs::read(&path)?;
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("xz") => filter("xz", &module).map(Some),
+        Some("zst") => filter("zstd", &module).map(Some),
+        _ => Ok(Some(module)),
+    }
+}
+
+fn find(folder: &Path, name: &str) -> Option<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut paths = entries.map(|entry| entry.path()).filter(|path| !path.is_symlink());
+    paths.find_map(|path| match path.file_name()?.to_str()?.strip_prefix(name) {
+        Some(".ko" | ".ko.xz" | ".ko.zst") => Some(path),
+        _ => path.is_dir().then(|| find(&path, name))?,
+    })
 }
 
 /// The ELF kernel in a bzImage: the boot protocol's header says where it lies, its first bytes how it is compressed.
@@ -171,7 +212,7 @@ fn filter(program: &str, input: &[u8]) -> Result<Vec<u8>> {
         child.wait_with_output()
     })?;
     if !output.stdout.starts_with(b"\x7fELF") {
-        bail!("`{}` gave no ELF kernel: {}", shown(&command), String::from_utf8_lossy(&output.stderr).trim());
+        bail!("`{}` gave no ELF file: {}", shown(&command), String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(output.stdout)
 }

@@ -4,6 +4,7 @@
 //! suite is installed. The guests run the tests as they are built here, and their consoles are the evidence.
 
 mod apt;
+mod cases;
 mod cpio;
 mod kernels;
 mod payload;
@@ -21,6 +22,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::workspace::{root, target_dir};
 use apt::Apt;
+use cases::Extent;
 use kernels::{Kernel, Offered};
 use qemu::Qemu;
 use table::Column;
@@ -36,6 +38,12 @@ pub struct Args {
     /// Looks for newer kernels than the cached ones
     #[arg(long)]
     refresh: bool,
+    /// The cases that matter most
+    #[arg(long)]
+    short: bool,
+    /// Those of them that need the least time
+    #[arg(long)]
+    quick: bool,
     /// Only fetches what the guests need, kernels and emulator
     #[arg(long)]
     fetch: bool,
@@ -46,57 +54,92 @@ pub struct Args {
     #[arg(long, default_value_t = 2)]
     jobs: usize,
     /// Seconds a guest may take
-    #[arg(long, default_value_t = 600)]
+    #[arg(long, default_value_t = 900)]
     limit: u64,
 }
 
-/// Test programs that guests cannot run: they need the sources, or Python.
-const LEFT_OUT: &[&str] = &["tidy", "hang_corpus"];
+impl Args {
+    fn extent(&self) -> Extent {
+        match (self.quick, self.short) {
+            (true, _) => Extent::Quick,
+            (_, true) => Extent::Short,
+            _ => Extent::All,
+        }
+    }
+
+    /// Whether the oldest and the newest kernel are asked for.
+    fn ends_alone(&self) -> bool {
+        !self.all && self.kernels.is_empty()
+    }
+
+    /// The file in the cache that lists the series there are: all of them, or those of the suites that have the ends.
+    fn list(&self) -> &'static str {
+        if self.ends_alone() { "ends" } else { "offered" }
+    }
+}
 
 /// Runs the tests in the kernels asked for and prints the table.
 ///
 /// # Errors
 /// When a kernel cannot be had, a guest dies, or a test fails in one.
 pub fn run(args: &Args) -> Result<()> {
-    let cache = cache()?;
-    let qemu = qemu::find(&cache)?;
-    let kernels = wanted(args, &cache)?;
-    let initrd = target_dir().join("vm/initrd");
-    fs::create_dir_all(target_dir().join("vm"))?;
-    let (archive, tests) = payload::make(LEFT_OUT)?;
-    fs::write(&initrd, archive)?;
-    println!("{}, {} processors a guest, {} guests at a time", qemu.version, qemu.cpus, args.jobs);
-    let began = Instant::now();
-    let columns = boot_all(&qemu, kernels, &initrd, args)?;
-    let took = began.elapsed().as_secs();
-    let table = table::markdown(&tests, &columns);
-    println!("\n{table}\n{} kernels in {took} s", columns.len());
-    if args.write {
-        write(&table, &columns, &qemu, took)?;
-    }
-    let ill: Vec<String> = columns.iter().filter(|column| !column.all_well()).map(told).collect();
+    let columns = columns(args)?;
+    report(columns.iter().filter(|column| !column.all_well()))
+}
+
+/// One error for all kernels that failed.
+fn report<'a>(ill: impl Iterator<Item = &'a Column>) -> Result<()> {
+    let ill: Vec<String> = ill.map(told).collect();
     if !ill.is_empty() {
         bail!("not every kernel passed:\n{}", ill.join("\n"));
     }
     Ok(())
 }
 
-/// The oldest and the newest kernel, where the cache has both and there is an emulator; else says what is missing.
+/// Runs the tests, prints the table, and hands back how each kernel did: none, when kernels were only to be fetched.
+fn columns(args: &Args) -> Result<Vec<Column>> {
+    let cache = cache()?;
+    let qemu = qemu::find(&cache)?;
+    let kernels = wanted(args, &cache)?;
+    if args.fetch {
+        let releases: Vec<&str> = kernels.iter().map(|kernel| kernel.release.as_str()).collect();
+        println!("{}; in {}: {}", qemu.version, cache.display(), releases.join(", "));
+        return Ok(Vec::new());
+    }
+    let initrd = target_dir().join("vm/initrd");
+    fs::create_dir_all(target_dir().join("vm"))?;
+    fs::write(&initrd, payload::make(args.extent(), &kernels)?)?;
+    println!("{}, {} processors a guest, {} guests at a time", qemu.version, qemu.cpus, args.jobs);
+    let began = Instant::now();
+    let columns = boot_all(&qemu, kernels, &initrd, args)?;
+    let took = began.elapsed().as_secs();
+    let table = table::markdown(&cases::of(args.extent()), &columns);
+    println!("\n{table}\n{} kernels in {took} s", columns.len());
+    if args.write {
+        write(&table, &columns, &qemu, took)?;
+    }
+    Ok(columns)
+}
+
+/// A short run in the oldest and the newest kernel, where the cache has both and there is an emulator; else says what is
+/// missing. A machine too slow to finish it in time is told of, and is no failure.
 ///
 /// # Errors
-/// As [`run`].
+/// When a guest dies, or a test fails in one.
 pub fn run_if_fetched() -> Result<()> {
     let args = Args {
         kernels: Vec::new(),
         all: false,
         refresh: false,
+        short: false,
+        quick: true,
         fetch: false,
         write: false,
         jobs: 2,
-        limit: 600,
+        limit: 240,
     };
     let cache = cache()?;
-    let known = fs::read_to_string(cache.join("offered")).unwrap_or_default();
+    let known = fs::read_to_string(cache.join(args.list())).unwrap_or_default();
     let cached = kernels::cached(&cache);
     let chosen = chosen(&args, &known.lines().collect::<Vec<_>>()).unwrap_or_default();
     if chosen.is_empty()
@@ -106,7 +149,7 @@ pub fn run_if_fetched() -> Result<()> {
         println!("no kernels or no emulator in {}: `cargo xtask vm --fetch` gets them", cache.display());
         return Ok(());
     }
-    run(&args)
+    report(columns(&args)?.iter().filter(|column| !column.all_well() && !column.only_late()))
 }
 
 /// The kernels in the cache: each one's release and the file with its type information.
@@ -114,7 +157,7 @@ pub fn run_if_fetched() -> Result<()> {
 pub fn cached_btf() -> Vec<(String, PathBuf)> {
     let Some(cache) = place() else { return Vec::new() };
     let cached = kernels::cached(&cache).into_iter();
-    cached.map(|kernel| (kernel.release.clone(), kernels::btf_of(&cache, &kernel))).collect()
+    cached.map(|kernel| (kernel.release, kernel.btf)).collect()
 }
 
 fn place() -> Option<PathBuf> {
@@ -132,7 +175,7 @@ fn cache() -> Result<PathBuf> {
 /// The kernels asked for: from the cache, or fetched where one is not in it.
 fn wanted(args: &Args, cache: &Path) -> Result<Vec<Kernel>> {
     let cached = kernels::cached(cache);
-    let known = fs::read_to_string(cache.join("offered")).unwrap_or_default();
+    let known = fs::read_to_string(cache.join(args.list())).unwrap_or_default();
     let known: Vec<&str> = known.lines().collect();
     if !args.refresh
         && let Ok(series) = chosen(args, &known)
@@ -140,10 +183,10 @@ fn wanted(args: &Args, cache: &Path) -> Result<Vec<Kernel>> {
     {
         return Ok(kernels);
     }
-    let apt = Apt::open(cache)?;
+    let apt = if args.ends_alone() { Apt::open_ends(cache)? } else { Apt::open(cache)? };
     let offers = kernels::offered(&apt)?;
     let series: Vec<&str> = offers.iter().map(Offered::series).collect();
-    fs::write(cache.join("offered"), series.join("\n"))?;
+    fs::write(cache.join(args.list()), series.join("\n"))?;
     let chosen = chosen(args, &series)?;
     let offers = offers.iter().filter(|offer| chosen.contains(&offer.series()));
     offers.map(|offer| kernels::fetch(&apt, cache, offer)).collect()
@@ -201,8 +244,7 @@ fn boot_all(qemu: &Qemu, kernels: Vec<Kernel>, initrd: &Path, args: &Args) -> Re
 }
 
 fn boot(qemu: &Qemu, kernel: &Kernel, initrd: &Path, limit: Duration) -> Result<Column> {
-    let outcome = qemu.boot(kernel, initrd, limit)?;
-    fs::write(console_of(&kernel.series), &outcome.console)?;
+    let outcome = qemu.boot(kernel, initrd, &console_of(&kernel.series), limit)?;
     Ok(Column {
         series: kernel.series.clone(),
         release: kernel.release.clone(),
@@ -220,7 +262,7 @@ fn console_of(series: &str) -> PathBuf {
 fn told(column: &Column) -> String {
     let Column { series, seconds, results, .. } = column;
     let failures = column.failures();
-    let died = column.died.as_deref().map(|why| format!(", {why}")).unwrap_or_default();
+    let died = column.died.map(|why| format!(", {why}")).unwrap_or_default();
     if column.all_well() {
         return format!("{series}: {} tests passed in {seconds} s", results.len());
     }

@@ -1,8 +1,9 @@
 //! What a guest holds: busybox, the tool and its test programs with the libraries they need, and an init that runs them.
 //!
-//! Programs lie where they lie on this machine: tests know the tool by the path cargo built it at.
+//! They are what `cargo test` builds anyway, and lie where they lie on this machine: tests know the tool by the path cargo
+//! built it at.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +11,9 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
+use super::cases::{self, Extent};
 use super::cpio::Archive;
+use super::kernels::{Kernel, MODULES};
 use super::qemu::LAST_LINE;
 use crate::exec::{exec, output, probe};
 use crate::setup;
@@ -24,22 +27,23 @@ const PROGRAMS: &[&str] = &["/bin/bash", "/usr/bin/setsid", "/usr/bin/env"];
 pub const BEGIN: &str = "@@ begin ";
 pub const END: &str = "@@ end ";
 
-/// A test program.
+/// A test program, and which of its tests are to be run; none means all.
 struct Program {
-    name: String,
+    name: &'static str,
+    tests: Vec<&'static str>,
     path: PathBuf,
     folder: PathBuf,
 }
 
-/// Builds the tool and its test programs, and makes the initial file system; with it the programs' names.
+/// Builds the tool and the test programs of a run, and makes the initial file system.
 ///
 /// # Errors
 /// When something does not build, or busybox cannot be had.
-pub fn make(left_out: &[&str]) -> Result<(Vec<u8>, Vec<String>)> {
+pub fn make(extent: Extent, kernels: &[Kernel]) -> Result<Vec<u8>> {
     if !Path::new(BUSYBOX).exists() {
         setup::install(&["busybox-static"])?;
     }
-    let (programs, tool) = build(left_out)?;
+    let (programs, tool) = build(cases::programs(extent))?;
     let mut archive = Archive::default();
     for folder in ["proc", "sys", "dev", "tmp", "run", "root", "var/log", "etc"] {
         archive.folder(folder);
@@ -68,7 +72,7 @@ pub fn make(left_out: &[&str]) -> Result<(Vec<u8>, Vec<String>)> {
         archive.link(&other, program);
         libraries.extend(needed(Path::new(program))?);
     }
-    if let Some(python) = Python::of_this_machine() {
+    if let Some(python) = Python::of_this_machine().filter(|_| extent != Extent::Quick) {
         archive.file("usr/bin/python3", 0o755, &fs::read(&python.program)?);
         libraries.extend(needed(&python.program)?);
         add_below(&mut archive, &python.modules)?;
@@ -80,16 +84,23 @@ pub fn make(left_out: &[&str]) -> Result<(Vec<u8>, Vec<String>)> {
     for library in libraries {
         archive.file(&library.to_string_lossy(), 0o755, &fs::read(&library)?);
     }
+    for kernel in kernels {
+        for module in MODULES {
+            let file = format!("{module}.ko");
+            if let Ok(module) = fs::read(kernel.modules.join(&file)) {
+                archive.file(&format!("modules/{}/{file}", kernel.release), 0o644, &module);
+            }
+        }
+    }
     add_below(&mut archive, &root().join("tests"))?;
     archive.file("init", 0o755, init(&programs).as_bytes());
     for program in &programs {
         archive.folder(&program.folder.to_string_lossy());
     }
-    let names = programs.into_iter().map(|program| program.name).collect();
-    Ok((archive.finish(), names))
+    Ok(archive.finish())
 }
 
-/// The distribution's Python: tests write their hanging programs in it.
+/// The distribution's Python: tests write their hanging programs in it, though none of a quick run.
 struct Python {
     program: PathBuf,
     modules: PathBuf,
@@ -126,40 +137,47 @@ fn init(programs: &[Program]) -> String {
          ip link set lo up\n\
          stty raw -echo -F /dev/ttyS0\n",
     );
-    for Program { name, path, folder } in programs {
+    script += &format!(
+        "for module in {}; do insmod /modules/$(uname -r)/$module.ko 2>/dev/null; done\n",
+        MODULES.join(" ")
+    );
+    for Program { name, tests, path, folder } in programs {
         let (path, folder) = (path.display(), folder.display());
+        let exact = if tests.is_empty() { String::new() } else { format!(" --exact {}", tests.join(" ")) };
+        // Not as the session's leader itself: a terminal that a leader opens becomes the session's.
         script += &format!(
-            "echo '{BEGIN}{name}'\ncd {folder}\nsetsid {path} --test-threads=2 </dev/null 2>&1\necho \"{END}{name} $?\"\n"
+            "echo '{BEGIN}{name}'\ncd {folder}\n\
+             setsid sh -c '{path} --test-threads=2{exact}; exit $?' </dev/null 2>&1\n\
+             echo \"{END}{name} $? at $(cut -d' ' -f1 /proc/uptime) s\"\n"
         );
     }
     script += &format!("echo '{LAST_LINE}'\nsync\npoweroff -f\n");
     script
 }
 
-/// The integration tests but for those left out, by name, and the tool.
-fn build(left_out: &[&str]) -> Result<(Vec<Program>, PathBuf)> {
-    let messages = output(cargo().args([
-        "test",
-        "--quiet",
-        "--package=tracer-user",
-        "--test=*",
-        "--no-run",
-        "--message-format=json",
-    ]))?;
-    let mut programs = Vec::new();
+/// Builds the test programs asked for, and the tool.
+fn build(wanted: Vec<(&'static str, Vec<&'static str>)>) -> Result<(Vec<Program>, PathBuf)> {
+    let mut command = cargo();
+    command.args(["test", "--quiet", "--package=tracer-user", "--no-run", "--message-format=json"]);
+    command.args(wanted.iter().map(|(program, _)| format!("--test={program}")));
+    let messages = output(&mut command)?;
+    let mut built = BTreeMap::new();
     let mut tool = None;
     for message in messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
         let Some(path) = message["executable"].as_str().map(PathBuf::from) else { continue };
         let name = message["target"]["name"].as_str().unwrap_or_default().to_string();
         if message["profile"]["test"] == true {
             let folder = message["manifest_path"].as_str().map(Path::new).and_then(Path::parent);
-            programs.push(Program { name, path, folder: folder.context("a test without a package")?.into() });
+            built.insert(name, (path, folder.context("a test without a package")?.to_path_buf()));
         } else if name == "tracer-user" {
             tool = Some(path);
         }
     }
-    programs.retain(|program| !left_out.contains(&program.name.as_str()));
-    programs.sort_by(|one, other| one.name.cmp(&other.name));
+    let program = |(name, tests)| {
+        let (path, folder) = built.remove(name).with_context(|| format!("cargo built no {name}"))?;
+        Ok(Program { name, tests, path, folder })
+    };
+    let programs = wanted.into_iter().map(program).collect::<Result<_>>()?;
     Ok((programs, tool.context("cargo built no tracer-user")?))
 }
 

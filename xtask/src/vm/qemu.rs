@@ -84,7 +84,25 @@ pub struct Outcome {
     /// How long it lived.
     pub took: Duration,
     /// Why it is to be held dead, if it is.
-    pub died: Option<String>,
+    pub died: Option<Death>,
+}
+
+/// How a guest ended that did not get to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Death {
+    /// It was ended after so many seconds.
+    Late(u64),
+    /// It ended itself.
+    Sudden,
+}
+
+impl std::fmt::Display for Death {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Late(seconds) => write!(out, "not done after {seconds} s"),
+            Self::Sudden => out.write_str("the kernel died"),
+        }
+    }
 }
 
 /// The line that init writes last.
@@ -102,11 +120,12 @@ impl Qemu {
         command
     }
 
-    /// Boots a kernel with an initial file system and waits for the guest to switch itself off.
+    /// Boots a kernel with an initial file system and waits for the guest to switch itself off. What it says goes to the
+    /// file `console` while it lives.
     ///
     /// # Errors
     /// When the emulator cannot be run; a guest that dies is an outcome.
-    pub fn boot(&self, kernel: &Kernel, initrd: &Path, limit: Duration) -> Result<Outcome> {
+    pub fn boot(&self, kernel: &Kernel, initrd: &Path, console: &Path, limit: Duration) -> Result<Outcome> {
         // `timeout` ends the emulator also when this task is gone.
         let mut command = Command::new("timeout");
         let qemu = self.command();
@@ -125,22 +144,25 @@ impl Qemu {
             "none",
             "-no-reboot",
         ]);
-        command.args(["-serial", "stdio", "-kernel"]).arg(&kernel.vmlinux).arg("-initrd").arg(initrd);
+        fs::write(console, "").with_context(|| format!("cannot write {}", console.display()))?;
+        command.arg("-serial").arg(format!("file:{}", console.display()));
+        command.arg("-kernel").arg(&kernel.vmlinux).arg("-initrd").arg(initrd);
         command.args([
             "-append",
             "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off nokaslr no5lvl tsc=reliable random.trust_cpu=on",
         ]);
         let began = std::time::Instant::now();
         let output = command.stdin(Stdio::null()).output().context("cannot start qemu")?;
-        let console = String::from_utf8_lossy(&output.stdout).replace('\r', "");
+        let console = fs::read(console).with_context(|| format!("cannot read {}", console.display()))?;
+        let console = String::from_utf8_lossy(&console).replace('\r', "");
         let told = String::from_utf8_lossy(&output.stderr);
         if console.is_empty() && !output.status.success() {
             bail!("qemu failed: {}", told.trim());
         }
         let took = began.elapsed();
         let died = (!console.contains(LAST_LINE)).then(|| match output.status.code() {
-            Some(137) | None => format!("not done after {} s", limit.as_secs()),
-            _ => "the kernel died".to_string(),
+            Some(137) | None => Death::Late(limit.as_secs()),
+            _ => Death::Sudden,
         });
         Ok(Outcome { console, took, died })
     }

@@ -1,8 +1,13 @@
-//! What the guests said, as a table: kernel × test program.
+//! What the guests said, as a table: case × kernel.
 
 use std::collections::BTreeMap;
 
+use super::cases::Case;
 use super::payload::{BEGIN, END};
+use super::qemu::Death;
+
+/// Stands for the end of a test program as a test of its own, until the program has ended well.
+pub const ENDED: &str = "(ended)";
 
 /// How one test ended in one guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,15 +29,15 @@ pub fn read(console: &str) -> Results {
         if let Some(name) = line.strip_prefix(BEGIN) {
             program = name;
             // Until its end is seen.
-            results.insert(format!("{program}::(ended)"), Verdict::Failed);
+            results.insert(format!("{program}::{ENDED}"), Verdict::Failed);
         } else if let Some(end) = line.strip_prefix(END) {
             let failed = results.iter().any(|(name, verdict)| {
                 name.starts_with(&format!("{program}::"))
-                    && !name.ends_with("::(ended)")
+                    && !name.ends_with(ENDED)
                     && *verdict == Verdict::Failed
             });
-            if end.ends_with(" 0") || failed {
-                results.remove(&format!("{program}::(ended)"));
+            if end.strip_prefix(program).is_some_and(|how| how == " 0" || how.starts_with(" 0 ")) || failed {
+                results.remove(&format!("{program}::{ENDED}"));
             }
         } else if let Some((name, verdict)) = test_line(line) {
             results.insert(format!("{program}::{name}"), verdict);
@@ -61,18 +66,17 @@ pub struct Column {
     /// Seconds it lived.
     pub seconds: u64,
     /// Why there are no or not all results.
-    pub died: Option<String>,
+    pub died: Option<Death>,
     /// Its tests.
     pub results: Results,
 }
 
 impl Column {
-    /// What stands in a test program's cell: how many passed, or how many of how many failed, or `-` when none ran.
-    pub fn cell(&self, program: &str) -> String {
-        let of_program =
-            |name: &&String| name.strip_prefix(program).is_some_and(|rest| rest.starts_with("::"));
-        let ran: Vec<&String> = self.results.keys().filter(of_program).collect();
-        let failed = ran.iter().filter(|name| self.results[**name] == Verdict::Failed).count();
+    /// What stands in a case's cell: how many tests passed, or how many of how many failed, or `-` when none ran.
+    pub fn cell(&self, case: &Case) -> String {
+        let ran: Vec<Verdict> =
+            self.results.iter().filter(|(name, _)| case.has(name)).map(|(_, verdict)| *verdict).collect();
+        let failed = ran.iter().filter(|verdict| **verdict == Verdict::Failed).count();
         match (ran.len(), failed) {
             (0, _) => "-".into(),
             (all, 0) => format!("{all} ok"),
@@ -90,21 +94,27 @@ impl Column {
     pub fn all_well(&self) -> bool {
         self.died.is_none() && !self.results.is_empty() && self.failures().is_empty()
     }
+
+    /// Whether it was ended for its slowness and all that had been tried until then was well.
+    pub fn only_late(&self) -> bool {
+        let ended = |name: &&str| name.ends_with(ENDED);
+        matches!(self.died, Some(Death::Late(_))) && self.failures().iter().all(ended)
+    }
 }
 
-/// The table in Markdown, a row a test program.
-pub fn markdown(programs: &[String], columns: &[Column]) -> String {
+/// The table in Markdown, a row a case.
+pub fn markdown(cases: &[&Case], columns: &[Column]) -> String {
     let row = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
     let of_columns = |first: &str, cell: &dyn Fn(&Column) -> String| {
         row(std::iter::once(first.to_string()).chain(columns.iter().map(cell)).collect())
     };
-    let mut table = of_columns("tests", &|column| column.series.clone());
+    let mut table = of_columns("case", &|column| column.series.clone());
     table += &format!("|{}\n", "---|".repeat(columns.len() + 1));
-    for program in programs {
-        table += &of_columns(&program.replace('_', " "), &|column| column.cell(program));
+    for case in cases {
+        table += &of_columns(case.name, &|column| column.cell(case));
     }
     table += &of_columns("whole guest", &|column| match &column.died {
-        Some(why) => why.clone(),
+        Some(why) => why.to_string(),
         None => format!("{} s", column.seconds),
     });
     table
@@ -114,8 +124,8 @@ pub fn markdown(programs: &[String], columns: &[Column]) -> String {
 mod tests {
     use super::*;
 
-    const CONSOLE: &str = "booting\n@@ begin exits\nrunning 2 tests\ntest a::one ... ok\ntest two ... noise FAILED\n@@ end exits 101\n\
-                           @@ begin pins\ntest one ... ok\n@@ end pins 0\n@@ begin gone\ntest one ... ok\n";
+    const CONSOLE: &str = "booting\n@@ begin exits\nrunning 2 tests\ntest a::one ... ok\ntest two ... noise FAILED\n@@ end exits 101 at 3.1 s\n\
+                           @@ begin pins\ntest one ... ok\n@@ end pins 0 at 4.5 s\n@@ begin gone\ntest one ... ok\n";
 
     fn column() -> Column {
         let results = read(CONSOLE);
@@ -138,13 +148,36 @@ mod tests {
         assert_eq!(results["x::(ended)"], Verdict::Failed);
     }
 
+    const fn case(name: &'static str, program: &'static str, tests: &'static [&'static str]) -> Case {
+        Case { name, program, tests, core: &[], quick: false }
+    }
+
     #[test]
     fn cells_count() {
-        let table = markdown(&["exits", "pins", "no_ne"].map(String::from), &[column()]);
+        let cases = [
+            case("exits", "exits", &[]),
+            case("half", "exits", &["a::one"]),
+            case("pins", "pins", &[]),
+            case("part", "gone", &["another"]),
+            case("none", "no_ne", &[]),
+        ];
+        let table = markdown(&cases.iter().collect::<Vec<_>>(), &[column()]);
         assert_eq!(
             table,
-            "| tests | 6.1 |\n|---|---|\n| exits | 1 of 2 failed |\n| pins | 1 ok |\n| no ne | - |\n| whole guest | 9 s |\n"
+            "| case | 6.1 |\n|---|---|\n| exits | 1 of 2 failed |\n| half | 1 ok |\n| pins | 1 ok |\n\
+             | part | 1 of 1 failed |\n| none | - |\n| whole guest | 9 s |\n"
         );
         assert!(!column().all_well());
+    }
+
+    #[test]
+    fn slowness_is_no_failed_test() {
+        let results = read("@@ begin x\ntest one ... ok\n");
+        let mut late = Column { died: Some(Death::Late(9)), results, ..column() };
+        assert!(late.only_late() && !late.all_well());
+        late.died = Some(Death::Sudden);
+        assert!(!late.only_late(), "a kernel that dies is a failure");
+        let failed = Column { died: Some(Death::Late(9)), ..column() };
+        assert!(!failed.only_late());
     }
 }

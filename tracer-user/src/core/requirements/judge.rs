@@ -19,7 +19,7 @@ const CAPABILITIES: [(u32, &str, &str, Option<u32>); 6] = [
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_SYS_PTRACE: u32 = 19;
 
-/// The oldest kernel that has all the programs use.
+/// The oldest kernel that has all the programs use; with what they do without, Linux 5.10 serves too.
 const KERNEL_EVENTS_SINCE: (u32, u32) = (5, 15);
 /// The oldest kernel that has pidfds as we use them.
 const PIDFDS_SINCE: (u32, u32) = (5, 9);
@@ -86,7 +86,13 @@ fn kernel_version(found: &Findings) -> Requirement {
         Some(version) if version < PIDFDS_SINCE => {
             it.not("everything: processes cannot be held by pidfds", "use Linux 5.15 or newer").essential()
         }
-        Some(version) if version < KERNEL_EVENTS_SINCE => it.not("kernel events", "use Linux 5.15 or newer"),
+        // An older one may do all the same: what was tried and worked is not argued with.
+        Some(version)
+            if version < KERNEL_EVENTS_SINCE
+                && !matches!(found.kernel_events, Some(Tried::Worked { .. })) =>
+        {
+            it.not("kernel events", "use Linux 5.15 or newer")
+        }
         _ => it,
     }
 }
@@ -348,7 +354,10 @@ mod tests {
         use Verdict::{Degraded, Not};
         type Spoil = fn(&mut Findings);
         let cases: [(&str, Verdict, Spoil); 19] = [
-            ("kernel_version", Not, |f| f.kernel_release = Some("5.10.0-30-amd64".into())),
+            ("kernel_version", Not, |f| {
+                f.kernel_release = Some("5.10.0-30-amd64".into());
+                f.kernel_events = Some(Tried::Failed("no".into()));
+            }),
             ("btf", Not, |f| f.btf = None),
             ("btf", Not, |f| f.btf = Some(Err("permission denied".into()))),
             ("lockdown", Not, |f| f.lockdown = Some("confidentiality".into())),
@@ -377,6 +386,13 @@ mod tests {
             spoil(&mut found);
             expect(&found, id, verdict, Verdict::Degraded);
         }
+    }
+
+    #[test]
+    fn an_old_kernel_on_which_events_work_is_not_blamed() {
+        let mut found = good();
+        found.kernel_release = Some("5.10.0-30-amd64".into());
+        expect(&found, "kernel_version", Verdict::Works, Verdict::Works);
     }
 
     #[test]

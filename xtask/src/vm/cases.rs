@@ -1,0 +1,194 @@
+//! What is tried in a guest: the rows of the table, and the tests behind each.
+
+/// How much is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Everything.
+    All,
+    /// What matters most.
+    Short,
+    /// Of that, one test of each row that is [`Case::quick`]: for every run of all checks.
+    Quick,
+}
+
+/// A row of the table.
+#[derive(Debug)]
+pub struct Case {
+    /// What it is called.
+    pub name: &'static str,
+    /// The test program.
+    pub program: &'static str,
+    /// Its tests, or all of them.
+    pub tests: &'static [&'static str],
+    /// Those that a short run is content with; none: it leaves the row out.
+    pub core: &'static [&'static str],
+    /// Whether it is tried in every run of all checks. Python is not in the guest then.
+    pub quick: bool,
+}
+
+/// Every row. What does not depend on the kernel (files, words, formats) is left out: it is tried where it is built.
+pub const CASES: &[Case] = &[
+    Case {
+        name: "loads and attaches; `doctor`",
+        program: "doctor",
+        tests: &[],
+        core: &["the_report_tells_this_machine", "what_was_tried_is_gone"],
+        quick: true,
+    },
+    Case {
+        name: "offsets as the table has them",
+        program: "kernel_offsets",
+        tests: &[],
+        core: &["what_the_loader_finds_is_what_the_table_says"],
+        quick: false,
+    },
+    Case {
+        name: "fields as the kernel shows them",
+        program: "kernel_layout",
+        tests: &[],
+        core: &[
+            "what_is_read_of_a_pipe_is_what_its_owner_knows",
+            "what_is_read_of_processes_is_what_proc_shows",
+            "who_sends_a_signal_is_read_as_who_it_is",
+        ],
+        quick: true,
+    },
+    Case {
+        name: "every end as `waitpid` tells it",
+        program: "kernel_exit",
+        tests: &[],
+        core: &["every_end_is_told_as_waitpid_tells_it"],
+        quick: true,
+    },
+    Case {
+        name: "blocked writes: pipe, FIFO, socket, pty",
+        program: "kernel_stall",
+        tests: &[],
+        core: &["a_blocked_write_is_told_when_it_begins_and_when_it_ends"],
+        quick: true,
+    },
+    Case {
+        name: "membership over double forks",
+        program: "kernel_runs",
+        tests: &[
+            "a_session_has_all_that_descends_from_its_job_and_nobody_else",
+            "a_session_within_a_session_is_part_of_it_and_not_the_other_way_round",
+        ],
+        core: &["a_session_has_all_that_descends_from_its_job_and_nobody_else"],
+        quick: true,
+    },
+    Case {
+        name: "many sessions, storms of processes",
+        program: "kernel_runs",
+        tests: &[
+            "many_at_once_see_their_own_and_share_one_hook",
+            "what_is_refused_leaves_nothing_behind",
+            "a_storm_of_short_processes_is_told_to_the_last",
+            "a_storm_under_run_is_filed_to_the_last",
+        ],
+        core: &[],
+        quick: false,
+    },
+    Case {
+        name: "a killed tracer: the kernel goes on recording",
+        program: "kernel_runs",
+        tests: &["a_killed_tracer_harms_nobody_and_the_kernel_goes_on_recording"],
+        core: &["a_killed_tracer_harms_nobody_and_the_kernel_goes_on_recording"],
+        quick: false,
+    },
+    Case {
+        name: "recovery from pins, adoption",
+        program: "recover_kernel",
+        tests: &[],
+        core: &[
+            "a_job_that_still_runs_is_left_alone_or_taken_over_without_a_gap",
+            "a_job_that_ended_while_nobody_traced_is_filed_with_its_status_and_time",
+        ],
+        quick: true,
+    },
+    Case {
+        name: "core of the hang corpus",
+        program: "hang_corpus",
+        tests: &["the_core_is_explained_as_it_is"],
+        core: &["the_core_is_explained_as_it_is"],
+        quick: false,
+    },
+    Case { name: "without kernel events", program: "no_kernel", tests: &[], core: &[], quick: false },
+    Case { name: "jobs keep their ways", program: "cli_job", tests: &[], core: &[], quick: false },
+    Case { name: "terminals and job control", program: "cli_terminal", tests: &[], core: &[], quick: false },
+    Case { name: "signals by pidfd", program: "signals_ladder", tests: &[], core: &[], quick: false },
+];
+
+impl Case {
+    /// The tests of a run; none means all of the program's.
+    pub fn tests(&self, extent: Extent) -> &'static [&'static str] {
+        match extent {
+            Extent::All => self.tests,
+            Extent::Short => self.core,
+            Extent::Quick => self.core.get(..1).unwrap_or_default(),
+        }
+    }
+
+    /// Whether a test (`program::name`) is one of this row.
+    pub fn has(&self, test: &str) -> bool {
+        let Some(name) = test.strip_prefix(self.program).and_then(|rest| rest.strip_prefix("::")) else {
+            return false;
+        };
+        // What befell the whole program befell each of its rows.
+        self.tests.is_empty() || self.tests.contains(&name) || name == super::table::ENDED
+    }
+}
+
+/// The rows of a run.
+pub fn of(extent: Extent) -> Vec<&'static Case> {
+    let wanted = |case: &&Case| match extent {
+        Extent::All => true,
+        Extent::Short => !case.core.is_empty(),
+        Extent::Quick => case.quick,
+    };
+    CASES.iter().filter(wanted).collect()
+}
+
+/// The programs of a run in their order, and the tests to run of each; none means all.
+pub fn programs(extent: Extent) -> Vec<(&'static str, Vec<&'static str>)> {
+    let mut programs: Vec<(&str, Vec<&str>)> = Vec::new();
+    for case in of(extent) {
+        match programs.iter_mut().find(|(program, _)| *program == case.program) {
+            Some((_, tests)) => tests.extend(case.tests(extent)),
+            None => programs.push((case.program, case.tests(extent).to_vec())),
+        }
+    }
+    programs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every test that is named exists: a name that no test has would pass by running nothing.
+    #[test]
+    fn every_named_test_is_there() {
+        for case in CASES {
+            let file = crate::workspace::root().join(format!("tests/{}.rs", case.program));
+            let source = std::fs::read_to_string(&file).expect("the test program's source");
+            for test in case.tests.iter().chain(case.core) {
+                assert!(
+                    source.contains(&format!("#[test]\nfn {test}()")),
+                    "{}: no test {test}",
+                    case.program
+                );
+                assert!(case.has(&format!("{}::{test}", case.program)));
+            }
+        }
+    }
+
+    #[test]
+    fn rows_of_one_program_are_run_together() {
+        let programs = programs(Extent::Quick);
+        assert!(programs.iter().all(|(_, tests)| tests.len() == 1), "{programs:?}");
+        let short = super::programs(Extent::Short);
+        let runs = short.iter().find(|(program, _)| *program == "kernel_runs").expect("there");
+        assert_eq!(runs.1.len(), 2);
+        assert!(programs.iter().all(|(program, _)| *program != "cli_job"), "a short run leaves it out");
+    }
+}
