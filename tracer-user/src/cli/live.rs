@@ -6,7 +6,7 @@ use std::io::{IsTerminal as _, Write as _};
 use super::output::{Output, one_line};
 use super::report;
 use super::status_line::StatusLine;
-use crate::core::diagnosis::Diagnosis;
+use crate::core::diagnosis::{Diagnosis, Verdict};
 use crate::core::record::Line;
 use crate::core::report as core_report;
 use crate::core::summary::Summary;
@@ -62,13 +62,19 @@ impl Observer for Live<'_> {
         if let Err(error) = written {
             self.output.note(&format!("{error:#}"));
         }
-        // Silence that is no hang is nobody's business: a job may sleep for ten minutes.
-        if diagnosis.verdict.is_hang() || why != Why::NoProgress {
-            if let Some(line) = &mut self.status {
-                line.clear();
+        if let Some(line) = &mut self.status {
+            line.clear();
+        }
+        match (why, diagnosis.verdict) {
+            // Silence that is no hang is nobody's business: a job may sleep for ten minutes.
+            (Why::NoProgress, Verdict::External | Verdict::NotHung) => {}
+            (Why::AskedToEnd | Why::Timeout, Verdict::NotHung) => {
+                self.output.note("nothing hung when the job was to end; the trace has what was seen");
             }
-            let colour = self.colour;
-            let _ = std::io::stderr().lock().write_all(core_report::text(diagnosis, colour).as_bytes());
+            _ => {
+                let colour = self.colour;
+                let _ = std::io::stderr().lock().write_all(core_report::text(diagnosis, colour).as_bytes());
+            }
         }
     }
 

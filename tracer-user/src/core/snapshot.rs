@@ -206,6 +206,17 @@ impl ProcSnapshot {
         Self { cpu_percent: None, ..self.clone() } == Self { cpu_percent: None, ..earlier.clone() }
     }
 
+    /// Whether more was done since an earlier look, `elapsed_ns` ago, than to wake up and look at something: bytes moved, or a hundredth of the CPU's time used.
+    pub fn worked_since(&self, earlier: &Self, elapsed_ns: u64) -> bool {
+        const PART: u64 = 100;
+        let bytes = (self.io_rchar, self.io_wchar) != (earlier.io_rchar, earlier.io_wchar);
+        let cpu = match (earlier.cpu_ns, self.cpu_ns) {
+            (Some(before), Some(after)) => after.saturating_sub(before) > elapsed_ns / PART,
+            _ => true,
+        };
+        bytes || cpu
+    }
+
     /// What grows when a process does anything: CPU time, context switches, bytes. `None` where nothing of it
     /// can be read.
     pub fn activity(&self) -> Option<[Option<u64>; 5]> {

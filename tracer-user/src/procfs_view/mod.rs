@@ -10,6 +10,7 @@ mod fds;
 mod futex;
 mod join;
 pub mod kin;
+mod last_failed;
 mod locks;
 mod look;
 pub mod machine;

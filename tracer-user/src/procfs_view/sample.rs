@@ -15,7 +15,7 @@ use super::memory::Memory;
 use super::process::Gather;
 use super::pulse::{self, Pulse};
 use super::raw::{Decimal, Dir};
-use super::{ProcRoot, join, locks, waits};
+use super::{ProcRoot, join, last_failed, locks, waits};
 use crate::core::evidence::{Clock, Evidence, Host, Name, PipeFacts, Problem, Scope, Wait};
 use crate::core::identity::ProcessId;
 use crate::core::syscalls::Machine;
@@ -96,6 +96,7 @@ pub fn look(proc_root: &ProcRoot, request: &Request, pipes: PipeReader<'_>) -> R
     evidence.reach.whole_machine = sees_all(&root, &own_mounts);
     waits::vfork_children(&mut evidence, before.values());
     join::objects(&mut evidence, &mut gather, pipes);
+    last_failed::gather(&mut evidence, &root);
 
     if let Some(left) = request.quiet_window.checked_sub(began.elapsed()) {
         std::thread::sleep(left);
@@ -289,8 +290,9 @@ fn note_unread(evidence: &mut Evidence) {
         }
     }
     if others > 0 {
+        let whose = if others == 1 { "a process".to_owned() } else { format!("{others} processes") };
         let why = format!(
-            "the fds of {others} processes outside the question cannot be read: one of them may hold what is waited for"
+            "the fds of {whose} outside the question cannot be read, which may hold what is waited for"
         );
         evidence.problems.push(Problem { process: None, what: "fds".into(), why });
     }

@@ -136,7 +136,7 @@ impl Follower {
             }
             _ = self.sample.tick() => {
                 self.keeper.sample(observer);
-                let progress = self.keeper.live().state().tracker().last_progress_boot_ns();
+                let progress = self.keeper.live().state().tracker().last_work_boot_ns();
                 if self.look.is_none() && self.climb.is_none() && self.hang.is_due(clock::boot_ns(), progress) {
                     self.diagnose(Why::NoProgress);
                 }

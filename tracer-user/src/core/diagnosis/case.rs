@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use super::overlooked;
 use super::view::View;
 use crate::core::evidence::{ObjectId, Scope, Wait};
 use crate::core::waitgraph::{Actor, Component, Hope, Op, Seed, ThreadKey, Way, Why, components};
@@ -86,6 +87,7 @@ pub fn cases(view: &View<'_>) -> Vec<Case> {
     }
     let mut cases = merge(view, roots);
     attach_upstream(view, &mut cases);
+    cases.extend(overlooked::cases(view));
     cases.retain(|case| is_asked_for(view, case));
     let follow_ups: Vec<Case> =
         cases.iter().enumerate().flat_map(|(at, case)| consequences(view, at, case)).collect();

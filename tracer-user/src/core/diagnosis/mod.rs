@@ -12,6 +12,7 @@ mod classes;
 mod judge;
 mod model;
 mod output;
+mod overlooked;
 mod refuted;
 mod story;
 mod view;
@@ -63,6 +64,10 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
             f
         })
         .collect();
+    let mut findings = findings;
+    if let Some(gravest) = findings.first_mut().filter(|f| f.verdict.is_hang()) {
+        gravest.notes.extend(last_failed(&view));
+    }
     let host = &evidence.host;
     Diagnosis {
         schema: SCHEMA.to_owned(),
@@ -105,6 +110,16 @@ fn finding(view: &View<'_>, case: &Case, judgement: &Judgement) -> Finding {
         go_on: judgement.go_on.clone(),
         follows: case.follows,
     }
+}
+
+/// What the runners' own records say of earlier runs: a line each.
+fn last_failed(view: &View<'_>) -> Vec<String> {
+    let runners = view.evidence().last_failed.iter().filter_map(|last| {
+        let at = view.graph.index.by_tgid(last.process.tgid)?;
+        let tests: Vec<String> = last.tests.iter().map(|test| test.printable()).collect();
+        Some(format!("{} failed last time (its lastfailed file): {}.", view.label(at), story::list(&tests)))
+    });
+    runners.collect()
 }
 
 fn timestamp(unix_ns: i64) -> String {

@@ -53,6 +53,8 @@ pub struct Evidence {
     pub locks: Option<Vec<LockEntry>>,
     /// What the kernel events told before this moment; `None` without kernel events.
     pub history: Option<History>,
+    /// What the question's test runners wrote down of their last runs.
+    pub last_failed: Vec<LastFailed>,
     /// How far the look reached.
     pub reach: Reach,
     /// What could not be read, and why: a line each, for the report.
@@ -122,6 +124,15 @@ pub struct Reach {
     pub unix_peers: bool,
     /// TCP and UDP sockets were read, in the network namespaces of the processes in scope.
     pub inet_sockets: bool,
+}
+
+/// The tests that failed when a runner was last run, as it wrote them down itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastFailed {
+    /// The runner that is there now.
+    pub process: ProcessId,
+    /// The first of them.
+    pub tests: Vec<Name>,
 }
 
 /// Something that could not be read.

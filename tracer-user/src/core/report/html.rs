@@ -1,7 +1,7 @@
 //! A page of its own: no scripts, nothing loaded from elsewhere.
 
 use super::escape::html as plain;
-use super::{amount, headline, judged, tests_of, who};
+use super::{headline, judged, lists, tests_of, who};
 use crate::core::diagnosis::{Diagnosis, Finding};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}\
@@ -31,7 +31,7 @@ pub fn html(diagnosis: &Diagnosis) -> String {
 
 fn one(out: &mut String, finding: &Finding) {
     out.push_str(&format!(
-        "<h2><code>{}</code>: {} <span class=\"{}\">{}</span></h2>\n<p>{}</p>\n",
+        "<h2><code>{}</code>: {}: <span class=\"{}\">{}</span></h2>\n<p>{}</p>\n",
         finding.class.id(),
         finding.class.title(),
         finding.verdict.id(),
@@ -50,12 +50,9 @@ fn one(out: &mut String, finding: &Finding) {
         ));
     }
     out.push_str("</table>\n");
-    let resources: Vec<String> =
-        finding.resources.iter().map(|r| format!("{} {}: {}", r.kind, r.id, amount(r))).collect();
-    list(out, "On what", &resources);
-    list(out, "Notes", &finding.notes);
-    list(out, "To cure it", &finding.advice);
-    list(out, "To let this run go on", &finding.go_on);
+    for (name, lines) in lists(finding) {
+        list(out, name, &lines);
+    }
 }
 
 fn list(out: &mut String, name: &str, lines: &[String]) {

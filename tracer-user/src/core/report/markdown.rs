@@ -1,7 +1,7 @@
 //! For pull requests and step summaries.
 
 use super::escape::{code, markdown as plain, markdown_with_code};
-use super::{amount, clip, headline, judged, mermaid, tests_of};
+use super::{clip, headline, judged, lists, mermaid, tests_of};
 use crate::core::diagnosis::{Diagnosis, Finding, Verdict};
 
 /// A graph with more nodes than this is left to the JSON report.
@@ -65,12 +65,9 @@ fn one(out: &mut String, finding: &Finding, diagnosis: &Diagnosis) {
             ));
         }
     }
-    let resources: Vec<String> =
-        finding.resources.iter().map(|r| format!("{} {}: {}", r.kind, r.id, amount(r))).collect();
-    list(out, "On what", &resources);
-    list(out, "Notes", &finding.notes);
-    list(out, "To cure it", &finding.advice);
-    list(out, "To let this run go on", &finding.go_on);
+    for (name, lines) in lists(finding) {
+        list(out, name, &lines);
+    }
 }
 
 fn list(out: &mut String, name: &str, lines: &[String]) {

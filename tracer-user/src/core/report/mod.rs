@@ -86,6 +86,17 @@ fn judged(finding: &Finding) -> String {
     format!("{} ({})", finding.verdict.id(), finding.confidence.id())
 }
 
+/// What a finding says beside its sentence, in lists: the heading of each and its lines.
+fn lists(finding: &Finding) -> [(&'static str, Vec<String>); 4] {
+    let resources = finding.resources.iter().map(|r| format!("{} {}: {}", r.kind, r.id, amount(r))).collect();
+    [
+        ("On what", resources),
+        ("Notes", finding.notes.clone()),
+        ("To cure it", finding.advice.clone()),
+        ("To let this run go on", finding.go_on.clone()),
+    ]
+}
+
 /// Where the tests of a finding are named: each once.
 fn tests_of(finding: &Finding) -> Vec<&str> {
     let mut out: Vec<&str> = Vec::new();

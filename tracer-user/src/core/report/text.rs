@@ -58,7 +58,7 @@ pub fn text(diagnosis: &Diagnosis, colour: bool) -> String {
 fn one(out: &mut String, style: &Style, at: usize, finding: &Finding, diagnosis: &Diagnosis) {
     let number = if diagnosis.findings.len() > 1 { format!("{}. ", at + 1) } else { String::new() };
     let title = format!("{number}{}: {}", finding.class.id(), finding.class.title());
-    line(out, 0, &format!("{} {}", style.head(&title), style.verdict(finding.verdict, &judged(finding))));
+    line(out, 0, &format!("{}: {}", style.head(&title), style.verdict(finding.verdict, &judged(finding))));
     if at > 0 || finding.verdict != diagnosis.verdict || finding.verdict == Verdict::NotHung {
         line(out, 2, &escape::terminal(&finding.summary));
     }

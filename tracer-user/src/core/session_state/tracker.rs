@@ -26,6 +26,8 @@ pub struct Member {
     pub joined_boot_ns: u64,
     watch: ProcessWatch,
     last: Option<ProcSnapshot>,
+    /// When `last` was taken.
+    last_boot_ns: u64,
 }
 
 impl Member {
@@ -67,6 +69,8 @@ pub struct Tracker {
     in_sample: BTreeSet<ProcessId>,
     stalls: BTreeMap<StallKey, OpenStall>,
     progress_boot_ns: u64,
+    /// When something last did more than wake up and look.
+    work_boot_ns: u64,
     no_progress: bool,
     totals: Totals,
 }
@@ -80,6 +84,7 @@ impl Tracker {
             Body::Header(header) => {
                 if self.header.is_none() {
                     self.progress_boot_ns = boot_ns;
+                    self.work_boot_ns = boot_ns;
                 }
                 self.header = Some((**header).clone());
             }
@@ -135,7 +140,14 @@ impl Tracker {
         }
         let watch = ProcessWatch::new(process, fork.comm.clone());
         let parent = fork.parent.map(ProcessId::from);
-        let member = Member { parent, origin: fork.origin, joined_boot_ns: boot_ns, watch, last: None };
+        let member = Member {
+            parent,
+            origin: fork.origin,
+            joined_boot_ns: boot_ns,
+            watch,
+            last: None,
+            last_boot_ns: boot_ns,
+        };
         self.members.insert(process, member);
         self.totals.peak_processes = self.totals.peak_processes.max(self.members.len() as u64);
         self.progressed(boot_ns, found);
@@ -241,10 +253,18 @@ impl Tracker {
         if let Some(member) = self.members.get_mut(&process) {
             let activity = snapshot.activity();
             let moved = member.last.as_ref().is_none_or(|last| last.activity() != activity);
+            let elapsed_ns = boot_ns.saturating_sub(member.last_boot_ns);
+            let worked =
+                moved && member.last.as_ref().is_none_or(|last| snapshot.worked_since(last, elapsed_ns));
+            member.last_boot_ns = boot_ns;
             found.extend(member.watch.look(snapshot, boot_ns));
             member.last = Some(snapshot.clone());
+            let work_boot_ns = self.work_boot_ns;
             if moved && activity.is_some() {
                 self.progressed(boot_ns, found);
+            }
+            if !worked {
+                self.work_boot_ns = work_boot_ns;
             }
         } else if snapshot.state.is_some_and(|state| state.has_ended()) {
             let watch = self
@@ -298,6 +318,7 @@ impl Tracker {
             found.push(line(AnomalyKind::NoProgress, Phase::End, None, None, Some(length), detail([])));
         }
         self.progress_boot_ns = self.progress_boot_ns.max(boot_ns);
+        self.work_boot_ns = self.work_boot_ns.max(boot_ns);
     }
 
     fn finished(&mut self, boot_ns: u64, reason: EndReason, leaked: &[Who], found: &mut Vec<AnomalyLine>) {
@@ -399,6 +420,12 @@ impl Tracker {
     /// When something in the session last moved, CLOCK_BOOTTIME nanoseconds.
     pub fn last_progress_boot_ns(&self) -> u64 {
         self.progress_boot_ns
+    }
+
+    /// When something of the session last did more than wake up for a moment and look: a runner that looks at its workers every
+    /// second keeps nobody from asking what they wait for.
+    pub fn last_work_boot_ns(&self) -> u64 {
+        self.work_boot_ns
     }
 
     /// CPU time of everything that ran in the session, nanoseconds: of those that live, as last seen.
