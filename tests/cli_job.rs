@@ -249,6 +249,30 @@ fn signals_are_passed_on_once() {
     assert_eq!((status.code(), text.trim()), (Some(33), "counted 1 2 1 1"));
 }
 
+/// `kill -- -GROUP` and timeout(1) send to the tracer and to the job; only the kernel tells that from one for the tracer.
+#[test]
+fn a_signal_to_the_whole_group_is_not_passed_on_as_well() {
+    if !rustix::process::geteuid().is_root() {
+        assert_ne!(std::env::var("TRACER_REQUIRE_BPF").as_deref(), Ok("1"), "needs kernel events");
+        eprintln!("skipped: not root");
+        return;
+    }
+    let mut command = script(COUNTS);
+    command.process_group(0);
+    let mut talk = Talk::on_pipe(command);
+    talk.hear("ready");
+    for (signal, name) in [(Signal::INT, "INT"), (Signal::TERM, "TERM"), (Signal::USR1, "USR1")] {
+        rustix::process::kill_process_group(talk.pid(), signal).expect("signalled");
+        talk.hear(name);
+    }
+    // One for the tracer alone is passed on.
+    talk.signal(Signal::TERM);
+    talk.hear("TERM");
+    talk.signal(Signal::USR2);
+    let (status, text) = talk.end();
+    assert_eq!((status.code(), text.trim()), (Some(33), "counted 1 2 1 0"));
+}
+
 #[test]
 fn a_signal_that_ends_the_job_ends_us_like_it() {
     for (signal, expected) in

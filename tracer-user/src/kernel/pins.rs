@@ -78,9 +78,6 @@ pub fn remove_session(name: &str) -> Result<(), KernelError> {
 
 /// Loads the programs and pins everything of a session. On failure nothing is left.
 pub fn install(directory: &Directory, settings: &Settings) -> Result<Installed, KernelError> {
-    if in_inner_pid_namespace() {
-        return Err(KernelError::InnerPidNamespace);
-    }
     let layout = Layout::of_running_kernel()?;
     let path = directory.session(&settings.session);
     match install_at(directory, &path, settings, &layout) {
@@ -92,9 +89,12 @@ pub fn install(directory: &Directory, settings: &Settings) -> Result<Installed, 
     }
 }
 
-/// Whether our numbers for processes are not the kernel's own. A `/proc` that shows no namespaces shows no reason.
-fn in_inner_pid_namespace() -> bool {
-    std::fs::metadata("/proc/self/ns/pid").is_ok_and(|found| found.ino() != INITIAL_PIDNS_INO)
+/// Refuses where our numbers for processes are not the kernel's own. A `/proc` that shows no namespaces shows no reason.
+pub fn in_first_pid_namespace() -> Result<(), KernelError> {
+    match std::fs::metadata("/proc/self/ns/pid") {
+        Ok(found) if found.ino() != INITIAL_PIDNS_INO => Err(KernelError::InnerPidNamespace),
+        _ => Ok(()),
+    }
 }
 
 /// Unpins a session, and the hook when it was the last. A session that is gone is no error.

@@ -71,6 +71,7 @@ pub struct KernelTracer {
 impl KernelTracer {
     /// Loads the programs for a new session, and pins them.
     pub fn start(settings: &Settings) -> Result<Self, KernelError> {
+        pins::in_first_pid_namespace()?;
         let directory = Directory::open_or_create()?;
         let installed = pins::install(&directory, settings)?;
         let path = directory.session(&settings.session);
@@ -86,6 +87,7 @@ impl KernelTracer {
     /// Takes over a session whose owner died. The kernel went on recording: nothing in between is missing but
     /// what [`Self::lost`] counts.
     pub fn open(session: &str, stall_threshold_ns: u64) -> Result<Self, KernelError> {
+        pins::in_first_pid_namespace()?;
         let directory = Directory::open_or_create()?;
         let path = directory.session(session);
         Self::open_in(directory, path, stall_threshold_ns, Installed::default())

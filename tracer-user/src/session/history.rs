@@ -6,6 +6,7 @@ use crate::core::event::{Event, EventBody, ResourceKind, Stall};
 use crate::core::evidence::{
     BlockedWrite, ExitSeen, ForkSeen, History, Name, ObjectId, PipeFacts, SignalSeen,
 };
+use crate::core::identity::ProcessId;
 
 /// Events of each kind that are kept.
 const KEPT: usize = 4096;
@@ -62,6 +63,16 @@ impl Recent {
             EventBody::StallClosed(stall) => self.blocked.retain(|other| other.tid != stall.tid),
             EventBody::Exec(_) => {}
         }
+    }
+
+    /// When the process was first sent this signal by this sender after that time.
+    pub fn sent(&self, process: ProcessId, signal: u32, sender_tgid: u32, after_boot_ns: u64) -> Option<u64> {
+        let theirs = |seen: &&SignalSeen| {
+            let sender = seen.sender.map(|sender| sender.tgid);
+            (seen.target, seen.signal, sender) == (process, signal, Some(sender_tgid))
+        };
+        let late = self.signals.iter().rev().take_while(|seen| seen.at_boot_ns > after_boot_ns);
+        late.filter(theirs).last().map(|seen| seen.at_boot_ns)
     }
 
     /// As evidence.

@@ -3,7 +3,7 @@
 //! With kernel events the kernel says who belongs to the session. Without them it is looked up in `/proc`: whose
 //! parent is a member, and who was given to us because its parent ended (then the tracer is a child subreaper).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
 
 use tokio::io::unix::AsyncFd;
@@ -25,6 +25,7 @@ use crate::kernel::{KernelTracer, Lost};
 use crate::procfs_view::ProcRoot;
 use crate::procfs_view::kin;
 use crate::procfs_view::snapshot::Sampler;
+use crate::signals::receive::Received;
 use crate::signals::watched::watched;
 use crate::store::live::{Finish, FinishError, Finished, LiveSession};
 use crate::store::log::SessionLog;
@@ -42,6 +43,8 @@ pub struct Keeper {
     told_lost: Lost,
     /// What a diagnosis may need of the past.
     recent: Recent,
+    /// By signal, when the last was sent that [`Self::root_had`].
+    answered_boot_ns: HashMap<u32, u64>,
     /// Kept so that a drain needs no allocation.
     events: Vec<Event>,
 }
@@ -73,6 +76,7 @@ impl Keeper {
             began_boot_ns: clock::boot_ns(),
             told_lost: Lost::default(),
             recent: Recent::default(),
+            answered_boot_ns: HashMap::new(),
             events: Vec::new(),
         }
     }
@@ -229,6 +233,16 @@ impl Keeper {
             facts.readers = facts.readers.or(told.readers);
             facts.writers = facts.writers.or(told.writers);
         }
+    }
+
+    /// Whether the root was sent the same signal by the same sender, since then. One that answered this is not taken
+    /// again: who signals us alone right after the group means it.
+    pub fn root_had(&mut self, received: &Received, since_boot_ns: u64) -> bool {
+        let signal = received.signal.unsigned_abs();
+        let answered = self.answered_boot_ns.entry(signal).or_default();
+        let sent = self.recent.sent(self.root, signal, received.sender, since_boot_ns.max(*answered));
+        *answered = sent.unwrap_or(*answered);
+        sent.is_some()
     }
 
     /// How it goes.

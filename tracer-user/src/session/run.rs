@@ -31,6 +31,9 @@ use crate::core::summary::Summary;
 use crate::procfs_view::kin::{self, FileId};
 use crate::signals::receive::{Blocked, Received, Signals};
 
+/// Between the signals of one `kill` of a process group that we and the job are in: microseconds, if nobody is kept from
+/// its CPU.
+const SAME_KILL_NS: u64 = 200_000_000;
 /// How long the job's processes may take to end after it before they count as leaked.
 const SETTLE: Duration = Duration::from_millis(200);
 
@@ -174,7 +177,7 @@ struct Course<'a> {
     /// Why the session will be over.
     reason: EndReason,
     /// A request to end that is passed on once the diagnosis is there.
-    pending: Option<Received>,
+    pending: Option<(Received, u64)>,
     patience: Patience,
     diagnosis: Option<Box<Diagnosis>>,
 }
@@ -221,10 +224,10 @@ impl Course<'_> {
                 // A runner that ends a hanging job leaves us seconds: first what can only be seen now.
                 let by_a_runner = received.signal == libc::SIGTERM && !received.from_terminal();
                 if by_a_runner && self.pending.is_none() {
-                    self.pending = Some(received);
+                    self.pending = Some((received, clock::boot_ns()));
                     follower.diagnose(Why::AskedToEnd);
                 } else {
-                    self.pass_on(&received)?;
+                    self.pass_on(&received, clock::boot_ns(), follower, observer)?;
                 }
             }
             JobEvent::ExecFailed(failure) => return Ok(Some(JobOutcome::NotExecuted(failure))),
@@ -253,8 +256,8 @@ impl Course<'_> {
             Came::Nothing => {}
             Came::TimeIsOver => follower.diagnose(Why::Timeout),
             Came::Looked(why, diagnosis) => {
-                if let Some(pending) = self.pending.take() {
-                    self.pass_on(&pending)?;
+                if let Some((received, came_boot_ns)) = self.pending.take() {
+                    self.pass_on(&received, came_boot_ns, follower, observer)?;
                 }
                 match why {
                     Why::Timeout => self.end(EndReason::Timeout, follower),
@@ -303,7 +306,18 @@ impl Course<'_> {
         follower.end(follower.keeper.alive());
     }
 
-    fn pass_on(&self, received: &Received) -> anyhow::Result<()> {
+    /// Passes a signal on, unless its sender has sent it to the job as well: `kill -- -GROUP` and `timeout` do.
+    fn pass_on(
+        &self,
+        received: &Received,
+        came_boot_ns: u64,
+        follower: &mut Follower,
+        observer: &mut dyn Observer,
+    ) -> anyhow::Result<()> {
+        follower.keeper.catch_up(observer);
+        if follower.keeper.root_had(received, came_boot_ns.saturating_sub(SAME_KILL_NS)) {
+            return Ok(());
+        }
         self.job.pass_on(received).context("cannot pass a signal on to the job")?;
         Ok(())
     }
