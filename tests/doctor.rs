@@ -139,6 +139,19 @@ fn an_unusable_place_is_told_and_nothing_is_made_in_it() {
     assert_eq!(std::fs::read_dir(&target).expect("there").count(), 0);
 }
 
+/// Tests, and the program they start, are built with the fault points in; another build says null.
+#[test]
+fn a_test_build_names_its_fault_points() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let report = json(&here(directory.path(), &["--format", "json", "--no-kernel"]));
+    let names: Vec<&str> =
+        report["fault_points"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    assert_eq!(names, tracer_user::store::fault::POINTS);
+    let text = String::from_utf8(here(directory.path(), &["--no-kernel"]).stdout).expect("text");
+    let line = text.lines().find(|line| line.contains("TRACER_FAULT_KILL")).expect("a line");
+    assert!(names.iter().all(|name| line.contains(name)), "{line}");
+}
+
 #[test]
 fn the_text_has_a_line_for_each_and_no_colour_in_a_pipe() {
     let directory = tempfile::tempdir().expect("a directory");

@@ -65,6 +65,12 @@ fn text(doctor: &Doctor, colour: bool) -> String {
             out.push_str(&format!("{indent}do: {}\n", one_line(remedy)));
         }
     }
+    if let Some(points) = &doctor.fault_points {
+        out.push_str(&format!(
+            "a test build: with TRACER_FAULT_KILL=NAME it kills itself at {}\n",
+            one_line(&points.join(", "))
+        ));
+    }
     let events = match doctor.kernel_events {
         Some(true) => "with kernel events",
         Some(false) => "without kernel events: from /proc and pidfds alone",

@@ -13,6 +13,7 @@ use crate::kernel::{KernelTracer, Settings};
 use crate::procfs_view::machine::Machine;
 use crate::signals::pidfd::PidFd;
 use crate::store::dir::{ResolveConfig, TraceDir};
+use crate::store::fault;
 use crate::store::log::LogConfig;
 
 /// The multicast group of the proc connector (`CN_IDX_PROC`).
@@ -59,6 +60,7 @@ fn findings(machine: &Machine, options: &DoctorOptions) -> Findings {
         open_files: (limit.current, limit.maximum),
         trace_dir: trace_dir(&options.places),
         log_dir: log_dir(&options.places),
+        fault_points: fault::points().map(|points| points.iter().map(ToString::to_string).collect()),
     }
 }
 

@@ -329,6 +329,7 @@ mod tests {
             open_files: (Some(1024), Some(4096)),
             trace_dir: Ok(("/dev/shm/tracer-user-0".into(), true)),
             log_dir: Ok("/var/log/tracer-user".into()),
+            fault_points: None,
         }
     }
 

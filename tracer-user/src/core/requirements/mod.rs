@@ -55,6 +55,8 @@ pub struct Findings {
     pub trace_dir: Result<(String, bool), String>,
     /// Where sessions would be kept; or why nowhere.
     pub log_dir: Result<String, String>,
+    /// Places at which this build can be told to die; `None` when it cannot.
+    pub fault_points: Option<Vec<String>>,
 }
 
 /// What came of loading the kernel programs.
@@ -109,6 +111,8 @@ pub struct Doctor {
     pub kernel_events: Option<bool>,
     /// Each requirement, in the order in which they build on each other.
     pub requirements: Vec<Requirement>,
+    /// A test build: it dies at one of these places when `TRACER_FAULT_KILL` names it. Null in any other build.
+    pub fault_points: Option<Vec<String>>,
 }
 
 impl Doctor {
@@ -125,6 +129,7 @@ impl Doctor {
             verdict,
             kernel_events: findings.kernel_events.as_ref().map(|tried| matches!(tried, Tried::Worked { .. })),
             requirements,
+            fault_points: findings.fault_points.clone(),
         }
     }
 }
