@@ -112,6 +112,35 @@ fn retention_takes_the_oldest_and_never_what_is_protected() {
     assert_eq!(place.filed(), ["s1", "s4", "s5"]);
 }
 
+#[test]
+fn a_session_is_protected_by_hand_and_let_go_of_again() {
+    let place = Place::new();
+    let config = LogConfig { max_sessions: 3, ..place.log_config() };
+    let file = |n: u32| {
+        let log = SessionLog::open(&config).unwrap();
+        live(&place, &format!("s{n}"), dead_root(n)).finish(&log, &finish(), || Ok(())).unwrap();
+    };
+    let sessions = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tracer-user"));
+        command.arg("sessions").args(words).arg("--log-dir").arg(&config.path);
+        let output = command.output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    (0..3).for_each(file);
+    assert!(sessions(&["protect", "s0", "s1"]).0);
+    for bad in ["s9", "../s0", ""] {
+        let (done, said) = sessions(&["protect", "s2", bad]);
+        assert!(!done && said.lines().count() == 1, "{bad:?}: {said}");
+    }
+    (3..6).for_each(file);
+    assert_eq!(place.rows(), ["s0", "s1", "s5"], "and s2 was not protected with one that is not there");
+    let log = place.log();
+    assert_eq!(log.read_summary("s0").unwrap().unwrap().labels["suite"], "unit");
+    assert!(sessions(&["protect", "--off", "s0"]).0);
+    file(6);
+    assert_eq!(place.rows(), ["s1", "s5", "s6"]);
+}
+
 /// Ten thousand dead sessions are finished in one sweep, each once.
 #[test]
 fn ten_thousand_dead_sessions_are_finished() {
@@ -136,8 +165,13 @@ fn a_hundred_thousand_sessions_are_listed() {
     let place = Place::new();
     let log = place.log();
     let id = SessionId::parse("s").unwrap();
-    let ending =
-        Ending { owner_fate: OwnerFate::Finished, degraded: false, end: None, tracer_version: "test" };
+    let ending = Ending {
+        owner_fate: OwnerFate::Finished,
+        degraded: false,
+        end: None,
+        tracer_version: "test",
+        leaked: &[],
+    };
     let summary = summarize(&id, &enrollment("s", dead_root(0)), SessionState::new().tracker(), &ending);
     log.file(Filing { summary, meta: Meta::default(), lines: &mut std::iter::empty(), diagnosis: None })
         .unwrap();

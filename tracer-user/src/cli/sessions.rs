@@ -26,6 +26,8 @@ enum What {
     Show(ShowArgs),
     /// Write one session as a JSON document, its whole trace included
     Export(ExportArgs),
+    /// Keep sessions whatever their number: they are never removed to make room
+    Protect(ProtectArgs),
     /// Hide what was recorded so far from the listings; removes nothing
     Clear(LogArgs),
 }
@@ -78,6 +80,18 @@ struct ExportArgs {
     log: LogArgs,
 }
 
+#[derive(clap::Args, Debug)]
+struct ProtectArgs {
+    /// The sessions, as `sessions list` names them
+    #[arg(required = true, value_name = "SESSION")]
+    sessions: Vec<String>,
+    /// Keep them no longer than others
+    #[arg(long)]
+    off: bool,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Since {
     Ago(Duration),
@@ -105,6 +119,11 @@ pub fn execute(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         What::Export(args) => {
             let shown = sessions::show(&sessions::log(args.log.log_dir.clone()), &args.session, true)?;
             output.json(&shown)?;
+        }
+        What::Protect(args) => {
+            sessions::protect(&sessions::log(args.log.log_dir.clone()), &args.sessions, !args.off)?;
+            let how = if args.off { "kept no longer than others" } else { "kept, whatever their number" };
+            output.note(&format!("{}: {how}", args.sessions.join(", ")));
         }
         What::Clear(args) => {
             let from = sessions::clear(&sessions::log(args.log_dir.clone()))?;

@@ -8,7 +8,7 @@ use crate::store::fsops::{Dir, read_bounded};
 use crate::store::index::{self, Row};
 use crate::store::lines::{Lines, RawLine};
 use crate::store::{LogConfig, SessionLog};
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use serde::Serialize;
 use std::ffi::OsStr;
 use std::io::BufReader;
@@ -132,9 +132,9 @@ impl Shown {
 /// When there is none of that name, or it cannot be read.
 pub fn show(config: &LogConfig, name: &str, with_snapshots: bool) -> anyhow::Result<Shown> {
     let missing = || anyhow!("no session {name}: see `tracer-user sessions list`");
-    SessionId::parse(name.trim_end_matches(|c: char| c == '.' || c.is_ascii_digit()))
-        .or_else(|_| SessionId::parse(name))
-        .map_err(|_| missing())?;
+    if !is_session_name(name) {
+        return Err(missing());
+    }
     let log = open_log(config)?.ok_or_else(missing)?;
     let sessions = log.open_dir(OsStr::new("sessions")).map_err(|_| missing())?;
     let dir = sessions.open_dir(OsStr::new(name)).map_err(|_| missing())?;
@@ -199,6 +199,33 @@ pub fn clear(config: &LogConfig) -> anyhow::Result<String> {
     let now = super::clock::anchor().wall;
     index::set_fence(log.dir(), now).with_context(|| format!("{}", config.path.display()))?;
     Ok(crate::core::time::render(now))
+}
+
+/// Lets retention never take these sessions, or take them again. All of them or, when one is not there, none.
+///
+/// # Errors
+/// When a session is not there, or the log cannot be written.
+pub fn protect(config: &LogConfig, names: &[String], protected: bool) -> anyhow::Result<()> {
+    if open_log(config)?.is_none() {
+        bail!("no session {}: see `tracer-user sessions list`", names.first().map_or("", String::as_str));
+    }
+    let log = SessionLog::open(config)?;
+    let _lock = log.lock()?;
+    for name in names {
+        if !is_session_name(name) || log.read_summary(name).is_ok_and(|summary| summary.is_none()) {
+            bail!("no session {name}: see `tracer-user sessions list`");
+        }
+    }
+    for name in names {
+        log.protect(name, protected).with_context(|| format!("session {name}"))?;
+    }
+    Ok(())
+}
+
+/// An id, or one with the number that tells sessions of the same id apart.
+fn is_session_name(name: &str) -> bool {
+    let id = name.trim_end_matches(|c: char| c == '.' || c.is_ascii_digit());
+    SessionId::parse(id).is_ok() || SessionId::parse(name).is_ok()
 }
 
 /// The log's directory; `None` when there is none yet.

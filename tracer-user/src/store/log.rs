@@ -21,6 +21,8 @@ use std::time::Duration;
 
 /// Where sessions are written before they appear, and go before they are removed.
 const STAGING: &str = ".staging";
+/// Labels of a session, and whether it is protected.
+const META: &str = "meta.json";
 /// Longest wait for the log's lock.
 const LOCK_WAIT: Duration = Duration::from_secs(20);
 /// From so many sessions on, the whole file system is synced once instead of every file.
@@ -199,7 +201,7 @@ impl SessionLog {
                 dir
             };
             write_session(&dir, filing.lines, filing.diagnosis)?;
-            write_json(&dir, "meta.json", &filing.meta)?;
+            write_json(&dir, META, &filing.meta)?;
             // Last, because its directory name is written again should it change.
             write_json(&dir, "summary.json", &filing.summary)?;
             Ok(dir)
@@ -411,12 +413,32 @@ impl SessionLog {
     }
 
     fn is_protected(&self, dir_name: &str) -> bool {
-        let meta = || -> Option<Meta> {
-            let dir = self.sessions.open_dir(OsStr::new(dir_name)).ok()?;
-            let file = dir.open_file(OsStr::new("meta.json"), false, self.uid).ok()?;
-            serde_json::from_slice(&read_bounded(file, MAX_SUMMARY_BYTES).ok()??).ok()
-        };
-        meta().is_some_and(|meta| meta.protected)
+        self.read_meta(dir_name).is_some_and(|(_, meta)| meta.protected)
+    }
+
+    fn read_meta(&self, dir_name: &str) -> Option<(Dir, Meta)> {
+        let dir = self.sessions.open_dir(OsStr::new(dir_name)).ok()?;
+        let file = dir.open_file(OsStr::new(META), false, self.uid).ok()?;
+        let meta = serde_json::from_slice(&read_bounded(file, MAX_SUMMARY_BYTES).ok()??).ok()?;
+        Some((dir, meta))
+    }
+
+    /// Says whether retention may take a session. The lock has to be held.
+    ///
+    /// # Errors
+    /// What the system says; it is as it was then.
+    pub fn protect(&self, dir_name: &str, protected: bool) -> io::Result<()> {
+        let (dir, meta) = self.read_meta(dir_name).ok_or(io::ErrorKind::NotFound)?;
+        let fresh = random_name(".meta-")?;
+        let written = write_json(&dir, &fresh, &Meta { protected, ..meta })
+            .and_then(|file| Ok(rustix::fs::fsync(&file)?))
+            .and_then(|()| dir.rename(OsStr::new(&fresh), OsStr::new(META), true));
+        if let Err(error) = written {
+            // The first error is the one to tell.
+            let _ = dir.unlink(OsStr::new(&fresh));
+            return Err(error);
+        }
+        dir.sync()
     }
 }
 
