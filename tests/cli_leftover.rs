@@ -200,6 +200,39 @@ fn a_port_in_use_by_a_stranger_is_named_and_breaks() {
 }
 
 #[test]
+fn a_listener_in_another_network_namespace_is_found_and_its_namespace_named() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let place = Place::new();
+    let server = "import socket, time; s = socket.socket(); s.bind(('', 0)); s.listen()
+print('port', s.getsockname()[1], flush=True); time.sleep(1000)";
+    let mut command = place.command("unshare", "repo");
+    command.args(["--net", "sh", "-c", "python3 -c \"$0\" & echo child $!; wait", server]);
+    let mut starter = Talk::on_pipe(command);
+    let child = starter.hear_number("child ");
+    starter.adopt(child);
+    let port = starter.hear_number("port ");
+    starter.signal(rustix::process::Signal::KILL);
+    starter.wait();
+
+    let (code, report) = place.tracer(&["preflight"]);
+    assert_eq!((code, pids(&report, "left")), (Some(1), vec![i64::from(child)]), "{report:#}");
+    let listener = report["findings"].as_array().expect("a list").iter().find(|it| it["port"] == port);
+    let listener = listener.expect("its port is named");
+    let namespace = std::fs::read_link(format!("/proc/{child}/ns/net")).expect("read");
+    let namespace = namespace.to_str().expect("text");
+    assert!(listener["namespace"].as_str().is_some_and(|it| it.contains(namespace)), "{listener:#}");
+    assert!(listener["sentence"].as_str().is_some_and(|it| it.contains(namespace)), "{listener:#}");
+    // That port is free where we are: nobody who asks for it here is told of another namespace's.
+    let (_, plan) = place.tracer(&["reap", "--port", &port.to_string()]);
+    assert!(plan["plan"]["end"].as_array().is_some_and(Vec::is_empty), "{plan:#}");
+    let (code, reaped) = place.tracer(&["reap", "--all-mine", "--yes"]);
+    assert_eq!(code, Some(0), "{reaped:#}");
+    assert!(starter.adopted_ended(0, Duration::ZERO), "{reaped:#}");
+}
+
+#[test]
 fn a_suite_that_runs_is_not_left() {
     let place = Place::new();
     let (_suite, _children, _port) = place.suite("python3", &[], "repo");
@@ -232,6 +265,47 @@ fn what_a_finished_session_left_is_known_by_its_session() {
     let (code, reaped) = place.tracer(&["reap", "--session", "leaky", "--yes"]);
     assert_eq!(code, Some(0), "{reaped:#}");
     assert!((0..3).all(|index| talk.adopted_ended(index, Duration::ZERO)), "{reaped:#}");
+}
+
+#[test]
+fn what_outlives_its_job_is_named_with_its_line_of_descent() {
+    let place = Place::new();
+    let said = place.path("traces").join("stderr");
+    // The shell in the middle forks the one that stays, and ends.
+    let job = "sh -c 'sleep 1000 & echo leaked $!; echo middle $$'; echo root $$";
+    let mut command = place.command(env!("CARGO_BIN_EXE_tracer-user"), "repo");
+    command
+        .args(["run", "--quiet", "--session-id", "leak", "--", "sh", "-c", job])
+        .stderr(std::fs::File::create(&said).expect("made"));
+    let mut talk = Talk::on_pipe(command);
+    let leaked = talk.hear_number("leaked ");
+    talk.adopt(leaked);
+    let (middle, root) = (talk.hear_number("middle "), talk.hear_number("root "));
+    assert!(talk.wait().success());
+
+    let said = std::fs::read_to_string(said).expect("read");
+    let line = said.lines().find(|line| line.contains("leaked: ")).expect("it is named");
+    assert!(line.contains(&format!("pid {leaked} (sleep) `sleep 1000` outlived the job")), "{line}");
+    let (_, shown) = place.tracer(&["sessions", "show", "leak"]);
+    let found = &shown["summary"]["processes"]["leaked"][0];
+    assert_eq!(
+        (&found["pid"], &found["cmdline"][1]),
+        (&Value::from(leaked), &Value::from("1000")),
+        "{found:#}"
+    );
+    assert_eq!(found["output_fds"], serde_json::json!([1, 2]), "{found:#}");
+    if shown["summary"]["kernel_events"] != true {
+        return;
+    }
+    let descent = format!(" after the start by pid {middle} (sh, ended), that by pid {root} (sh, ended);");
+    let holds = format!("it holds the job's output as fd 1, 2, inherited from pid {middle} (sh, ended)");
+    assert!(line.contains(&descent) && line.ends_with(&holds), "{line}");
+    assert_eq!(found["lineage"][0]["pid"], middle, "{found:#}");
+    assert_eq!(
+        (&found["lineage"][1]["pid"], &found["lineage"][1]["ended"]),
+        (&Value::from(root), &Value::from(true))
+    );
+    assert!(found["forked_after_ms"].is_u64() && found["forked_boot_ns"].is_u64(), "{found:#}");
 }
 
 #[test]

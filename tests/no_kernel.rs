@@ -1,5 +1,6 @@
 //! `run --no-kernel`: the process connector and `/proc` stand in for kernel events.
 
+use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
 /// Runs a shell script under `run --no-kernel` in places of its own; its exit code, summary and events.
@@ -78,4 +79,32 @@ fn a_container_is_told_so_and_its_numbers_are_not_mixed_with_the_machines() {
     let said =
         events.iter().any(|event| event.to_string().contains("pid namespace is not the machine's first"));
     assert!(said, "{events:?}");
+}
+
+#[test]
+fn the_end_of_a_root_that_was_attached_to_is_seen() {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let log = place.path().join("log");
+    let mut root = Command::new("sleep").arg("1000").spawn().expect("starts");
+    let mut tracer = Command::new(env!("CARGO_BIN_EXE_tracer-user"))
+        .args(["attach", "--no-kernel", "--events", "--session-id", "s", "--trace-dir"])
+        .arg(place.path().join("traces"))
+        .arg("--log-dir")
+        .arg(&log)
+        .arg(root.id().to_string())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    let said = BufReader::new(tracer.stderr.take().expect("piped"));
+    let mut lines = said.lines().map_while(Result::ok);
+    // The tree has been joined when its root is told of.
+    assert!(lines.any(|line| line.contains("found") && line.contains("sleep")), "the root was not found");
+    root.kill().expect("killed");
+    // It is not reaped until the tracer has ended: how it ended can be read.
+    lines.for_each(drop);
+    assert!(tracer.wait().expect("ends").success());
+    root.wait().expect("reaped");
+    let summary = std::fs::read(log.join("sessions/s/summary.json")).expect("a summary");
+    let summary: serde_json::Value = serde_json::from_slice(&summary).expect("a summary");
+    assert_eq!(summary["termination_reason"], "SIGNALED SIGKILL", "{summary}");
 }

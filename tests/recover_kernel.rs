@@ -25,6 +25,7 @@ fn kernel_side() -> bool {
         session: place.traces.new_pin_name().unwrap(),
         stall_threshold_ns: 1_000_000_000,
         kernel_log: false,
+        traces: None,
     };
     match KernelTracer::start(&settings) {
         Ok(tracer) => {
@@ -56,13 +57,14 @@ struct Job {
 
 impl Job {
     fn start(place: &Place) -> Self {
+        Self::start_with(place, &[])
+    }
+
+    fn start_with(place: &Place, options: &[&str]) -> Self {
         let script = "echo $$; while read -r line; do eval \"$line\"; done; exit 9";
+        let words = [&["run", "--quiet", "--session-id", "s"], options, &["--", "sh", "-c", script]].concat();
         let mut tracer =
-            tracer(place.temp.path(), &["run", "--quiet", "--session-id", "s", "--", "sh", "-c", script])
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .spawn()
-                .unwrap();
+            tracer(place.temp.path(), &words).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut said = String::new();
         BufReader::new(tracer.stdout.take().unwrap()).read_line(&mut said).unwrap();
         let input = tracer.stdin.take().unwrap();
@@ -98,11 +100,14 @@ fn recover_until_filed(place: &Place) -> Summary {
 }
 
 fn pins(place: &Place) -> usize {
-    let prefix = place.traces.pin_prefix().unwrap();
+    pins_of(&place.traces.pin_prefix().unwrap())
+}
+
+fn pins_of(prefix: &str) -> usize {
     let entries = std::fs::read_dir("/sys/fs/bpf/tracer-user")
         .map(|e| e.flatten().collect::<Vec<_>>())
         .unwrap_or_default();
-    entries.iter().filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)).count()
+    entries.iter().filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix)).count()
 }
 
 #[test]
@@ -159,6 +164,67 @@ fn a_job_that_still_runs_is_left_alone_or_taken_over_without_a_gap() {
     assert_eq!((summary.termination_reason.as_str(), summary.owner_fate), ("EXITED 5", OwnerFate::Adopted));
     assert_eq!((summary.processes.forked, summary.processes.exited), (3, 3), "nothing in between is missing");
     assert_eq!((place.trace_names(), pins(&place)), (vec![], 0));
+}
+
+/// What its owner had been told of hangs holds for who takes over: the job fills a pipe that it reads itself, with no
+/// owner there to see it.
+#[test]
+fn a_hang_is_explained_by_whoever_took_the_session_over() {
+    if !kernel_side() {
+        return;
+    }
+    let place = Place::new();
+    let mut job = Job::start_with(&place, &["--hang-after", "1s", "--interval", "200ms"]);
+    job.kill_tracer();
+    let fifo = place.temp.path().join("fifo");
+    job.tell(&format!("mkfifo {0}; exec 5<>{0}; while :; do echo much >&5; done", fifo.display()));
+    let mut adopter = tracer(place.temp.path(), &["recover", "--adopt", "--min-age", "0s"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let said = BufReader::new(adopter.stderr.take().unwrap());
+    let told = said.lines().map_while(Result::ok).find(|line| line.contains("pipe"));
+    assert!(told.is_some(), "nobody told of the hang");
+    // It is blocked for good, so the number is its.
+    let job = rustix::process::Pid::from_raw(i32::try_from(job.pid).unwrap()).unwrap();
+    rustix::process::kill_process(job, rustix::process::Signal::KILL).unwrap();
+    assert!(adopter.wait().unwrap().success());
+    let summary = place.summary("s");
+    assert_eq!(
+        (summary.termination_reason.as_str(), summary.owner_fate),
+        ("SIGNALED SIGKILL", OwnerFate::Adopted)
+    );
+    assert!(place.temp.path().join("log/sessions/s/diagnosis.json").exists());
+    assert_eq!((place.trace_names(), pins(&place)), (vec![], 0));
+}
+
+/// Pins name the trace directory they were made for: any recovery removes them once that is gone, and never while their
+/// owner lives or a sidecar may name them.
+#[test]
+fn pins_whose_trace_directory_is_gone_are_collected_and_no_others() {
+    if !kernel_side() {
+        return;
+    }
+    let (place, elsewhere) = (Place::new(), Place::new());
+    let prefix = place.traces.pin_prefix().unwrap();
+    let recover = || {
+        let output = tracer(elsewhere.temp.path(), &["recover", "--min-age", "0s"]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    };
+    let mut job = Job::start(&place);
+    let (traces, aside) = (place.traces.path().to_owned(), place.temp.path().join("aside"));
+    std::fs::rename(&traces, &aside).unwrap();
+    recover();
+    assert_eq!(pins_of(&prefix), 1, "its owner lives");
+    std::fs::rename(&aside, &traces).unwrap();
+    job.kill_tracer();
+    recover();
+    assert_eq!(pins_of(&prefix), 1, "its sidecar is where they say");
+    std::fs::rename(&traces, &aside).unwrap();
+    std::fs::create_dir(&traces).unwrap();
+    recover();
+    assert_eq!(pins_of(&prefix), 0, "what is there now is another directory");
 }
 
 /// A tracer that is stopped lives: its lock says so, whatever else it does not do.

@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use talk::Talk;
 use tracer_user::core::identity::ProcessId;
 use tracer_user::core::ladder::{Climbed, Obstacle, Outcome, Rung};
-use tracer_user::procfs_view::ProcRoot;
+use tracer_user::procfs_view::{ProcRoot, kin};
 use tracer_user::session::ending::end;
 use tracer_user::signals::pidfd::{PidFd, Unavailable};
 use tracer_user::signals::relieve::{NotRelieved, relieve};
@@ -31,7 +31,10 @@ fn sh(text: &str) -> Talk {
 
 fn id_of(pid: Pid) -> ProcessId {
     let tgid = pid.as_raw_nonzero().get().unsigned_abs();
-    ProcessId { tgid, start_ticks: ProcRoot::system().start_ticks(tgid).expect("read").expect("it lives") }
+    ProcessId {
+        tgid,
+        start_ticks: kin::start_ticks(&ProcRoot::system(), tgid).expect("read").expect("it lives"),
+    }
 }
 
 fn climb(meant: impl FnMut() -> Vec<ProcessId>, grace: Duration) -> Vec<Climbed> {
@@ -125,7 +128,7 @@ fn a_recycled_number_is_left_alone() {
     id.start_ticks -= 1;
     // The sampler does not show it, and the pidfd is refused.
     assert_eq!(climb(|| vec![id], Duration::from_millis(10)), []);
-    let opened = PidFd::open(id, |tgid| ProcRoot::system().start_ticks(tgid));
+    let opened = PidFd::open(id, |tgid| kin::start_ticks(&ProcRoot::system(), tgid));
     assert!(matches!(opened, Err(Unavailable::Gone)), "{opened:?}");
     let unreadable = PidFd::open(id_of(talk.pid()), |_| Err(std::io::ErrorKind::PermissionDenied.into()));
     assert!(matches!(unreadable, Err(Unavailable::Unproved)), "{unreadable:?}");
@@ -136,8 +139,10 @@ fn a_recycled_number_is_left_alone() {
 #[test]
 fn ourselves_and_init_are_never_meant() {
     let us = id_of(rustix::process::getpid());
-    let init =
-        ProcessId { tgid: 1, start_ticks: ProcRoot::system().start_ticks(1).expect("read").unwrap_or(0) };
+    let init = ProcessId {
+        tgid: 1,
+        start_ticks: kin::start_ticks(&ProcRoot::system(), 1).expect("read").unwrap_or(0),
+    };
     assert_eq!(climb(|| vec![us, init], Duration::from_millis(10)), []);
 }
 

@@ -81,6 +81,7 @@ fn finish() -> Finish<'static> {
         degraded: false,
         end: Some(anchor().wall),
         tracer_version: "test",
+        leaked: &[],
     };
     Finish { ending, protected: false }
 }

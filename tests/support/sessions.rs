@@ -119,7 +119,7 @@ pub fn here() -> Here {
 }
 
 pub fn anchor() -> Anchor {
-    tracer_user::session::recover::now()
+    tracer_user::session::clock::anchor()
 }
 
 /// The enrollment of a root on this machine and this boot.
@@ -211,6 +211,7 @@ pub fn finish() -> Finish<'static> {
         degraded: false,
         end: Some(Timestamp::now()),
         tracer_version: "test",
+        leaked: &[],
     };
     Finish { ending, protected: false }
 }

@@ -31,6 +31,7 @@ impl Traced {
             session: format!("test-{}-{number}", std::process::id()),
             stall_threshold_ns: stall_threshold.as_nanos() as u64,
             kernel_log: false,
+            traces: None,
         };
         match KernelTracer::start(&settings) {
             Ok(tracer) => {

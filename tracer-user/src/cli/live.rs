@@ -9,10 +9,10 @@ use super::status_line::StatusLine;
 use crate::core::diagnosis::{Diagnosis, Verdict};
 use crate::core::record::Line;
 use crate::core::report as core_report;
-use crate::core::summary::Summary;
+use crate::core::summary::{Leaked, Summary};
+use crate::core::text::ByteText;
 use crate::core::timeline::{self, millis};
 use crate::session::follow::Why;
-use crate::session::keeper::LeakedProcess;
 use crate::session::observer::{Observer, Status};
 use crate::session::options::ReportTo;
 
@@ -117,18 +117,39 @@ pub fn summary_line(summary: &Summary, filed: Option<&std::path::Path>) -> Strin
     )
 }
 
-/// A process that outlived the job, in one line.
-pub fn leaked_line(leaked: &LeakedProcess) -> String {
-    let words: Vec<_> = leaked.arguments.iter().map(|word| String::from_utf8_lossy(word)).collect();
-    let comm = String::from_utf8_lossy(&leaked.comm);
-    let holds = match leaked.output_fds.as_slice() {
-        [] => "holds none of the job's output".to_owned(),
-        fds => {
-            let fds: Vec<String> = fds.iter().map(u32::to_string).collect();
-            format!("holds the job's output as fd {}", fds.join(", "))
+/// A process that outlived the job, in one line: who, since which fork, of whom, and what it holds.
+pub fn leaked_line(leaked: &Leaked) -> String {
+    let named = |comm: &Option<ByteText>| comm.as_ref().map_or_else(|| "?".to_owned(), ByteText::text);
+    let mut line = format!(
+        "leaked: pid {} ({}) `{}` outlived the job",
+        leaked.who.pid,
+        named(&leaked.comm),
+        leaked.cmdline.join(" ")
+    );
+    let ancestors: Vec<String> = (leaked.lineage.iter())
+        .map(|it| {
+            let ended = if it.ended { ", ended" } else { "" };
+            format!("pid {} ({}{ended})", it.who.pid, named(&it.comm))
+        })
+        .collect();
+    match (leaked.forked_after_ms, ancestors.is_empty()) {
+        (Some(after), false) => {
+            let line_of_descent = ancestors.join(", that by ");
+            line.push_str(&format!("; forked {} after the start by {line_of_descent}", millis(after)));
         }
-    };
-    format!("leaked: pid {} ({comm}) `{}` outlived the job; it {holds}", leaked.process.tgid, words.join(" "))
+        (_, false) => line.push_str(&format!("; found running, child of {}", ancestors.join(", child of "))),
+        (_, true) => line.push_str("; nobody saw who forked it"),
+    }
+    let from = ancestors.first().map_or_else(String::new, |parent| format!(", inherited from {parent}"));
+    match leaked.output_fds.as_deref() {
+        Some([]) => line.push_str("; it holds none of the job's output"),
+        Some(fds) => {
+            let fds: Vec<String> = fds.iter().map(u32::to_string).collect();
+            line.push_str(&format!("; it holds the job's output as fd {}{from}", fds.join(", ")));
+        }
+        None => {}
+    }
+    line
 }
 
 fn plural(count: u64) -> &'static str {

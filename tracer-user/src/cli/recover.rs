@@ -3,15 +3,12 @@
 use std::time::Duration;
 
 use super::exit::{Exit, Failure};
+use super::live::Live;
 use super::output::Output;
 use super::shared::PlaceArgs;
 use super::value::{self, Format, FormatArg};
-use crate::core::diagnosis::Diagnosis;
 use crate::core::gates::Action;
-use crate::core::record::Line;
 use crate::session::adopt;
-use crate::session::follow::Why;
-use crate::session::observer::{Observer, Status};
 use crate::session::recover::{self, Adoption, Outcome, RecoverConfig, RecoverOptions, Report};
 
 /// What was typed.
@@ -88,29 +85,10 @@ pub fn execute(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
 fn go_on(adopted: Vec<Adoption>, config: &RecoverConfig, output: &Output) -> Result<(), Failure> {
     let count = adopted.len();
     output.note(&format!("tracing {count} session(s) to their end; what ends this leaves them as they were"));
-    for summary in adopt::keep(adopted, &config.log, &mut Notices(output))? {
+    for summary in adopt::keep(adopted, &config.log, &mut Live::new(output, false, true, Vec::new()))? {
         output.note(&format!("{}: {}", summary.dir_name, summary.termination_reason));
     }
     Ok(())
-}
-
-/// Only what the user has to know.
-struct Notices<'a>(&'a Output);
-
-impl Observer for Notices<'_> {
-    fn lines(&mut self, _: &[Line]) {}
-
-    fn notice(&mut self, text: &str) {
-        self.0.note(text);
-    }
-
-    fn status(&mut self, _: &Status) {}
-
-    fn diagnosed(&mut self, _: &Diagnosis, _: Why) {}
-
-    fn debug(&mut self, line: &str) {
-        self.0.detail(line);
-    }
 }
 
 /// The report for people: a session a line, its reasons behind it.

@@ -2,8 +2,9 @@
 //!
 //! Field names are AutoSkillit's where the fact is the same.
 
+use super::identity::ProcessId;
 use super::record::sidecar::Enrollment;
-use super::record::{EndReason, SessionId, Who};
+use super::record::{EndReason, Origin, SessionId, Who};
 use super::session_state::{ResourceTotal, Tracker};
 use super::text::ByteText;
 use super::time;
@@ -52,6 +53,59 @@ pub struct Leaked {
     pub who: Who,
     /// Its name.
     pub comm: Option<ByteText>,
+    /// Its arguments, with what looks like a secret masked; empty when they could not be read.
+    #[serde(default)]
+    pub cmdline: Vec<String>,
+    /// When it was forked, CLOCK_BOOTTIME nanoseconds; null when it was found running.
+    #[serde(default)]
+    pub forked_boot_ns: Option<u64>,
+    /// The same, milliseconds after the session began.
+    #[serde(default)]
+    pub forked_after_ms: Option<u64>,
+    /// Who forked it, who forked that one, and so on to the root; only the nearest of a long line.
+    #[serde(default)]
+    pub lineage: Vec<Ancestor>,
+    /// Which of its descriptors are the job's output; null when that was not looked at.
+    #[serde(default)]
+    pub output_fds: Option<Vec<u32>>,
+}
+
+/// A process that forked another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Ancestor {
+    /// Which.
+    #[serde(flatten)]
+    pub who: Who,
+    /// Its name when it forked.
+    pub comm: Option<ByteText>,
+    /// It had ended when the session was over.
+    pub ended: bool,
+}
+
+impl Leaked {
+    /// What a session's own record says of a process that lives.
+    pub fn of(tracker: &Tracker, process: ProcessId) -> Self {
+        let member = tracker.member(process);
+        let forked = member.filter(|member| member.origin == Origin::Fork).map(|it| it.joined_boot_ns);
+        let after = forked.zip(tracker.first_boot_ns()).map(|(at, began)| at.saturating_sub(began));
+        let forebears = member.map(|member| member.forebears.as_slice()).unwrap_or_default();
+        Self {
+            who: process.into(),
+            comm: member.and_then(|member| member.comm().cloned()),
+            cmdline: Vec::new(),
+            forked_boot_ns: forked,
+            forked_after_ms: after.map(|ns| ns / 1_000_000),
+            lineage: forebears
+                .iter()
+                .map(|it| Ancestor {
+                    who: it.process.into(),
+                    comm: it.comm.clone(),
+                    ended: tracker.member(it.process).is_none(),
+                })
+                .collect(),
+            output_fds: None,
+        }
+    }
 }
 
 /// Blocked writes.
@@ -211,6 +265,8 @@ pub struct Ending<'a> {
     pub end: Option<jiff::Timestamp>,
     /// Version of the tracer that finishes it.
     pub tracer_version: &'a str,
+    /// What was seen of processes that outlived the root, where somebody looked.
+    pub leaked: &'a [Leaked],
 }
 
 /// The summary of a session.
@@ -264,9 +320,9 @@ pub fn summarize(id: &SessionId, enrollment: &Enrollment, tracker: &Tracker, end
             exited: totals.exited,
             peak: totals.peak_processes,
             leaked: leaked
-                .map(|process| Leaked {
-                    who: process.into(),
-                    comm: tracker.member(process).and_then(|member| member.comm().cloned()),
+                .map(|process| {
+                    let seen = ending.leaked.iter().find(|it| ProcessId::from(it.who) == process);
+                    seen.cloned().unwrap_or_else(|| Leaked::of(tracker, process))
                 })
                 .collect(),
         },

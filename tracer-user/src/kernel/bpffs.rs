@@ -10,7 +10,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat, open, statfs};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat, open, openat, statfs};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 
@@ -129,6 +129,15 @@ impl Directory {
                 }
             }
         }
+    }
+
+    /// Takes a session's lock without waiting: its owner holds it from the moment its directory is there, for as long as
+    /// it lives. `None`: an owner lives, or there is no such session.
+    pub fn own(&self, name: &str) -> Option<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let session = openat(&self.fd, name, flags, Mode::empty()).ok()?;
+        flock(session.as_fd(), FlockOperation::NonBlockingLockExclusive).ok()?;
+        Some(session)
     }
 
     /// Names in the directory.

@@ -5,7 +5,8 @@
 //! ```text
 //! /sys/fs/bpf/tracer-user/          root's own, 0700, checked before use; its flock serialises what follows
 //!   hook-<object digest>/           the hook on context switches: loaded by the first session, gone with the last
-//!   <session>/                      a session's own programs and maps, and `uses-<object digest>`
+//!   <session>/                      a session's own programs and maps, and `uses-<object digest>`; its owner holds its
+//!                                   flock for as long as it lives, and `traces` names where the sidecar is
 //! ```
 
 mod abi;
@@ -23,5 +24,5 @@ mod tracer;
 
 pub use error::KernelError;
 pub use layout::layout_of;
-pub use pins::{PinnedSession, pinned_sessions, remove_session};
+pub use pins::{PinnedSession, Unowned, pinned_sessions, remove_session, unowned_sessions};
 pub use tracer::{KernelTracer, Lost, Settings};

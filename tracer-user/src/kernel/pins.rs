@@ -1,6 +1,8 @@
 //! A session's pins: how they are made, opened again, and collected.
 
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use aya::maps::{Map, MapData};
@@ -57,9 +59,65 @@ pub fn pinned_sessions() -> Result<Vec<PinnedSession>, KernelError> {
         .collect())
 }
 
+/// Names the directory in which the session's sidecar is, a link: without that directory nobody will ever ask for the
+/// pins.
+const TRACES: &str = "traces";
+/// Names the mount namespace in which that path is one, a link.
+const NAMESPACE: &str = "mounts";
+
+/// The pins of a session whose owner is dead, and its lock: nobody else takes them meanwhile.
+pub struct Unowned {
+    /// The session's name.
+    pub name: String,
+    /// When its directory was made, seconds since the epoch.
+    pub made_at: Option<i64>,
+    /// Where its sidecar would be; `None` when its owner died before it said so, or while it removed the pins.
+    pub traces: Option<PathBuf>,
+    /// That path is one of this process's mount namespace.
+    pub here: bool,
+    _lock: OwnedFd,
+}
+
+/// The sessions with pins whose owner is dead.
+pub fn unowned_sessions() -> Result<Vec<Unowned>, KernelError> {
+    let Some(directory) = Directory::open_existing()? else { return Ok(Vec::new()) };
+    // Whoever makes a session's directory takes its lock before it lets go of this one.
+    let _nobody_makes_one = directory.lock()?;
+    let names = directory.names().into_iter().filter(|name| !name.starts_with("hook-"));
+    Ok(names
+        .filter_map(|name| {
+            let lock = directory.own(&name)?;
+            let path = directory.session(&name);
+            let there = std::fs::read_link(path.join(NAMESPACE)).ok();
+            Some(Unowned {
+                made_at: bpffs::made_at(&path),
+                traces: std::fs::read_link(path.join(TRACES)).ok(),
+                here: there.is_some() && there == mount_namespace(),
+                name,
+                _lock: lock,
+            })
+        })
+        .collect())
+}
+
+fn mount_namespace() -> Option<PathBuf> {
+    std::fs::read_link("/proc/self/ns/mnt").ok()
+}
+
+/// Notes where the session's sidecar is, for who finds the pins without one.
+fn name_traces(path: &Path, traces: &Path) {
+    // Pins without it are collected later; that is all.
+    let named = mount_namespace().map(|namespace| symlink(namespace, path.join(NAMESPACE)));
+    if named.is_some_and(|named| named.is_ok()) {
+        let _ = symlink(traces, path.join(TRACES));
+    }
+}
+
 /// What is left of a loaded session beside its pins.
 #[derive(Default)]
 pub struct Installed {
+    /// The session's lock, held for as long as its owner lives.
+    pub _lock: Option<OwnedFd>,
     /// The kernel programs' debug log, when it was asked for.
     pub log: Option<KernelLog>,
     /// Fields this kernel does not have and that can be done without.
@@ -81,7 +139,7 @@ pub fn install(directory: &Directory, settings: &Settings) -> Result<Installed, 
     let layout = Layout::of_running_kernel()?;
     let path = directory.session(&settings.session);
     match install_at(directory, &path, settings, &layout) {
-        Ok(log) => Ok(Installed { log, missing: layout.missing }),
+        Ok((log, lock)) => Ok(Installed { _lock: lock, log, missing: layout.missing }),
         Err(error) => {
             let _ = remove(directory, &path);
             Err(error)
@@ -111,7 +169,7 @@ fn install_at(
     path: &Path,
     settings: &Settings,
     layout: &Layout,
-) -> Result<Option<KernelLog>, KernelError> {
+) -> Result<(Option<KernelLog>, Option<OwnedFd>), KernelError> {
     let tracepoints = Btf::parse(&layout.tracepoints, Endianness::Little)
         .map_err(|error| KernelError::of("reading the kernel's tracepoints", error))?;
     let hook_path = hook::path(directory);
@@ -125,7 +183,11 @@ fn install_at(
     // fifty sessions that begin at once would else wait for each other's loading. Who does not keeps it until it is.
     let locked = directory.lock()?;
     bpffs::create_directory(path)?;
+    let lock = directory.own(&settings.session);
     bpffs::create_directory(&path.join(hook::mark()))?;
+    if let Some(traces) = &settings.traces {
+        name_traces(path, traces);
+    }
     let unfinished = if hook::prepare(&locked)? {
         Some(locked)
     } else {
@@ -176,11 +238,11 @@ fn install_at(
         map.pin(path.join(name)).map_err(|error| KernelError::of(format!("pinning {name}"), error))?;
     }
     if !settings.kernel_log {
-        return Ok(None);
+        return Ok((None, lock));
     }
     let log = KernelLog::of(&mut ebpf)
         .map_err(|error| KernelError::of("reading the kernel programs' debug log", error))?;
-    Ok(Some(log))
+    Ok((Some(log), lock))
 }
 
 /// Records of the stall log that each CPU has: a power of two, so that a mask finds the place.

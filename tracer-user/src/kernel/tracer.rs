@@ -28,6 +28,9 @@ pub struct Settings {
     pub stall_threshold_ns: u64,
     /// Whether the kernel programs write their debug log.
     pub kernel_log: bool,
+    /// The directory in which the session's sidecar will be. Should owner and directory go, anybody may collect the
+    /// pins. `None`: there will be no sidecar.
+    pub traces: Option<PathBuf>,
 }
 
 /// What did not fit into the kernel's buffers.
@@ -90,7 +93,9 @@ impl KernelTracer {
         pins::in_first_pid_namespace()?;
         let directory = Directory::open_or_create()?;
         let path = directory.session(session);
-        Self::open_in(directory, path, stall_threshold_ns, Installed::default())
+        // Who looks at the pins may have the lock for a moment; the sidecar's is what decides whose the session is.
+        let installed = Installed { _lock: directory.own(session), ..Installed::default() };
+        Self::open_in(directory, path, stall_threshold_ns, installed)
     }
 
     fn open_in(

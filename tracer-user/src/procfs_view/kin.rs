@@ -117,7 +117,7 @@ pub fn working_directory(root: &ProcRoot, tgid: u32) -> Option<Vec<u8>> {
 /// Id of the running boot; `None` when it cannot be read.
 pub fn boot_id(root: &ProcRoot) -> Option<String> {
     let id = fs::read_to_string(root.path().join("sys/kernel/random/boot_id")).ok()?;
-    Some(id.trim().to_owned())
+    Some(id.trim().to_owned()).filter(|id| !id.is_empty())
 }
 
 /// The file behind one of our own descriptors; `None` when it is closed.

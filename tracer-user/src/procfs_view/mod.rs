@@ -30,8 +30,6 @@ mod waits;
 
 use std::path::{Path, PathBuf};
 
-use procfs::FromRead as _;
-
 pub use sample::{Ask, LookError, PipeReader, Request, look};
 
 /// Where `/proc` is. Tests give it a directory of their own making.
@@ -52,19 +50,5 @@ impl ProcRoot {
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.0
-    }
-
-    /// When a process started, clock ticks since boot: field 22 of its `stat`. `None` when it is not shown.
-    pub fn start_ticks(&self, tgid: u32) -> std::io::Result<Option<u64>> {
-        use std::io::{Error, ErrorKind};
-        let text = match std::fs::read(self.0.join(tgid.to_string()).join("stat")) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            // The process went while its file was open.
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let stat = procfs::process::Stat::from_read(text.as_slice());
-        stat.map(|stat| Some(stat.starttime)).map_err(|_| Error::from(ErrorKind::InvalidData))
     }
 }

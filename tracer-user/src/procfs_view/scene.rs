@@ -1,18 +1,19 @@
 //! Who there is and who listens, for finding what earlier runs left: one quick reading of every process.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 
 use super::raw::{Decimal, Dir};
-use super::{ProcRoot, kin, maps, sockets};
+use super::sockets::{self, Sockets};
+use super::{ProcRoot, kin, maps};
 use crate::core::evidence::{TcpState, UnixState};
 use crate::core::identity::ProcessId;
 use crate::core::leftover::{Listener, Proc};
 use crate::core::text::ByteText;
 
-/// Every process that can be seen, and every listening socket of this network namespace.
+/// Every process that can be seen, and every listening socket of the network namespaces they are in.
 #[derive(Debug, Default)]
 pub struct Census {
     /// The processes.
@@ -31,6 +32,8 @@ pub fn census(root: &ProcRoot) -> io::Result<Census> {
     let dir = Dir::open(root.path())?;
     let mut census = Census::default();
     let mut holders: HashMap<u64, Vec<ProcessId>> = HashMap::new();
+    // Another network namespace each, and a process in it.
+    let mut namespaces: BTreeMap<u64, u32> = BTreeMap::new();
     let mut buffer = Vec::new();
     for kin in kin::all(root)? {
         let path = root.path().join(kin.process.tgid.to_string());
@@ -52,11 +55,26 @@ pub fn census(root: &ProcRoot) -> io::Result<Census> {
             zombie: kin.zombie,
             reaper: kin.process.tgid == 1 || is_user_manager(&comm, kin.ppid),
         });
+        if let Ok(namespace) = std::fs::metadata(path.join("ns/net")) {
+            namespaces.entry(namespace.ino()).or_insert(kin.process.tgid);
+        }
         for inode in open_sockets(&path) {
             holders.entry(inode).or_default().push(kin.process);
         }
     }
-    listeners(&mut census, &holders);
+    listeners(&mut census, sockets::here(), None, &holders);
+    if let Ok(ours) = std::fs::metadata(root.path().join("self/ns/net")) {
+        namespaces.remove(&ours.ino());
+    }
+    for (inode, pid) in namespaces {
+        let opened = std::fs::File::open(root.path().join(pid.to_string()).join("ns/net"));
+        // Gone meanwhile, or another process by now.
+        let Some(namespace) = opened.ok().filter(|it| it.metadata().is_ok_and(|it| it.ino() == inode)) else {
+            continue;
+        };
+        listeners(&mut census, sockets::of(namespace.into()), Some(namespace_name(inode)), &holders);
+    }
+    census.listeners.sort_by(|a, b| (a.protocol, &a.address).cmp(&(b.protocol, &b.address)));
     Ok(census)
 }
 
@@ -82,9 +100,29 @@ fn open_sockets(process: &std::path::Path) -> Vec<u64> {
     entries.flatten().filter_map(number).collect()
 }
 
-fn listeners(census: &mut Census, holders: &HashMap<u64, Vec<ProcessId>>) {
-    let sockets = sockets::here();
-    census.problems.extend(sockets.problems.iter().map(|(what, why)| format!("{what}: {why}")));
+/// As `ip netns` names it, where that made it, and as the kernel does.
+fn namespace_name(inode: u64) -> String {
+    let named = std::fs::read_dir("/run/netns").ok().and_then(|entries| {
+        let mut entries = entries.flatten();
+        entries.find(|entry| std::fs::metadata(entry.path()).is_ok_and(|it| it.ino() == inode))
+    });
+    match named {
+        Some(entry) => {
+            let name = ByteText(entry.file_name().as_bytes().to_vec());
+            format!("network namespace {} (net:[{inode}])", name.text())
+        }
+        None => format!("network namespace net:[{inode}]"),
+    }
+}
+
+fn listeners(
+    census: &mut Census,
+    sockets: Sockets,
+    namespace: Option<String>,
+    holders: &HashMap<u64, Vec<ProcessId>>,
+) {
+    let place = namespace.as_ref().map_or_else(String::new, |it| format!("{it}: "));
+    census.problems.extend(sockets.problems.iter().map(|(what, why)| format!("{place}{what}: {why}")));
     let held = |inode: &u64| {
         let mut held = holders.get(inode).cloned().unwrap_or_default();
         held.sort_unstable();
@@ -104,6 +142,7 @@ fn listeners(census: &mut Census, holders: &HashMap<u64, Vec<ProcessId>>) {
             address: local.to_string(),
             port: Some(local.port),
             path: None,
+            namespace: namespace.clone(),
             asked: false,
             holders: held(inode),
         });
@@ -121,12 +160,13 @@ fn listeners(census: &mut Census, holders: &HashMap<u64, Vec<ProcessId>>) {
             protocol: "unix",
             address,
             port: None,
+            // A file is in the way whoever's network it is; an abstract name is one of its namespace.
+            namespace: namespace.clone().filter(|_| path.as_bytes().starts_with(b"\0")),
             path: Some(path),
             asked: false,
             holders: held(inode),
         });
     }
-    census.listeners.sort_by(|a, b| (a.protocol, &a.address).cmp(&(b.protocol, &b.address)));
 }
 
 /// Who uses files, by device and inode.

@@ -1,43 +1,32 @@
 //! `recover --adopt`: goes on with sessions whose owner died and whose job still runs.
 //!
 //! Same files, same pins: the trace was replayed, the kernel went on recording, and what it recorded meanwhile is taken
-//! in first, so nothing in between is missing. The job is not our child: that its root ended is told by the kernel, or
-//! by a pidfd. When we die ourselves the session is as it was, for the next to take over.
+//! in first, so nothing in between is missing. From then on it is [followed](super::follow) as any other session is,
+//! with the times its owner had been given. The job is not our child and not ours to end: a hang is explained, and
+//! relieved where its owner would have done that. When we die ourselves the session is as it was, for the next to take
+//! over.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 
 use super::clock;
+use super::follow::{Came, Follower, Why};
 use super::keeper::Keeper;
-use super::observer::Observer;
-use super::recover::{Adoption, Wanted, probe};
-use crate::core::event::Exit;
-use crate::core::gates::RootFate;
+use super::observer::{Observer, Status};
+use super::options::{OnHang, Watch};
+use super::recover::Adoption;
+use crate::core::diagnosis::Diagnosis;
 use crate::core::identity::ProcessId;
-use crate::core::record::{EndReason, ExitLine};
+use crate::core::record::{EndReason, Line, Thresholds};
 use crate::core::summary::Summary;
 use crate::kernel::KernelTracer;
-use crate::procfs_view::ProcRoot;
-use crate::store::{LogConfig, SessionLog};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use std::time::{Duration, Instant};
+use crate::store::{LiveSession, LogConfig, SessionLog};
 
-/// How often the kernel's rings are emptied when nothing wakes us.
-const DRAIN_EVERY: Duration = Duration::from_millis(50);
-/// How often blocked writes are looked for.
-const WALK_EVERY: Duration = Duration::from_millis(250);
-/// How long the session's processes may take to end after the root before they count as leaked.
-const SETTLE: Duration = Duration::from_millis(200);
-
-/// One session that goes on.
-struct Kept {
-    keeper: Keeper,
-    root: ProcessId,
-    interval: Duration,
-    sampled: Instant,
-    walked: Instant,
-    /// When its root was seen to have ended.
-    over: Option<Instant>,
-}
-
-/// Traces the sessions to their ends and files each as it ends. Gives the summaries.
+/// Traces the sessions to their ends, all at once, and files each as it ends. Gives the summaries.
 ///
 /// # Errors
 /// When the log cannot be opened; the sessions are let go of as they are.
@@ -47,102 +36,75 @@ pub fn keep(
     observer: &mut dyn Observer,
 ) -> anyhow::Result<Vec<Summary>> {
     let log = &SessionLog::open(log)?;
-    let mut kept: Vec<Kept> = adopted.into_iter().map(|adoption| begin(adoption, observer)).collect();
-    let mut summaries = Vec::new();
-    while !kept.is_empty() {
-        wait(&kept);
-        for session in &mut kept {
-            follow(session, observer);
-        }
-        let (over, go_on) = kept.into_iter().partition::<Vec<_>, _>(is_over);
-        kept = go_on;
-        summaries.extend(over.into_iter().map(|session| finish(session, log, observer)));
-    }
-    Ok(summaries)
+    let observer = &RefCell::new(observer);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let kept = runtime.context("cannot start")?.block_on(async {
+        let sessions: FuturesUnordered<_> =
+            adopted.into_iter().map(|adoption| follow(adoption, log, Shared(observer))).collect();
+        sessions.collect::<Vec<_>>().await
+    });
+    Ok(kept.into_iter().flatten().collect())
 }
 
-fn begin(adoption: Adoption, observer: &mut dyn Observer) -> Kept {
+/// One session, to its end. `None`: it cannot be followed, which was said, and waits for the next recovery.
+async fn follow(adoption: Adoption, log: &SessionLog, mut observer: Shared<'_, '_>) -> Option<Summary> {
+    let observer = &mut observer;
     let enrollment = adoption.session.enrollment();
     let root = enrollment.root().unwrap_or(ProcessId { tgid: enrollment.pid, start_ticks: 0 });
-    let interval = Duration::from_millis(enrollment.interval_ms.max(10));
-    let stall_ns =
-        adoption.session.state().tracker().header().map_or(1_000, |header| header.thresholds.stall_ms);
-    let kernel =
-        adoption.pins.and_then(|pins| match KernelTracer::open(&pins, stall_ns.saturating_mul(1_000_000)) {
-            Ok(kernel) => Some(kernel),
-            Err(error) => {
-                observer.notice(&format!("no kernel events for {}: {error}", adoption.session.id()));
-                None
-            }
-        });
+    let id = adoption.session.id().to_string();
+    let watch = watch_of(&adoption.session);
+    let stall_ns = u64::try_from(watch.stall_threshold.as_nanos()).unwrap_or(u64::MAX);
+    let kernel = adoption.pins.and_then(|pins| {
+        KernelTracer::open(&pins, stall_ns)
+            .inspect_err(|error| observer.notice(&format!("no kernel events for {id}: {error}")))
+            .ok()
+    });
     let mut keeper = Keeper::take_over(adoption.session, kernel, root);
     keeper.settle(observer);
-    let now = Instant::now();
-    Kept { keeper, root, interval, sampled: now, walked: now, over: None }
+    let mut follower = match Follower::new(keeper, &watch, None) {
+        Ok(follower) => follower,
+        Err(error) => {
+            observer.notice(&format!("{id} cannot be followed: {error:#}"));
+            return None;
+        }
+    };
+    follower.watch_root(observer);
+    while follower.keeper.live().state().tracker().root_exit().is_none() {
+        if let Came::Looked(_, Some(diagnosis)) = follower.step(observer).await
+            && diagnosis.verdict.is_hang()
+            && watch.on_hang == OnHang::Relieve
+        {
+            follower.relieve(&diagnosis, observer);
+        }
+    }
+    follower.settle(&[], observer).await;
+    Some(finish(follower.keeper, log, observer))
 }
 
-/// Until a ring has much to tell, or it is time to look.
-fn wait(kept: &[Kept]) {
-    let mut fds: Vec<PollFd<'_>> = kept
-        .iter()
-        .filter_map(|session| session.keeper.kernel())
-        .map(|kernel| PollFd::from_borrowed_fd(kernel.ring_fd(), PollFlags::IN))
-        .collect();
-    let limit = Timespec { tv_sec: 0, tv_nsec: i64::from(DRAIN_EVERY.subsec_nanos()) };
-    if poll(&mut fds, Some(&limit)).is_err() {
-        // Interrupted, or out of memory: then simply wait.
-        std::thread::sleep(DRAIN_EVERY);
-    }
-}
-
-fn follow(session: &mut Kept, observer: &mut dyn Observer) {
-    session.keeper.catch_up(observer);
-    if session.walked.elapsed() >= WALK_EVERY {
-        session.keeper.look_for_stalls(observer);
-        session.walked = Instant::now();
-        look_at_root(session, observer);
-    }
-    if session.sampled.elapsed() >= session.interval {
-        session.keeper.sample(observer);
-        session.sampled = Instant::now();
-    }
-    if session.over.is_none() && session.keeper.live().state().tracker().root_exit().is_some() {
-        session.over = Some(Instant::now());
-    }
-}
-
-/// Without kernel events nobody tells that the root ended.
-fn look_at_root(session: &mut Kept, observer: &mut dyn Observer) {
-    if session.over.is_some() || session.keeper.kernel().is_some() {
-        return;
-    }
-    let wanted =
-        Wanted { pidfd_ino: session.keeper.live().enrollment().pidfd_ino, ..Wanted::from(session.root) };
-    if let RootFate::Ended { status, source, .. } = probe(&ProcRoot::system(), wanted) {
-        let exit = Exit {
-            process: session.root,
-            status,
-            parent: None,
-            reaper_tgid: None,
-            killer: None,
-            oom_victim: None,
-            cpu_ns: None,
-            comm: Vec::new(),
-        };
-        session.keeper.ended(ExitLine::from_exit(&exit, source), observer);
+/// The session is watched as its header says that it was.
+fn watch_of(session: &LiveSession) -> Watch {
+    let header = session.state().tracker().header();
+    let times = header.map_or_else(Thresholds::default, |header| header.thresholds);
+    let relieve = header.is_some_and(|header| header.config.get("on_hang").is_some_and(|it| it == "relieve"));
+    Watch {
+        interval: Duration::from_millis(session.enrollment().interval_ms.max(10)),
+        stall_threshold: Duration::from_millis(times.stall_ms),
+        hang_after: Duration::from_millis(times.no_progress_ms),
+        on_hang: if relieve { OnHang::Relieve } else { OnHang::Report },
+        // The trace was given its own when it was taken over.
+        trace_max_bytes: u64::MAX,
+        max_sessions: 0,
+        no_kernel: false,
+        grace: Duration::ZERO,
+        quiet: true,
+        verbosity: 0,
     }
 }
 
-fn is_over(session: &Kept) -> bool {
-    let alone = session.keeper.live().state().tracker().alive_count() == 0;
-    session.over.is_some_and(|since| alone || since.elapsed() >= SETTLE)
-}
-
-fn finish(mut session: Kept, log: &SessionLog, observer: &mut dyn Observer) -> Summary {
-    session.keeper.settle(observer);
+fn finish(keeper: Keeper, log: &SessionLog, observer: &mut dyn Observer) -> Summary {
     let anchor = clock::anchor();
-    let end = session.keeper.live().state().tracker().root_exit().map(|(boot_ns, _)| anchor.wall_at(boot_ns));
-    match session.keeper.finish_adopted(EndReason::RootEnded, end, log, observer) {
+    let end = keeper.live().state().tracker().root_exit().map(|(boot_ns, _)| anchor.wall_at(boot_ns));
+    match keeper.finish_adopted(EndReason::RootEnded, end, log, observer) {
         Ok(finished) => {
             for notice in finished.notices {
                 observer.notice(&notice.0);
@@ -154,5 +116,30 @@ fn finish(mut session: Kept, log: &SessionLog, observer: &mut dyn Observer) -> S
                 .notice(&format!("the session was not filed and waits for `tracer-user recover`: {error}"));
             *error.summary
         }
+    }
+}
+
+/// One observer for sessions that are followed by turns on one thread. Nobody waits while it is borrowed.
+struct Shared<'a, 'o>(&'a RefCell<&'o mut dyn Observer>);
+
+impl Observer for Shared<'_, '_> {
+    fn lines(&mut self, lines: &[Line]) {
+        self.0.borrow_mut().lines(lines);
+    }
+
+    fn notice(&mut self, text: &str) {
+        self.0.borrow_mut().notice(text);
+    }
+
+    fn debug(&mut self, line: &str) {
+        self.0.borrow_mut().debug(line);
+    }
+
+    fn diagnosed(&mut self, diagnosis: &Diagnosis, why: Why) {
+        self.0.borrow_mut().diagnosed(diagnosis, why);
+    }
+
+    fn status(&mut self, status: &Status) {
+        self.0.borrow_mut().status(status);
     }
 }

@@ -14,7 +14,6 @@ use super::follow::{Came, Follower};
 use super::keeper::Keeper;
 use super::observer::Observer;
 use super::options::{AttachOptions, OnHang};
-use super::relieve;
 use crate::core::identity::ProcessId;
 use crate::core::record::{EndReason, Origin};
 use crate::core::summary::Summary;
@@ -70,6 +69,7 @@ pub fn attach(options: &AttachOptions, observer: &mut dyn Observer) -> anyhow::R
         let Begun { mut keeper, log } = enrol::begin(&session, root, Origin::Found, observer)?;
         join_tree(&mut keeper, &roots, &proc_root, observer);
         let mut follower = Follower::new(keeper, &options.watch, None)?;
+        follower.watch_root(observer);
         let reason = loop {
             if follower.keeper.alive().is_empty() {
                 break EndReason::RootEnded;
@@ -86,10 +86,7 @@ pub fn attach(options: &AttachOptions, observer: &mut dyn Observer) -> anyhow::R
                         && diagnosis.verdict.is_hang()
                         && options.watch.on_hang == OnHang::Relieve
                     {
-                        for text in relieve::relieve(&diagnosis) {
-                            observer.notice(&text);
-                            follower.keeper.note("relieved", text, observer);
-                        }
+                        follower.relieve(&diagnosis, observer);
                     }
                 }
             }

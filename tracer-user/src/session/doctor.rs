@@ -70,6 +70,7 @@ fn try_kernel() -> Tried {
         session: format!("doctor-{}", std::process::id()),
         stall_threshold_ns: NEVER_NS,
         kernel_log: false,
+        traces: None,
     };
     let tried = KernelTracer::start(&settings).and_then(|tracer| {
         let missing_fields = tracer.missing_fields().to_vec();

@@ -3,11 +3,12 @@
 use std::io;
 use std::time::Duration;
 
+use super::clock;
 use crate::core::identity::ProcessId;
 use crate::core::ladder::Climbed;
 use crate::core::snapshot::ProcSnapshot;
-use crate::procfs_view::ProcRoot;
 use crate::procfs_view::snapshot::Sampler;
+use crate::procfs_view::{ProcRoot, kin};
 use crate::signals::ladder::{Subject, climb};
 
 pub use crate::signals::ladder::Step;
@@ -33,12 +34,10 @@ struct Meant<F> {
 
 impl<F: FnMut() -> Vec<ProcessId>> Subject for Meant<F> {
     fn members(&mut self) -> Vec<ProcSnapshot> {
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-        let boot_ns = now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs();
-        self.sampler.sample((self.meant)(), boot_ns)
+        self.sampler.sample((self.meant)(), clock::boot_ns())
     }
 
     fn start_ticks(&mut self, tgid: u32) -> io::Result<Option<u64>> {
-        self.root.start_ticks(tgid)
+        kin::start_ticks(&self.root, tgid)
     }
 }

@@ -121,6 +121,7 @@ pub fn ending() -> Ending<'static> {
         degraded: false,
         end: Some(jiff::Timestamp::now()),
         tracer_version: env!("CARGO_PKG_VERSION"),
+        leaked: &[],
     }
 }
 
@@ -178,6 +179,7 @@ fn kernel(watch: &Watch, traces: &TraceDir) -> Result<Option<KernelTracer>, Stri
         session,
         stall_threshold_ns: u64::try_from(watch.stall_threshold.as_nanos()).unwrap_or(u64::MAX),
         kernel_log: watch.verbosity >= 2,
+        traces: std::path::absolute(traces.path()).ok(),
     };
     KernelTracer::start(&settings).map(Some).map_err(|error| {
         format!(

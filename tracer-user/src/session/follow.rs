@@ -24,12 +24,17 @@ use super::ending;
 use super::keeper::Keeper;
 use super::observer::Observer;
 use super::options::Watch;
+use super::relieve;
 use crate::core::diagnosis::{self, Diagnosis};
 use crate::core::evidence::Evidence;
 use crate::core::hang_watch::HangWatch;
 use crate::core::identity::ProcessId;
 use crate::core::ladder::Climbed;
+use crate::core::summary::Leaked;
+use crate::procfs_view::kin::{self, FileId};
 use crate::procfs_view::{self, Ask, LookError, ProcRoot, Request};
+use crate::signals::pidfd::{PidFd, Unavailable};
+use crate::signals::watched::watched;
 
 /// How often the kernel's ring is emptied when nothing wakes us; less waits there than it holds in that time.
 const DRAIN_EVERY: Duration = Duration::from_millis(50);
@@ -41,6 +46,8 @@ const STATUS_EVERY: Duration = Duration::from_millis(200);
 const QUIET_WINDOW: Duration = Duration::from_millis(400);
 /// How long a diagnosis may take when something waits for it.
 const LOOK_FOR: Duration = Duration::from_secs(2);
+/// How long the session's processes may take to end after the root before they count as leaked.
+const SETTLE: Duration = Duration::from_millis(200);
 
 /// Why a diagnosis is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +94,8 @@ pub struct Follower {
     /// Who lives, for the ladder.
     living: Rc<RefCell<Vec<ProcessId>>>,
     grace: Duration,
+    /// Readable when the root has ended; see [`Self::watch_root`].
+    root: Option<AsyncFd<OwnedFd>>,
 }
 
 impl Follower {
@@ -111,7 +120,42 @@ impl Follower {
             climb: None,
             living: Rc::default(),
             grace: watch.grace,
+            root: None,
         })
+    }
+
+    /// The root is no child of ours, so nobody hands us its end: a pidfd tells of it, and the kernel's record or
+    /// `/proc` how it was.
+    pub fn watch_root(&mut self, observer: &mut dyn Observer) {
+        let proc_root = ProcRoot::system();
+        let root = PidFd::open(self.keeper.root(), |tgid| kin::start_ticks(&proc_root, tgid));
+        match root.and_then(|root| Ok(watched(root.into_fd())?)) {
+            Ok(root) => self.root = Some(root),
+            Err(Unavailable::Gone) => self.keeper.root_ended(observer),
+            Err(error) => observer.notice(&format!("the root's end may not be seen: {error}")),
+        }
+    }
+
+    /// Enlarges the full pipes of a hang, and notes what was done.
+    pub fn relieve(&mut self, diagnosis: &Diagnosis, observer: &mut dyn Observer) {
+        for text in relieve::relieve(diagnosis) {
+            observer.notice(&text);
+            self.keeper.note("relieved", text, observer);
+        }
+    }
+
+    /// Goes on until what was about to end with the root has ended; gives who is still alive then, and which of
+    /// these files each has open.
+    pub async fn settle(&mut self, output: &[FileId], observer: &mut dyn Observer) -> Vec<Leaked> {
+        let deadline = Instant::now() + SETTLE;
+        loop {
+            self.keeper.settle(observer);
+            let leaked = self.keeper.leaked(output);
+            if leaked.is_empty() || Instant::now() >= deadline {
+                return leaked;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Does the next thing that is due.
@@ -123,6 +167,10 @@ impl Follower {
             climbed = climbed(self.climb.as_mut()) => {
                 self.climb = None;
                 return Came::Climbed(climbed);
+            }
+            () = root_ended(self.root.as_ref()) => {
+                self.root = None;
+                self.keeper.root_ended(observer);
             }
             evidence = looked(self.look.as_mut()) => return self.judge(evidence, observer),
             () = over(self.time_is_over_at) => {
@@ -212,6 +260,15 @@ async fn climbed(climb: Option<&mut Pin<Box<dyn Future<Output = Vec<Climbed>>>>>
     match climb {
         Some(climb) => climb.await,
         None => std::future::pending().await,
+    }
+}
+
+/// The root's end; never without somebody who watches it.
+async fn root_ended(root: Option<&AsyncFd<OwnedFd>>) {
+    match root {
+        // It stays readable: whoever waits here looks once.
+        Some(root) if root.readable().await.is_ok() => {}
+        _ => std::future::pending().await,
     }
 }
 

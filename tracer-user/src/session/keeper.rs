@@ -12,14 +12,17 @@ use super::clock;
 use super::history::Recent;
 use super::lookout::{Found, Lookout};
 use super::observer::{Observer, Status};
+use super::recover::{Wanted, probe};
 use crate::core::event::{Event, EventBody, Exec, IdentityExtras};
-use crate::core::evidence::{Evidence, ObjectFacts, ObjectId};
+use crate::core::evidence::{Evidence, Name, ObjectFacts, ObjectId};
+use crate::core::gates::RootFate;
 use crate::core::identity::ProcessId;
+use crate::core::mask;
 use crate::core::record::{
     EndReason, ExitLine, ForkLine, HeaderLine, LostLine, LostWhere, NoteLine, Origin, Source,
 };
 use crate::core::session_state::{Input, SampleSet};
-use crate::core::summary::{Ending, OwnerFate};
+use crate::core::summary::{Ending, Leaked, OwnerFate};
 use crate::core::text::ByteText;
 use crate::kernel::{KernelTracer, Lost};
 use crate::procfs_view::ProcRoot;
@@ -45,21 +48,10 @@ pub struct Keeper {
     recent: Recent,
     /// By signal, when the last was sent that [`Self::root_had`].
     answered_boot_ns: HashMap<u32, u64>,
+    /// Those that outlived the root, as they were last seen.
+    leaked: Vec<Leaked>,
     /// Kept so that a drain needs no allocation.
     events: Vec<Event>,
-}
-
-/// A process that outlived the job.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeakedProcess {
-    /// Which.
-    pub process: ProcessId,
-    /// Its name.
-    pub comm: Vec<u8>,
-    /// Its arguments; empty when they cannot be read.
-    pub arguments: Vec<Vec<u8>>,
-    /// Which of its descriptors are the job's output.
-    pub output_fds: Vec<u32>,
 }
 
 impl Keeper {
@@ -77,6 +69,7 @@ impl Keeper {
             told_lost: Lost::default(),
             recent: Recent::default(),
             answered_boot_ns: HashMap::new(),
+            leaked: Vec::new(),
             events: Vec::new(),
         }
     }
@@ -280,23 +273,41 @@ impl Keeper {
         self.tell_lost(observer);
     }
 
-    /// The session's processes that live, the root left out.
-    pub fn leaked(&self, output: &[kin::FileId]) -> Vec<LeakedProcess> {
+    /// The session's processes that live, the root left out, and which of these files each has open.
+    pub fn leaked(&mut self, output: &[kin::FileId]) -> Vec<Leaked> {
         let tracker = self.live.state().tracker();
-        let alive: Vec<ProcessId> = tracker.alive().filter(|process| *process != self.root).collect();
-        alive
-            .into_iter()
-            .filter(|process| {
-                kin::kin(&self.proc_root, process.tgid)
-                    .is_ok_and(|kin| kin.is_some_and(|kin| kin.process == *process && !kin.zombie))
+        let lives = |process: &ProcessId| {
+            kin::kin(&self.proc_root, process.tgid)
+                .is_ok_and(|kin| kin.is_some_and(|kin| kin.process == *process && !kin.zombie))
+        };
+        let alive = tracker.alive().filter(|process| *process != self.root && lives(process));
+        self.leaked = alive
+            .map(|process| {
+                let arguments = kin::arguments(&self.proc_root, process.tgid);
+                let words: Vec<Name> = arguments.into_iter().map(Name).collect();
+                Leaked {
+                    cmdline: mask::argv(&words),
+                    output_fds: Some(kin::holds(&self.proc_root, process.tgid, output)),
+                    ..Leaked::of(tracker, process)
+                }
             })
-            .map(|process| LeakedProcess {
-                process,
-                comm: kin::comm(&self.proc_root, process.tgid).unwrap_or_default(),
-                arguments: kin::arguments(&self.proc_root, process.tgid),
-                output_fds: kin::holds(&self.proc_root, process.tgid, output),
-            })
-            .collect()
+            .collect();
+        self.leaked.clone()
+    }
+
+    /// The root, which is no child of ours, has ended: how, the kernel's record tells, or `/proc` as long as nobody
+    /// has reaped it.
+    pub fn root_ended(&mut self, observer: &mut dyn Observer) {
+        self.settle(observer);
+        if self.live.state().tracker().root_exit().is_some() {
+            return;
+        }
+        let wanted = Wanted { pidfd_ino: self.live.enrollment().pidfd_ino, ..Wanted::from(self.root) };
+        let line = match probe(&self.proc_root, wanted) {
+            RootFate::Ended { status: Some(status), .. } => reaped(self.root, status),
+            _ => gone(self.root),
+        };
+        self.ended(line, observer);
     }
 
     /// Goes on with a session whose owner died. What it told of lost events counts as told.
@@ -341,7 +352,14 @@ impl Keeper {
         observer: &mut dyn Observer,
     ) -> Result<Finished, FinishError> {
         self.push(Input::End(reason), observer);
-        let ending = Ending { owner_fate, degraded: false, end, tracer_version: env!("CARGO_PKG_VERSION") };
+        let leaked = std::mem::take(&mut self.leaked);
+        let ending = Ending {
+            owner_fate,
+            degraded: false,
+            end,
+            tracer_version: env!("CARGO_PKG_VERSION"),
+            leaked: &leaked,
+        };
         let finish = Finish { ending, protected: false };
         let kernel = self.kernel;
         self.live.finish(log, &finish, || match kernel {

@@ -10,7 +10,7 @@
 use std::io;
 use std::path::Path;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context as _;
 
@@ -18,24 +18,21 @@ use super::clock;
 use super::enrol::{self, Begun, Session};
 use super::follow::{Came, Follower, Why};
 use super::job::{self, ExecFailure, HeldJob, Job, JobEvent, JobSpec, Patience};
-use super::keeper::{self, LeakedProcess};
+use super::keeper;
 use super::observer::Observer;
 use super::options::{Layout, OnHang, RunOptions};
-use super::relieve;
 use crate::core::diagnosis::{self, Diagnosis};
 use crate::core::evidence::{Clock, Evidence, Scope};
 use crate::core::identity::WaitStatus;
 use crate::core::ladder::Climbed;
 use crate::core::record::{EndReason, Origin};
-use crate::core::summary::Summary;
+use crate::core::summary::{Leaked, Summary};
 use crate::procfs_view::kin::{self, FileId};
 use crate::signals::receive::{Blocked, Received, Signals};
 
 /// Between the signals of one `kill` of a process group that we and the job are in: microseconds, if nobody is kept from
 /// its CPU.
 const SAME_KILL_NS: u64 = 200_000_000;
-/// How long the job's processes may take to end after it before they count as leaked.
-const SETTLE: Duration = Duration::from_millis(200);
 
 /// Where AutoSkillit's readers look for its files.
 const AUTOSKILLIT_DIR: &str = "/dev/shm";
@@ -48,7 +45,7 @@ pub struct RunEnd {
     /// The tracer ended it, for this reason.
     pub ended_by_us: Option<EndReason>,
     /// What was left alive.
-    pub leaked: Vec<LeakedProcess>,
+    pub leaked: Vec<Leaked>,
     /// What ending the leaked processes came to, where that was asked for.
     pub reaped: Vec<Climbed>,
     /// The session's summary.
@@ -159,7 +156,7 @@ async fn traced(
         follower.keeper.ended(keeper::reaped(root, status), observer);
     }
     course.job.reap().context("cannot reap the job")?;
-    let leaked = leaked_after(&mut follower, output, observer).await;
+    let leaked = follower.settle(output, observer).await;
     let reaped = if options.reap_leaked && !leaked.is_empty() {
         end_leaked(&mut follower, &leaked, observer).await
     } else {
@@ -292,12 +289,7 @@ impl Course<'_> {
         match self.options.watch.on_hang {
             OnHang::Report => {}
             OnHang::Interrupt => self.end(EndReason::Hang, follower),
-            OnHang::Relieve => {
-                for text in relieve::relieve(diagnosis) {
-                    observer.notice(&text);
-                    follower.keeper.note("relieved", text, observer);
-                }
-            }
+            OnHang::Relieve => follower.relieve(diagnosis, observer),
         }
     }
 
@@ -323,30 +315,9 @@ impl Course<'_> {
     }
 }
 
-/// What is still alive when what was about to end has ended.
-async fn leaked_after(
-    follower: &mut Follower,
-    output: &[FileId],
-    observer: &mut dyn Observer,
-) -> Vec<LeakedProcess> {
-    let deadline = Instant::now() + SETTLE;
-    loop {
-        follower.keeper.settle(observer);
-        let leaked = follower.keeper.leaked(output);
-        if leaked.is_empty() || Instant::now() >= deadline {
-            return leaked;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
 /// Ends what outlived the job, and what that forks meanwhile.
-async fn end_leaked(
-    follower: &mut Follower,
-    leaked: &[LeakedProcess],
-    observer: &mut dyn Observer,
-) -> Vec<Climbed> {
-    follower.end(leaked.iter().map(|one| one.process).collect());
+async fn end_leaked(follower: &mut Follower, leaked: &[Leaked], observer: &mut dyn Observer) -> Vec<Climbed> {
+    follower.end(leaked.iter().map(|one| one.who.into()).collect());
     loop {
         if let Came::Climbed(climbed) = follower.step(observer).await {
             follower.keeper.settle(observer);

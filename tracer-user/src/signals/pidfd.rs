@@ -67,6 +67,11 @@ impl PidFd {
         }
     }
 
+    /// The descriptor: readable when the process has ended.
+    pub fn into_fd(self) -> OwnedFd {
+        self.fd
+    }
+
     /// Its number. Of use for messages, and for looking under `/proc` while the process is known to live.
     pub fn pid(&self) -> Pid {
         self.pid

@@ -215,8 +215,16 @@ impl TraceDir {
     /// # Errors
     /// What the system says.
     pub fn pin_prefix(&self) -> io::Result<String> {
-        let stat = self.dir.stat()?;
-        Ok(format!("{:x}-{:x}-", stat.st_dev, stat.st_ino))
+        Ok(prefix_of(&self.dir.stat()?))
+    }
+
+    /// Whether the trace directory at `path`, after which these pins were named, is certainly no more: nothing is there,
+    /// or another directory.
+    pub fn is_gone(path: &Path, pins: &str) -> bool {
+        match rustix::fs::lstat(path) {
+            Ok(stat) => !pins.starts_with(&prefix_of(&stat)),
+            Err(errno) => matches!(errno, Errno::NOENT | Errno::NOTDIR),
+        }
     }
 
     /// Held while a session begins: from before its pins are made until its sidecar is there. As long as anybody holds
@@ -279,6 +287,10 @@ impl TraceDir {
 fn is_trusted(owner: u32, uid: u32) -> bool {
     let caller = || std::env::var("SUDO_UID").ok()?.parse::<u32>().ok();
     owner == uid || owner == 0 || uid == 0 && caller() == Some(owner)
+}
+
+fn prefix_of(stat: &rustix::fs::Stat) -> String {
+    format!("{:x}-{:x}-", stat.st_dev, stat.st_ino)
 }
 
 fn ignore_exists(errno: Errno) -> io::Result<()> {

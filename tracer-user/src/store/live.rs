@@ -156,6 +156,11 @@ impl LiveSession {
         Ok(())
     }
 
+    /// From now on its trace may take so much.
+    pub fn limit(&mut self, limits: Limits) {
+        self.writer.limit(limits);
+    }
+
     /// What is known of the session.
     pub fn state(&self) -> &SessionState {
         &self.state

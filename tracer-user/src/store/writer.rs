@@ -194,6 +194,11 @@ impl TraceWriter {
         }
     }
 
+    /// From now on it may take so much.
+    pub fn limit(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// Writes through something else.
     #[must_use]
     pub fn with_sink(mut self, sink: Box<dyn Sink>) -> Self {

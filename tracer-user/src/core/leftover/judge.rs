@@ -25,7 +25,22 @@ pub fn judge(scene: &Scene, asked: &Asked) -> Preflight {
         processes: Vec::new(),
         path: None,
         port: None,
+        namespace: None,
         session: Some(unfinished.session.clone()),
+    }));
+    findings.extend(scene.pins.iter().map(|pins| Finding {
+        kind: Kind::Pins,
+        status: Status::Note,
+        key: format!("pins {pins}"),
+        sentence: format!(
+            "the kernel still records for pins {pins}, whose tracer and trace directory are gone"
+        ),
+        command: Some("tracer-user recover".to_owned()),
+        processes: Vec::new(),
+        path: None,
+        port: None,
+        namespace: None,
+        session: None,
     }));
     findings.retain(|finding| !asked.baseline.contains(&finding.key));
     findings.sort_by_key(|finding| finding.status);
@@ -213,6 +228,7 @@ impl<'s> View<'s> {
                     processes: vec![culprit],
                     path: None,
                     port: None,
+                    namespace: None,
                     session,
                 })
             })
@@ -220,7 +236,9 @@ impl<'s> View<'s> {
     }
 
     fn listener(&self, listener: &Listener, asked: &Asked) -> Option<Finding> {
-        let wanted = listener.asked || listener.port.is_some_and(|port| asked.ports.contains(&port));
+        // A port of another namespace is in nobody's way here.
+        let here = listener.namespace.is_none();
+        let wanted = listener.asked || here && listener.port.is_some_and(|port| asked.ports.contains(&port));
         let holders: Vec<&Proc> = listener
             .holders
             .iter()
@@ -229,14 +247,17 @@ impl<'s> View<'s> {
             .collect();
         let left = holders.iter().find(|it| self.left.contains_key(&it.id));
         let culprits: Vec<_> = holders.iter().map(|it| self.culprit(it)).collect();
+        let place = listener.namespace.as_ref().map_or_else(String::new, |it| format!(" in {it}"));
         let what = match (listener.port, &listener.path) {
-            (Some(port), _) => format!("port {port} ({} {})", listener.protocol, listener.address),
-            (None, _) => format!("socket {}", listener.address),
+            (Some(port), _) => format!("port {port} ({} {}){place}", listener.protocol, listener.address),
+            (None, _) => format!("socket {}{place}", listener.address),
         };
+        // What `reap --port` may be told to free.
+        let port = listener.port.filter(|_| here);
         let mut command = None;
         let (status, sentence) = if let Some(it) = left {
             let culprit = self.culprit(it);
-            command = Some(match (&culprit.ownership, listener.port) {
+            command = Some(match (&culprit.ownership, port) {
                 (Ownership::Session { session, .. }, _) => {
                     format!("tracer-user reap --session {session} --yes")
                 }
@@ -251,7 +272,7 @@ impl<'s> View<'s> {
             let held = format!("{}, {}", named(culprit), age(culprit));
             match &culprit.ownership {
                 Ownership::Checkout { .. } if wanted => {
-                    command = listener.port.map(|port| format!("tracer-user reap --port {port} --yes"));
+                    command = port.map(|port| format!("tracer-user reap --port {port} --yes"));
                     (
                         Status::InUse,
                         format!(
@@ -282,12 +303,13 @@ impl<'s> View<'s> {
         Some(Finding {
             kind: Kind::Listener,
             status,
-            key: format!("listener {} {} {}", listener.protocol, listener.address, keys(&culprits)),
+            key: format!("listener {} {}{place} {}", listener.protocol, listener.address, keys(&culprits)),
             sentence,
             command,
             processes: culprits,
             path: listener.path.clone(),
             port: listener.port,
+            namespace: listener.namespace.clone(),
             session,
         })
     }
@@ -305,6 +327,7 @@ impl<'s> View<'s> {
             processes: vec![culprit],
             path: None,
             port: None,
+            namespace: None,
             session: None,
         })
     }
@@ -332,6 +355,7 @@ impl<'s> View<'s> {
                     processes: vec![self.culprit(it), culprit],
                     path: None,
                     port: None,
+                    namespace: None,
                     session: None,
                 })
             })
@@ -363,6 +387,7 @@ fn files(scene: &Scene) -> impl Iterator<Item = Finding> {
             processes: Vec::new(),
             path: Some(file.path.clone()),
             port: None,
+            namespace: None,
             session: file.session.clone(),
         }
     })

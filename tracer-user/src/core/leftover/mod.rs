@@ -44,6 +44,8 @@ pub enum Kind {
     PidFile,
     /// A session whose owner died before it was finished.
     UnfinishedSession,
+    /// Programs and maps in the kernel of a session whose tracer and trace directory are gone.
+    Pins,
     /// A process that was asked about and that is not left.
     Process,
 }
@@ -137,6 +139,9 @@ pub struct Finding {
     pub path: Option<ByteText>,
     /// The port it is about.
     pub port: Option<u16>,
+    /// The network namespace of that port; null when it is the one that was looked from.
+    #[serde(default)]
+    pub namespace: Option<String>,
     /// The session it is of.
     pub session: Option<String>,
 }

@@ -109,7 +109,8 @@ impl Selection {
         {
             return Some(format!("left of session {session}"));
         }
-        if let Some(port) = finding.port.filter(|port| self.ports.contains(port)) {
+        let port = finding.port.filter(|port| finding.namespace.is_none() && self.ports.contains(port));
+        if let Some(port) = port {
             return Some(format!("holds port {port}"));
         }
         let processes = matches!(finding.kind, Kind::LeakedProcess | Kind::Orphan | Kind::Process);
@@ -175,6 +176,7 @@ mod tests {
             processes: vec![process],
             path: None,
             port: (kind == Kind::Listener).then_some(8080),
+            namespace: None,
             session: None,
         }
     }

@@ -50,6 +50,8 @@ pub struct Listener {
     pub port: Option<u16>,
     /// Its file; an abstract name begins with a NUL.
     pub path: Option<ByteText>,
+    /// The network namespace its address is one of, by name and number; `None`: the one we look from.
+    pub namespace: Option<String>,
     /// It was asked about.
     pub asked: bool,
     /// Who has it open.
@@ -126,6 +128,8 @@ pub struct Scene {
     pub files: Vec<File>,
     /// Sessions whose owner died.
     pub unfinished: Vec<Unfinished>,
+    /// Pins of the kernel side that are nobody's.
+    pub pins: Vec<String>,
     /// What could not be looked at.
     pub problems: Vec<String>,
 }

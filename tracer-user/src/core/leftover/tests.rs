@@ -95,6 +95,7 @@ fn listener(port: u16, holder: u32) -> Listener {
         address: format!("127.0.0.1:{port}"),
         port: Some(port),
         path: None,
+        namespace: None,
         asked: false,
         holders: vec![ProcessId { tgid: holder, start_ticks: u64::from(holder) }],
     }

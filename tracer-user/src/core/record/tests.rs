@@ -186,7 +186,8 @@ fn every_line_comes_back_and_passes_its_schema() {
 fn the_other_files_pass_their_schemas() {
     let (_, state) = every_line();
     validate("enrollment", &serde_json::to_value(enrollment()).unwrap());
-    let ending = Ending { owner_fate: OwnerFate::Died, degraded: false, end: None, tracer_version: "0" };
+    let ending =
+        Ending { owner_fate: OwnerFate::Died, degraded: false, end: None, tracer_version: "0", leaked: &[] };
     let summary = summarize(&SessionId::parse("a-session").unwrap(), &enrollment(), state.tracker(), &ending);
     validate("summary", &serde_json::to_value(&summary).unwrap());
     validate("index", &serde_json::to_value(summary.index_row()).unwrap());

@@ -12,7 +12,7 @@ mod totals;
 mod tracker;
 
 pub use totals::{ResourceTotal, StallTotals, Totals, resource_id};
-pub use tracker::{Member, Tracker};
+pub use tracker::{Forebear, Member, Tracker};
 
 use super::event::{Event, EventBody};
 use super::record::{

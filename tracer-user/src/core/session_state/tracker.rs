@@ -15,6 +15,18 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 /// Ended processes that are remembered, so that a late look or a second report does not bring them back.
 const REMEMBERED_ENDED: usize = 16_384;
 
+/// Forebears of a process that are remembered: after so many forks the first ones explain nothing.
+const FOREBEARS: usize = 8;
+
+/// A process that forked another one, whether or not it still lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forebear {
+    /// Which.
+    pub process: ProcessId,
+    /// Its name when it forked.
+    pub comm: Option<ByteText>,
+}
+
 /// A process of the session that lives.
 #[derive(Clone, Debug)]
 pub struct Member {
@@ -24,6 +36,8 @@ pub struct Member {
     pub origin: Origin,
     /// When it joined, CLOCK_BOOTTIME nanoseconds.
     pub joined_boot_ns: u64,
+    /// Who forked it, who forked that one, and so on: the nearest of them.
+    pub forebears: Vec<Forebear>,
     watch: ProcessWatch,
     last: Option<ProcSnapshot>,
     /// When `last` was taken.
@@ -140,10 +154,12 @@ impl Tracker {
         }
         let watch = ProcessWatch::new(process, fork.comm.clone());
         let parent = fork.parent.map(ProcessId::from);
+        let forebears = parent.filter(|_| fork.origin != Origin::Root).map(|parent| self.line_of(parent));
         let member = Member {
             parent,
             origin: fork.origin,
             joined_boot_ns: boot_ns,
+            forebears: forebears.unwrap_or_default(),
             watch,
             last: None,
             last_boot_ns: boot_ns,
@@ -151,6 +167,14 @@ impl Tracker {
         self.members.insert(process, member);
         self.totals.peak_processes = self.totals.peak_processes.max(self.members.len() as u64);
         self.progressed(boot_ns, found);
+    }
+
+    /// A process that forks, and its forebears.
+    fn line_of(&self, parent: ProcessId) -> Vec<Forebear> {
+        let member = self.members.get(&parent);
+        let nearest = Forebear { process: parent, comm: member.and_then(|member| member.comm().cloned()) };
+        let further = member.map(|member| member.forebears.as_slice()).unwrap_or_default();
+        std::iter::once(nearest).chain(further.iter().take(FOREBEARS - 1).cloned()).collect()
     }
 
     fn exited(&mut self, boot_ns: u64, exit: &ExitLine, found: &mut Vec<AnomalyLine>) {

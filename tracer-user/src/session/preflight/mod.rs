@@ -84,6 +84,7 @@ pub fn look(options: &PreflightOptions) -> anyhow::Result<Look> {
         listeners: census.listeners,
         files: judged,
         unfinished: sessions.unfinished,
+        pins: sessions.pins,
         problems: census.problems,
     };
     let baseline = options.baseline.as_deref().map(read_baseline).transpose()?.unwrap_or_default();

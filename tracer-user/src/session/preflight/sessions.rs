@@ -26,6 +26,8 @@ pub struct Sessions {
     pub unfinished: Vec<Unfinished>,
     /// When those that are over ran, seconds since 1970.
     pub windows: Vec<(String, RangeInclusive<i64>)>,
+    /// Pins that are nobody's.
+    pub pins: Vec<String>,
     /// What could not be read.
     pub problems: Vec<String>,
 }
@@ -41,6 +43,10 @@ pub fn find(places: &Places, processes: &[Proc]) -> Sessions {
     match TraceDir::resolve(&ResolveConfig::from_environment(places.trace_dir.clone())) {
         Ok(traces) => live(&traces, &here, &mut found),
         Err(error) => found.problems.push(error.to_string()),
+    }
+    match Pinned.abandoned(false) {
+        Ok(pins) => found.pins = pins,
+        Err(why) => found.problems.push(format!("pins in the kernel: {why}")),
     }
     found.ties.retain(|id, _| processes.iter().any(|it| it.id == *id));
     found

@@ -3,7 +3,7 @@
 use super::gather::Found;
 use super::probe::probe;
 use super::source::{KernelFate, KernelRecord};
-use super::{RecoverConfig, autoskillit, now, pin_name};
+use super::{RecoverConfig, autoskillit, pin_name};
 use crate::core::event::{Exit, IdentityExtras};
 use crate::core::gates::{Action, RootFate};
 use crate::core::identity::ProcessId;
@@ -15,6 +15,7 @@ use crate::core::record::{
 use crate::core::session_state::{Input, SampleSet, SessionState};
 use crate::core::summary::{Ending, OwnerFate};
 use crate::core::time::{Anchor, parse_us};
+use crate::session::clock;
 use crate::store::fsops::OpenError;
 use crate::store::lines::RawLine;
 use crate::store::{Claim, Finish, Layout, Limits, LiveSession, TraceWriter};
@@ -62,7 +63,7 @@ pub fn prepare(
         if action == Action::FinishRebooted { EndReason::Rebooted } else { EndReason::Recovered };
     // Of another boot nothing more can be learnt, and its clock is not this one.
     let anchor = if action == Action::FinishRebooted { replayed.last_anchor() } else { anchor };
-    let learnt_at = if action == Action::FinishRebooted { anchor.boot_ns } else { now().boot_ns };
+    let learnt_at = if action == Action::FinishRebooted { anchor.boot_ns } else { clock::boot_ns() };
     if let Some(record) = record.as_mut().filter(|_| action == Action::Recover) {
         let (mut events, lost) = record.drain();
         events.sort_by_key(|event| event.boot_ns);
@@ -91,6 +92,7 @@ pub fn prepare(
         degraded: replayed.damaged,
         end: known_end.map(|boot_ns| anchor.wall_at(boot_ns)),
         tracer_version: VERSION,
+        leaked: &[],
     };
     Ok(Ready { session: replayed.session, finish: Finish { ending, protected: false }, record })
 }
@@ -106,7 +108,11 @@ pub fn adopt(config: &RecoverConfig, found: Found, problems: &mut Vec<String>) -
         code: "adopted".to_owned(),
         text: format!("process {} goes on tracing: the owner died", std::process::id()),
     };
-    let here = now();
+    let here = clock::anchor();
+    let header = replayed.session.state().tracker().header();
+    let most = header.and_then(|header| header.config.get("trace_max_bytes")?.as_u64());
+    let most = most.unwrap_or(Limits::default().trace_bytes);
+    replayed.session.limit(Limits { trace_bytes: most, ..Limits::default() });
     replayed.session.push(&here, here.boot_ns, Input::Note(note));
     Ok(Adoption { session: replayed.session, pins: pins.map(|pins| pin_name(&pins).to_owned()) })
 }

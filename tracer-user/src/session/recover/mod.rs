@@ -22,7 +22,8 @@ pub use sweep::recover;
 
 use crate::core::gates::{Judgement, Policy};
 use crate::core::time::Anchor;
-use crate::procfs_view::ProcRoot;
+use crate::procfs_view::{ProcRoot, kin};
+use crate::session::clock;
 use crate::session::options::Places;
 use crate::store::{Layout, LogConfig, ResolveConfig, TraceDir};
 use serde::Serialize;
@@ -109,21 +110,9 @@ pub struct Here {
 impl Here {
     /// Looks.
     pub fn now(proc: ProcRoot) -> Self {
-        let boot_id = std::fs::read_to_string(proc.path().join("sys/kernel/random/boot_id"))
-            .ok()
-            .map(|text| text.trim().to_owned())
-            .filter(|text| !text.is_empty());
         let pidns_ino = rustix::fs::stat(proc.path().join("self/ns/pid")).ok().map(|stat| stat.st_ino);
-        Self { proc, boot_id, pidns_ino, anchor: now() }
+        Self { boot_id: kin::boot_id(&proc), proc, pidns_ino, anchor: clock::anchor() }
     }
-}
-
-/// Both clocks, now.
-pub fn now() -> Anchor {
-    let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    let boot_ns = u64::try_from(boot.tv_sec).unwrap_or(0).saturating_mul(1_000_000_000)
-        + u64::try_from(boot.tv_nsec).unwrap_or(0);
-    Anchor { wall: jiff::Timestamp::now(), boot_ns }
 }
 
 /// What was found, and what was done.

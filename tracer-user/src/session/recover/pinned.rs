@@ -2,12 +2,18 @@
 
 use super::source::{FateSource, KernelFate, KernelRecord};
 use crate::core::event::Event;
-use crate::kernel::{KernelTracer, pinned_sessions, remove_session};
+use crate::kernel::{KernelTracer, pinned_sessions, remove_session, unowned_sessions};
+use crate::session::clock;
+use crate::store::TraceDir;
 use std::collections::BTreeSet;
 use std::io;
 
 /// Stalls that ended while nobody traced are told from this length on, nanoseconds.
 const STALL_THRESHOLD_NS: u64 = 1_000_000_000;
+
+/// Pins that do not say where their sidecar is are left alone for so long, seconds: their owner died while it made or
+/// removed them, or was of a version that took no lock on them and may live.
+const UNNAMED_AGE: i64 = 3_600;
 
 /// The pins under the BPF file system.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,6 +38,25 @@ impl FateSource for Pinned {
             }
         }
         Ok(removed)
+    }
+
+    fn abandoned(&self, remove: bool) -> Result<Vec<String>, String> {
+        let now = clock::anchor().wall.as_second();
+        let mut found = Vec::new();
+        for pins in unowned_sessions().map_err(|error| error.to_string())? {
+            let nobodys = match &pins.traces {
+                Some(traces) => pins.here && TraceDir::is_gone(traces, &pins.name),
+                None => pins.made_at.is_some_and(|made| now - made >= UNNAMED_AGE),
+            };
+            if !nobodys {
+                continue;
+            }
+            if remove {
+                remove_session(&pins.name).map_err(|error| format!("{}: {error}", pins.name))?;
+            }
+            found.push(pins.name);
+        }
+        Ok(found)
     }
 }
 

@@ -49,6 +49,16 @@ pub trait FateSource: Send + Sync {
     /// # Errors
     /// Why they cannot be looked at.
     fn collect_orphans(&self, prefix: &str, named: &BTreeSet<String>) -> Result<Vec<String>, String>;
+
+    /// The names of pins that are provably nobody's, whichever trace directory they were made for: their owner is dead,
+    /// and the directory whose sidecar would name them is gone. With `remove` they are removed.
+    ///
+    /// # Errors
+    /// Why they cannot be looked at.
+    fn abandoned(&self, remove: bool) -> Result<Vec<String>, String> {
+        let _ = remove;
+        Ok(Vec::new())
+    }
 }
 
 /// A machine without kernel events.

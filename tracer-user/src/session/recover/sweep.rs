@@ -49,6 +49,7 @@ pub fn recover(config: &RecoverConfig, go_on: &mut dyn FnMut() -> bool) -> Repor
         sweep_rest(config, &rest, &mut report);
         if complete {
             collect_pins(config, &mut report);
+            collect_abandoned(config, &mut report);
         }
     }
     report
@@ -212,6 +213,14 @@ fn sweep_rest(config: &RecoverConfig, rest: &[OsString], report: &mut Report) {
             Err(OpenError::Missing) => {}
             Err(error) => report.problems.push(format!("{} is {error}", escape(name.as_bytes()))),
         }
+    }
+}
+
+/// Removes pins whose trace directory is gone, whichever that was: no recovery of that directory will ever come.
+fn collect_abandoned(config: &RecoverConfig, report: &mut Report) {
+    match config.kernel.abandoned(true) {
+        Ok(removed) => report.swept.extend(removed.into_iter().map(|name| format!("pins {name}"))),
+        Err(why) => report.problems.push(format!("pins without a trace directory: {why}")),
     }
 }
 
