@@ -4,6 +4,8 @@
 
 #[path = "support/sessions.rs"]
 mod sessions;
+#[path = "support/twice.rs"]
+mod twice;
 
 use sessions::*;
 use std::path::Path;
@@ -184,4 +186,9 @@ fn the_copy_goes_with_the_session() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
     session.finish(&place.log(), &finish(), || Ok(())).unwrap();
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn this_suite_runs_twice_at_once() {
+    twice::twice("this_suite_runs_twice_at_once");
 }

@@ -6,6 +6,8 @@
 
 #[path = "support/sessions.rs"]
 mod sessions;
+#[path = "support/twice.rs"]
+mod twice;
 
 use sessions::*;
 use std::io::{BufRead, BufReader, Write};
@@ -246,4 +248,9 @@ fn a_hung_owner_keeps_its_session() {
     assert!(job.tracer.wait().unwrap().success());
     assert_eq!((place.rows(), place.trace_names()), (vec!["s".to_owned()], vec![]));
     assert_eq!(place.summary("s").owner_fate, OwnerFate::Finished);
+}
+
+#[test]
+fn this_suite_runs_twice_at_once() {
+    twice::twice("this_suite_runs_twice_at_once");
 }

@@ -7,6 +7,8 @@
 
 #[path = "support/sessions.rs"]
 mod sessions;
+#[path = "support/twice.rs"]
+mod twice;
 
 use sessions::*;
 use std::sync::Arc;
@@ -23,10 +25,6 @@ use tracer_user::procfs_view::ProcRoot;
 use tracer_user::procfs_view::snapshot::Sampler;
 use tracer_user::session::recover::{Outcome, RecoverConfig, recover};
 use tracer_user::store::{LiveSession, ResolveConfig, TraceDir, TraceDirError};
-
-fn pinned(id: &str, root: ProcessId) -> Enrollment {
-    Enrollment { bpf_pins: Some(format!("/sys/fs/bpf/tracer-user/{id}")), ..enrollment(id, root) }
-}
 
 /// R2. T exits; O still waits for something else of the job → S sees T dead and its trace old, files a crash and deletes
 /// the files → O files the session as well: two records. Here: S cannot have the lock, however dead T is.
@@ -494,4 +492,9 @@ fn an_end_nobody_saw_is_told_as_such() {
     let line: serde_json::Value = serde_json::from_str(exit).unwrap();
     assert_eq!(line["source"], serde_json::to_value(Source::Proc).unwrap());
     assert!(line["status"].is_null());
+}
+
+#[test]
+fn this_suite_runs_twice_at_once() {
+    twice::twice("this_suite_runs_twice_at_once");
 }

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
 
+#[path = "support/twice.rs"]
+mod twice;
+
 use jiff::Timestamp;
 use rustix::fd::AsFd;
 use std::collections::BTreeMap;
@@ -174,4 +177,9 @@ fn the_lock_goes_with_its_owner_and_the_name_with_its_session() {
     assert!(traces.dir().names(files.sidecar(), claim.sidecar().as_fd()).unwrap());
     claim.remove().unwrap();
     assert!(matches!(Claim::take(traces.dir(), files, traces.uid()), Err(ClaimError::Gone)));
+}
+
+#[test]
+fn this_suite_runs_twice_at_once() {
+    twice::twice("this_suite_runs_twice_at_once");
 }

@@ -148,6 +148,11 @@ pub fn enrollment(id: &str, root: ProcessId) -> Enrollment {
     }
 }
 
+/// The same with the pins of a [`FakeKernel`].
+pub fn pinned(id: &str, root: ProcessId) -> Enrollment {
+    Enrollment { bpf_pins: Some(format!("/sys/fs/bpf/tracer-user/{id}")), ..enrollment(id, root) }
+}
+
 pub fn dead_root(n: u32) -> ProcessId {
     ProcessId { tgid: NOBODY + n, start_ticks: 4_711 }
 }

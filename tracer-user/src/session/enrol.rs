@@ -19,6 +19,7 @@ use crate::core::text::ByteText;
 use crate::core::time;
 use crate::kernel::{KernelTracer, Settings};
 use crate::procfs_view::{ProcRoot, kin};
+use crate::signals::pidfd::PidFd;
 use crate::store::{Layout, Limits, LiveSession, LogConfig, ResolveConfig, SessionLog, TraceDir};
 use anyhow::Context as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -209,7 +210,9 @@ fn enrollment(
         pid: root.tgid,
         starttime_ticks: Some(root.start_ticks),
         start_boottime_ns: extras.start_boottime_ns,
-        pidfd_ino: extras.pidfd_ino,
+        pidfd_ino: PidFd::open(root, |tgid| kin::start_ticks(&proc_root, tgid))
+            .ok()
+            .and_then(|it| it.inode()),
         // Of the namespace in which the numbers above are numbers: ours.
         pidns_ino: kin::extras(&proc_root, me).pidns_ino,
         ns_pid: extras.ns_pid,

@@ -67,6 +67,19 @@ impl PidFd {
         }
     }
 
+    /// A number that the kernel gives to no other process of this boot; `None` where pidfds have no such inodes.
+    pub fn inode(&self) -> Option<u64> {
+        const PIDFS_MAGIC: u64 = 0x5049_4446;
+        // The file system of pidfds is older; from 6.14 on its inodes are never used again.
+        const SINCE: (u32, u32) = (6, 14);
+        let kind = rustix::fs::fstatfs(&self.fd).ok()?.f_type as u64 & 0xffff_ffff;
+        let uname = rustix::system::uname();
+        let mut parts = uname.release().to_str().ok()?.split(|c: char| !c.is_ascii_digit());
+        let release = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        (kind == PIDFS_MAGIC && release >= SINCE)
+            .then(|| rustix::fs::fstat(&self.fd).ok().map(|it| it.st_ino))?
+    }
+
     /// The descriptor: readable when the process has ended.
     pub fn into_fd(self) -> OwnedFd {
         self.fd
