@@ -150,6 +150,11 @@ fn what_a_killed_suite_left_goes_and_its_look_alike_stays() {
         (Some(1), Some(true), Some(0))
     );
     assert_eq!(plan["plan"]["end"].as_array().map(Vec::len), Some(3), "{plan:#}");
+    let told = place.command(env!("CARGO_BIN_EXE_tracer-user"), "repo").args(["reap", "--all-mine"]).output();
+    let told = told.expect("runs");
+    let text = String::from_utf8_lossy(&told.stdout);
+    assert_eq!((told.status.code(), text.matches("\nend ").count()), (Some(1), 2), "{told:?}");
+    assert!(text.starts_with("end ") && text.ends_with("nothing was done: add --yes to do it\n"), "{text}");
     assert!((0..3).all(|index| !suite.adopted_ended(index, Duration::ZERO)));
 
     // The other's port is not ours to free.
@@ -230,6 +235,38 @@ print('port', s.getsockname()[1], flush=True); time.sleep(1000)";
     let (code, reaped) = place.tracer(&["reap", "--all-mine", "--yes"]);
     assert_eq!(code, Some(0), "{reaped:#}");
     assert!(starter.adopted_ended(0, Duration::ZERO), "{reaped:#}");
+}
+
+/// The job says what failed; whose fault that is, the tracer says: a leftover's of an earlier run, and a stranger's where
+/// the command names the port.
+#[test]
+fn an_address_in_use_is_explained_by_who_listens_there() {
+    let place = Place::new();
+    let (mut left, children, port) = place.suite("python3", &[], "repo");
+    left.signal(rustix::process::Signal::KILL);
+    left.wait();
+    let bind = format!("import socket; socket.socket().bind(('127.0.0.1', {port}))");
+    let run = |cwd: &str, job: &[&str]| {
+        let mut command = place.command(env!("CARGO_BIN_EXE_tracer-user"), cwd);
+        let output = command.args(["run", "--quiet", "--"]).args(job).output().expect("runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    // Whoever is younger than the job was not in its way; ages are told in seconds.
+    let (code, said) = run("repo", &["python3", "-c", &bind]);
+    assert!(code == Some(1) && said.contains("Address already in use"), "{said}");
+    let line = said.lines().find(|line| line.contains("if it said that an address is in use")).expect(&said);
+    assert!(
+        line.contains(&format!("port {port} ")) && line.contains(&format!("(pid {})", children[2])),
+        "{line}"
+    );
+    assert!(line.ends_with(&format!("do: tracer-user reap --port {port} --yes")), "{line}");
+    // From another checkout it is a stranger's, and named because the command names the port; never to be reaped.
+    let bind = "import socket, sys; socket.socket().bind(('127.0.0.1', int(sys.argv[1])))";
+    let (code, said) = run("other", &["python3", "-c", bind, &port.to_string()]);
+    let line = said.lines().find(|line| line.contains("if it said that an address is in use")).expect(&said);
+    assert!(code == Some(1) && line.contains("it is not yours") && !line.contains("do: "), "{line}");
+    let (code, said) = run("other", &["sh", "-c", "exit 1"]);
+    assert!(code == Some(1) && !said.contains("address"), "a job that names no port: {said}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `preflight`: what was typed, and its report as text.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -8,8 +9,11 @@ use super::exit::{Exit, Failure};
 use super::output::{Output, one_line};
 use super::shared::PlaceArgs;
 use super::value::{Format, FormatArg};
-use crate::core::leftover::{Preflight, Status};
+use crate::core::leftover::{Kind, Preflight, Status};
 use crate::session::preflight::{PreflightOptions, look};
+
+/// What is in nobody's way is told so often of each kind.
+const NOTES: usize = 3;
 
 /// Where to look, for `preflight` and `reap`.
 #[derive(clap::Args, Debug)]
@@ -70,7 +74,15 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
 
 fn text(report: &Preflight) -> String {
     let mut out = String::new();
+    let mut notes: HashMap<Kind, usize> = HashMap::new();
     for finding in &report.findings {
+        if finding.status == Status::Note {
+            let count = notes.entry(finding.kind).or_default();
+            *count += 1;
+            if *count > NOTES {
+                continue;
+            }
+        }
         let word = match finding.status {
             Status::Left => "left",
             Status::InUse => "in use",
@@ -81,6 +93,10 @@ fn text(report: &Preflight) -> String {
         if let Some(command) = &finding.command {
             out.push_str(&format!("         do: {}\n", one_line(command)));
         }
+    }
+    let more: usize = notes.values().map(|count| count.saturating_sub(NOTES)).sum();
+    if more > 0 {
+        out.push_str(&format!("note     and {more} more like these: --format json tells all\n"));
     }
     for problem in &report.problems {
         out.push_str(&format!("unseen   {}\n", one_line(problem)));

@@ -61,8 +61,8 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
         &options,
         |plan| {
             if format == Format::Text {
-                printed =
-                    shared.borrow_mut().text(&plan_as_text(plan)).and_then(|()| shared.borrow_mut().finish());
+                let mut output = shared.borrow_mut();
+                printed = output.text(&plan_as_text(plan)).and_then(|()| output.finish());
             }
         },
         |step| match step {

@@ -9,6 +9,7 @@ pub mod ending;
 pub mod enrol;
 pub mod follow;
 pub mod history;
+pub mod in_the_way;
 pub mod job;
 pub mod keeper;
 pub mod lookout;

@@ -17,6 +17,7 @@ use anyhow::Context as _;
 use super::clock;
 use super::enrol::{self, Begun, Session};
 use super::follow::{Came, Follower, Why};
+use super::in_the_way;
 use super::job::{self, ExecFailure, HeldJob, Job, JobEvent, JobSpec, Patience};
 use super::keeper;
 use super::observer::Observer;
@@ -128,6 +129,7 @@ async fn traced(
         }
     }
     let mut follower = Follower::new(keeper, &options.watch, options.timeout)?;
+    let began = Instant::now();
     let job = held.release()?;
     let mut course = Course {
         options,
@@ -162,6 +164,14 @@ async fn traced(
     } else {
         Vec::new()
     };
+    let failed =
+        matches!(outcome, JobOutcome::Ended(status) if status.exit_code().is_some_and(|code| code != 0));
+    if failed && course.reason == EndReason::RootEnded {
+        for text in in_the_way::explain(&options.places, &options.command, began.elapsed()) {
+            observer.notice(&text);
+            follower.keeper.note("address_held", text, observer);
+        }
+    }
     let (summary, filed) = enrol::finish(follower.keeper, course.reason, &log, observer);
     let ended_by_us = matches!(course.reason, EndReason::Timeout | EndReason::Hang).then_some(course.reason);
     Ok(RunEnd { job: outcome, ended_by_us, leaked, reaped, summary, filed, diagnosis: course.diagnosis })

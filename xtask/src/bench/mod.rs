@@ -4,6 +4,7 @@
 //! its rounds. Ratios are of each round's own bare time. Figures are for reading: no test asserts one.
 
 mod measure;
+mod recovery;
 mod rows;
 pub mod workload;
 

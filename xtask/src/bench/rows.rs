@@ -9,7 +9,7 @@ use aya::programs::loaded_programs;
 use aya::sys::{Stats, enable_stats};
 
 use super::measure::{contenders, lines, paired, traced};
-use super::{Bench, Row};
+use super::{Bench, Row, recovery};
 
 /// All of them, in the order they are measured.
 pub const ROWS: &[Row] = &[
@@ -40,6 +40,16 @@ pub const ROWS: &[Row] = &[
         measure: memory,
     },
     Row { name: "storm", about: "100 000 short processes on both cores; goal: none lost", measure: storm },
+    Row {
+        name: "recover",
+        about: "dead sessions finished in one sweep; goal: 10 000 in 10 s, linear",
+        measure: recovery::recover,
+    },
+    Row {
+        name: "listing",
+        about: "`sessions list` of 100 000 sessions; goal: 1 s",
+        measure: recovery::listing,
+    },
 ];
 
 const WRITES: &str = "tracepoint:syscalls:sys_enter_write { @since[tid] = nsecs; } \

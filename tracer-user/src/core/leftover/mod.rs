@@ -8,6 +8,7 @@
 
 mod judge;
 mod plan;
+mod ports;
 mod scene;
 #[cfg(test)]
 mod tests;
@@ -19,13 +20,14 @@ use super::text::ByteText;
 
 pub use judge::judge;
 pub use plan::{Ending, Plan, REAP_SCHEMA, Reaped, Selection};
+pub use ports::named_ports;
 pub use scene::{Asked, Checkout, File, FileKind, FileState, Listener, Proc, Scene, Tie, Unfinished};
 
 /// The report's schema.
 pub const SCHEMA: &str = "tracer.preflight/1";
 
 /// What kind of thing was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// A process of a session that is over.

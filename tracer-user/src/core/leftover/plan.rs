@@ -118,7 +118,7 @@ impl Selection {
             return Some("asked for by its number".to_owned());
         }
         let all = self.all_mine && finding.status == Status::Left && finding.kind != Kind::UnfinishedSession;
-        all.then(|| finding.sentence.clone())
+        all.then(|| "left behind".to_owned())
     }
 }
 

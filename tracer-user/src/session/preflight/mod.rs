@@ -4,6 +4,7 @@ mod files;
 mod sessions;
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::clock;
 use super::options::Places;
 use crate::core::identity::ProcessId;
-use crate::core::leftover::{Asked, Checkout, Preflight, Proc, Scene, judge};
+use crate::core::leftover::{Asked, Checkout, Finding, Kind, Preflight, Proc, Scene, judge};
 use crate::core::text::ByteText;
 use crate::procfs_view::ProcRoot;
 use crate::procfs_view::scene::census;
@@ -62,31 +63,15 @@ pub struct Look {
 /// When `/proc`, the checkout or the baseline cannot be read, or a pattern makes no sense.
 pub fn look(options: &PreflightOptions) -> anyhow::Result<Look> {
     let root = ProcRoot::system();
-    let mut census = census(&root).context("cannot read /proc")?;
-    let boot_ns = clock::boot_ns();
-    let checkout = checkout(options.repo.as_deref())?;
-    let us = ancestry(&census.processes, std::process::id());
-    let sessions = sessions::find(&options.places, &census.processes);
-    census.problems.extend(sessions.problems);
+    let (mut scene, windows) = gather(&root, &options.places, options.repo.as_deref())?;
     let wanted = files::expand(&options.sockets)?;
-    for listener in &mut census.listeners {
+    for listener in &mut scene.listeners {
         listener.asked = listener.path.as_ref().is_some_and(|path| files::matches(&options.sockets, path));
     }
-    let ours = files::Ours { checkout: checkout.as_ref(), asked: &wanted, windows: &sessions.windows };
-    let found = files::find(&root, &ours, &census.processes, &mut census.problems);
+    let ours = files::Ours { checkout: scene.checkout.as_ref(), asked: &wanted, windows: &windows };
+    let found = files::find(&root, &ours, &scene.processes, &mut scene.problems);
     let (files, judged): (Vec<_>, Vec<_>) = found.into_iter().unzip();
-    let scene = Scene {
-        boot_ns,
-        processes: census.processes,
-        us,
-        ties: sessions.ties,
-        checkout,
-        listeners: census.listeners,
-        files: judged,
-        unfinished: sessions.unfinished,
-        pins: sessions.pins,
-        problems: census.problems,
-    };
+    scene.files = judged;
     let baseline = options.baseline.as_deref().map(read_baseline).transpose()?.unwrap_or_default();
     let asked = Asked { ports: options.ports.clone(), pids: options.pids.clone(), baseline };
     let report = judge(&scene, &asked);
@@ -94,6 +79,40 @@ pub fn look(options: &PreflightOptions) -> anyhow::Result<Look> {
         save_baseline(path, &report)?;
     }
     Ok(Look { report, files })
+}
+
+/// The listeners that are in the way: those that earlier runs left, and whoever holds one of these ports.
+///
+/// # Errors
+/// When `/proc` or the checkout cannot be read.
+pub fn listeners(places: &Places, ports: Vec<u16>) -> anyhow::Result<Vec<Finding>> {
+    let (scene, _) = gather(&ProcRoot::system(), places, None)?;
+    let report = judge(&scene, &Asked { ports, ..Asked::default() });
+    let in_the_way = |finding: &Finding| finding.kind == Kind::Listener && finding.status.breaks();
+    Ok(report.findings.into_iter().filter(in_the_way).collect())
+}
+
+/// When finished sessions ran, by their names.
+type Windows = Vec<(String, RangeInclusive<i64>)>;
+
+/// Everything but files.
+fn gather(root: &ProcRoot, places: &Places, repo: Option<&Path>) -> anyhow::Result<(Scene, Windows)> {
+    let mut census = census(root).context("cannot read /proc")?;
+    let sessions = sessions::find(places, &census.processes);
+    census.problems.extend(sessions.problems);
+    let scene = Scene {
+        boot_ns: clock::boot_ns(),
+        us: ancestry(&census.processes, std::process::id()),
+        processes: census.processes,
+        ties: sessions.ties,
+        checkout: checkout(repo)?,
+        listeners: census.listeners,
+        files: Vec::new(),
+        unfinished: sessions.unfinished,
+        pins: sessions.pins,
+        problems: census.problems,
+    };
+    Ok((scene, sessions.windows))
 }
 
 /// A process and whoever started it, up to init.
