@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::exec::{exec, output, status};
 use crate::workspace::{as_root, cargo, is_root};
-use crate::{build_ebpf, tidy};
+use crate::{build_ebpf, tidy, vm};
 
 /// What can be asked of this task.
 #[derive(clap::Args)]
@@ -33,12 +33,20 @@ pub fn run(args: &Args) -> Result<()> {
     exec(cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny=warnings"]))?;
     step("build-ebpf --check");
     build_ebpf::run(&build_ebpf::Args { check: true })?;
+    step("kernels");
+    // Whoever asks for certain tests wants an answer soon.
+    let kernels = if args.args.is_empty() { vm::run_if_fetched() } else { Ok(()) };
+    if let Err(error) = &kernels {
+        println!("{error:#}");
+    }
     step("tests");
     if is_root() {
-        exec(cargo().args(["test", "--workspace", "--no-fail-fast", "--"]).args(&args.args))
+        exec(cargo().args(["test", "--workspace", "--no-fail-fast", "--"]).args(&args.args))?;
     } else {
-        as_user(args)
+        as_user(args)?;
     }
+    // Told last, after all else was tried.
+    kernels.context("on other kernels")
 }
 
 fn step(name: &str) {

@@ -149,10 +149,13 @@ pub fn of(extent: Extent) -> Vec<&'static Case> {
     CASES.iter().filter(wanted).collect()
 }
 
+/// Test programs, each with its tests; none means all.
+pub type Programs = Vec<(&'static str, Vec<&'static str>)>;
+
 /// The programs of a run in their order, and the tests to run of each; none means all.
-pub fn programs(extent: Extent) -> Vec<(&'static str, Vec<&'static str>)> {
-    let mut programs: Vec<(&str, Vec<&str>)> = Vec::new();
-    for case in of(extent) {
+pub fn programs(cases: &[&'static Case], extent: Extent) -> Programs {
+    let mut programs = Programs::new();
+    for case in cases {
         match programs.iter_mut().find(|(program, _)| *program == case.program) {
             Some((_, tests)) => tests.extend(case.tests(extent)),
             None => programs.push((case.program, case.tests(extent).to_vec())),
@@ -184,9 +187,9 @@ mod tests {
 
     #[test]
     fn rows_of_one_program_are_run_together() {
-        let programs = programs(Extent::Quick);
+        let programs = programs(&of(Extent::Quick), Extent::Quick);
         assert!(programs.iter().all(|(_, tests)| tests.len() == 1), "{programs:?}");
-        let short = super::programs(Extent::Short);
+        let short = super::programs(&of(Extent::Short), Extent::Short);
         let runs = short.iter().find(|(program, _)| *program == "kernel_runs").expect("there");
         assert_eq!(runs.1.len(), 2);
         assert!(programs.iter().all(|(program, _)| *program != "cli_job"), "a short run leaves it out");

@@ -35,6 +35,9 @@ pub struct Args {
     /// Every kernel that the suites offer
     #[arg(long, conflicts_with = "kernels")]
     all: bool,
+    /// Of the cases those of this test program
+    #[arg(long, value_name = "PROGRAM", conflicts_with = "write")]
+    only: Vec<String>,
     /// Looks for newer kernels than the cached ones
     #[arg(long)]
     refresh: bool,
@@ -99,7 +102,8 @@ fn report<'a>(ill: impl Iterator<Item = &'a Column>) -> Result<()> {
 /// Runs the tests, prints the table, and hands back how each kernel did: none, when kernels were only to be fetched.
 fn columns(args: &Args) -> Result<Vec<Column>> {
     let cache = cache()?;
-    let qemu = qemu::find(&cache)?;
+    // Two kernels can do with one processor each.
+    let qemu = qemu::find(&cache, !args.ends_alone())?;
     let kernels = wanted(args, &cache)?;
     if args.fetch {
         let releases: Vec<&str> = kernels.iter().map(|kernel| kernel.release.as_str()).collect();
@@ -108,12 +112,16 @@ fn columns(args: &Args) -> Result<Vec<Column>> {
     }
     let initrd = target_dir().join("vm/initrd");
     fs::create_dir_all(target_dir().join("vm"))?;
-    fs::write(&initrd, payload::make(args.extent(), &kernels)?)?;
+    let extent = args.extent();
+    let mut cases = cases::of(extent);
+    cases.retain(|case| args.only.is_empty() || args.only.iter().any(|program| program == case.program));
+    let programs = cases::programs(&cases, extent);
+    fs::write(&initrd, payload::make(programs, extent != Extent::Quick, &kernels)?)?;
     println!("{}, {} processors a guest, {} guests at a time", qemu.version, qemu.cpus, args.jobs);
     let began = Instant::now();
     let columns = boot_all(&qemu, kernels, &initrd, args)?;
     let took = began.elapsed().as_secs();
-    let table = table::markdown(&cases::of(args.extent()), &columns);
+    let table = table::markdown(&cases, &columns);
     println!("\n{table}\n{} kernels in {took} s", columns.len());
     if args.write {
         write(&table, &columns, &qemu, took)?;
@@ -133,6 +141,7 @@ pub fn run_if_fetched() -> Result<()> {
         refresh: false,
         short: false,
         quick: true,
+        only: Vec::new(),
         fetch: false,
         write: false,
         jobs: 2,

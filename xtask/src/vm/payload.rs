@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::cases::{self, Extent};
+use super::cases::Programs;
 use super::cpio::Archive;
 use super::kernels::{Kernel, MODULES};
 use super::qemu::LAST_LINE;
@@ -39,11 +39,11 @@ struct Program {
 ///
 /// # Errors
 /// When something does not build, or busybox cannot be had.
-pub fn make(extent: Extent, kernels: &[Kernel]) -> Result<Vec<u8>> {
+pub fn make(programs: Programs, with_python: bool, kernels: &[Kernel]) -> Result<Vec<u8>> {
     if !Path::new(BUSYBOX).exists() {
         setup::install(&["busybox-static"])?;
     }
-    let (programs, tool) = build(cases::programs(extent))?;
+    let (programs, tool) = build(programs)?;
     let mut archive = Archive::default();
     for folder in ["proc", "sys", "dev", "tmp", "run", "root", "var/log", "etc"] {
         archive.folder(folder);
@@ -72,10 +72,14 @@ pub fn make(extent: Extent, kernels: &[Kernel]) -> Result<Vec<u8>> {
         archive.link(&other, program);
         libraries.extend(needed(Path::new(program))?);
     }
-    if let Some(python) = Python::of_this_machine().filter(|_| extent != Extent::Quick) {
+    if let Some(python) = Python::of_this_machine().filter(|_| with_python) {
         archive.file("usr/bin/python3", 0o755, &fs::read(&python.program)?);
         libraries.extend(needed(&python.program)?);
         add_below(&mut archive, &python.modules)?;
+        // Its modules in C bring libraries of their own.
+        for module in fs::read_dir(python.modules.join("lib-dynload")).into_iter().flatten() {
+            libraries.extend(needed(&module?.path())?);
+        }
     }
     for path in programs.iter().map(|program| &program.path).chain([&tool]) {
         archive.file(&path.to_string_lossy(), 0o755, &stripped(path)?);
@@ -156,7 +160,7 @@ fn init(programs: &[Program]) -> String {
 }
 
 /// Builds the test programs asked for, and the tool.
-fn build(wanted: Vec<(&'static str, Vec<&'static str>)>) -> Result<(Vec<Program>, PathBuf)> {
+fn build(wanted: Programs) -> Result<(Vec<Program>, PathBuf)> {
     let mut command = cargo();
     command.args(["test", "--quiet", "--package=tracer-user", "--no-run", "--message-format=json"]);
     command.args(wanted.iter().map(|(program, _)| format!("--test={program}")));

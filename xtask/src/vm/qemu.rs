@@ -29,12 +29,12 @@ pub struct Qemu {
     pub cpus: u32,
 }
 
-/// The machine's emulator where it is new enough; in bookworm the one of its backports, in the cache; else the machine's
-/// with one processor for the guest.
+/// The machine's emulator where it is new enough; else a newer one in the cache, which in bookworm its backports have; else
+/// the machine's with one processor for the guest. `newer`: a newer one is worth fetching.
 ///
 /// # Errors
 /// Without any.
-pub fn find(cache: &Path) -> Result<Qemu> {
+pub fn find(cache: &Path, newer: bool) -> Result<Qemu> {
     let mut installed = at(NAME.into(), None);
     if installed.is_none() {
         setup::install(&["qemu-system-x86"])?;
@@ -50,7 +50,7 @@ pub fn find(cache: &Path) -> Result<Qemu> {
         return Ok(qemu);
     }
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    if release.contains("VERSION_CODENAME=bookworm") {
+    if newer && release.contains("VERSION_CODENAME=bookworm") {
         let apt = Apt::open(cache)?;
         let newer = apt.closure("bookworm-backports", "qemu-system-x86")?;
         if let Err(error) = apt.unpack(&newer, &unpacked) {
