@@ -26,7 +26,7 @@ const SUITES: &[(&str, &str)] = &[
 
 /// Those with the oldest and the newest kernels.
 const ENDS: &[(&str, &str)] =
-    &[("debian-security", "bullseye-security"), ("debian", "sid"), ("debian", "experimental")];
+    &[("debian-security", "bullseye-security"), ("debian", "trixie-backports"), ("debian", "sid")];
 
 /// apt with its own state.
 pub struct Apt {

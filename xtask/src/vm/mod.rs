@@ -110,16 +110,18 @@ fn columns(args: &Args) -> Result<Vec<Column>> {
         println!("{}; in {}: {}", qemu.version, cache.display(), releases.join(", "));
         return Ok(Vec::new());
     }
-    let initrd = target_dir().join("vm/initrd");
-    fs::create_dir_all(target_dir().join("vm"))?;
+    let place = target_dir().join("vm");
+    fs::create_dir_all(&place)?;
     let extent = args.extent();
     let mut cases = cases::of(extent);
     cases.retain(|case| args.only.is_empty() || args.only.iter().any(|program| program == case.program));
     let programs = cases::programs(&cases, extent);
-    fs::write(&initrd, payload::make(programs, extent != Extent::Quick, &kernels)?)?;
+    // Its own, should another run be on its way.
+    let initrd = tempfile::NamedTempFile::new_in(&place)?;
+    fs::write(initrd.path(), payload::make(programs, extent != Extent::Quick, &kernels)?)?;
     println!("{}, {} processors a guest, {} guests at a time", qemu.version, qemu.cpus, args.jobs);
     let began = Instant::now();
-    let columns = boot_all(&qemu, kernels, &initrd, args)?;
+    let columns = boot_all(&qemu, kernels, initrd.path(), args)?;
     let took = began.elapsed().as_secs();
     let table = table::markdown(&cases, &columns);
     println!("\n{table}\n{} kernels in {took} s", columns.len());
