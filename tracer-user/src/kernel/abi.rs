@@ -122,6 +122,43 @@ mod tests {
         assert_eq!(numbers(machine).into_iter().map(i64::from).collect::<Vec<_>>(), known);
     }
 
+    /// A kernel's type information with aarch64's `pt_regs` as its source has it: `union { struct user_pt_regs user_regs;
+    /// struct { u64 regs[31]; … }; }; u64 orig_x0; s32 syscallno; …`, 336 bytes.
+    fn pt_regs_of_aarch64() -> Btf {
+        const STRUCT: u32 = 4 << 24;
+        const UNION: u32 = 5 << 24;
+        let strings = b"\0pt_regs\0regs\0orig_x0\0syscallno\0user_regs\0";
+        let name = |text: &str| {
+            let wanted = format!("\0{text}\0");
+            strings.windows(wanted.len()).position(|at| at == wanted.as_bytes()).unwrap() as u32 + 1
+        };
+        let types = [
+            &[0, 1 << 24, 8, 64][..],                               // 1: u64
+            &[0, 3 << 24, 0, 1, 1, 31],                             // 2: u64[31]
+            &[0, STRUCT | 1, 272, name("regs"), 2, 0],              // 3
+            &[0, UNION | 2, 272, name("user_regs"), 3, 0, 0, 3, 0], // 4
+            &[name("pt_regs"), STRUCT | 3, 336, 0, 4, 0],
+            &[name("orig_x0"), 1, 2176, name("syscallno"), 1, 2240],
+        ]
+        .concat();
+        let length = types.len() as u32 * 4;
+        let header = [0x1_eb9f, 24, 0, length, length, strings.len() as u32];
+        let words = header.into_iter().chain(types).flat_map(u32::to_le_bytes);
+        Btf::parse(words.chain(*strings).collect::<Vec<u8>>().into()).unwrap()
+    }
+
+    #[test]
+    fn registers_of_aarch64_are_found_in_its_pt_regs() {
+        let abi = resolve(&pt_regs_of_aarch64(), "aarch64", true).unwrap();
+        assert_eq!((abi.regs_number, abi.regs_args, abi.regs_in_stack), (280, [272, 8, 16], 0));
+        assert_eq!(abi.write_calls[1] & 1, 1, "write is 64");
+        assert_eq!(abi.write_calls.iter().map(|word| word.count_ones()).sum::<u32>(), 12);
+        let old = resolve(&pt_regs_of_aarch64(), "aarch64", false).unwrap();
+        assert_eq!(old.regs_in_stack, KERNEL_STACK_BYTES - 336);
+        let of_another = resolve(&pt_regs_of_aarch64(), "x86_64", true).unwrap_err();
+        assert!(of_another.to_string().contains("pt_regs.di"), "{of_another}");
+    }
+
     /// The kernel's header of generic numbers, which aarch64 takes as they are. It comes with the C library's headers.
     #[test]
     fn the_numbers_of_aarch64_are_the_generic_ones() {
