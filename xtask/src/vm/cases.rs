@@ -51,7 +51,7 @@ pub const CASES: &[Case] = &[
             "what_is_read_of_processes_is_what_proc_shows",
             "who_sends_a_signal_is_read_as_who_it_is",
         ],
-        quick: true,
+        quick: false,
     },
     Case {
         name: "every end as `waitpid` tells it",
@@ -75,7 +75,7 @@ pub const CASES: &[Case] = &[
             "a_session_within_a_session_is_part_of_it_and_not_the_other_way_round",
         ],
         core: &["a_session_has_all_that_descends_from_its_job_and_nobody_else"],
-        quick: true,
+        quick: false,
     },
     Case {
         name: "many sessions, storms of processes",
