@@ -118,11 +118,12 @@ fn is_tty(major: u32) -> bool {
     matches!(major, 2..=5 | 128..=143 | 166 | 188 | 204 | 229)
 }
 
-/// Bytes in a pipe's buffers; `u64::MAX` when there are more buffers than are looked at, or it is no pipe.
+/// Bytes in as many of a pipe's buffers as are looked at in one go, from the `first` on, counted from the oldest; 0
+/// when there are no more.
 #[inline(always)]
-pub fn pipe_bytes(file: u64) -> u64 {
+pub fn pipe_bytes(file: u64, first: u32) -> u64 {
     if !is_pipe(file) {
-        return u64::MAX;
+        return 0;
     }
     let pipe: u64 = probe!(file, file_private_data: u64);
     let tail = probe!(pipe, pipe_tail: u32);
@@ -130,16 +131,14 @@ pub fn pipe_bytes(file: u64) -> u64 {
     let used = probe!(pipe, pipe_head: u32).wrapping_sub(tail);
     let lengths = probe!(pipe, pipe_bufs: u64) + global!(OFFSETS.pipe_buffer_len) as u64;
     let stride = global!(OFFSETS.pipe_buffer_size) as u64;
-    if used > PIPE_BUFFERS {
-        return u64::MAX;
-    }
     let mut bytes = 0;
     // Always all rounds: a loop that ends early has a bound the verifier cannot see after optimisation.
     for n in 0..PIPE_BUFFERS {
-        let index = tail.wrapping_add(n) & mask;
+        let nth = first.wrapping_add(n);
+        let index = tail.wrapping_add(nth) & mask;
         let length = read::at::<u32>(lengths + index as u64 * stride, 0);
         // 1 for a buffer in use: the sign of the difference, which takes no branch.
-        bytes += length as u64 * ((n as u64).wrapping_sub(used as u64) >> 63);
+        bytes += length as u64 * ((nth as u64).wrapping_sub(used as u64) >> 63);
     }
     bytes
 }

@@ -46,11 +46,13 @@ pub fn look(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// First argument: address of a pipe's file, as [`look`] gave it. Adds the bytes in it to the answer. On its own,
-/// since the verifier would follow the loop once for every way to get there.
+/// First argument: address of a pipe's file, as [`look`] gave it; second: the buffer to begin with. Puts the bytes in
+/// [`limits::PIPE_BUFFERS`] buffers into the answer. On its own, since the verifier would follow the loop once for every
+/// way to get there.
 #[raw_tracepoint(tracepoint = "sched_switch")]
 pub fn fill(ctx: RawTracePointContext) -> i32 {
-    let bytes = file::pipe_bytes(ctx.arg(0));
+    let first: u64 = ctx.arg(1);
+    let bytes = file::pipe_bytes(ctx.arg(0), first as u32);
     if let Some(answer) = INSPECTION.get_ptr_mut(0) {
         // SAFETY: as above.
         unsafe { (*answer).record.used_bytes = bytes };

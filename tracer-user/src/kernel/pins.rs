@@ -1,5 +1,6 @@
 //! A session's pins: how they are made, opened again, and collected.
 
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::fs::symlink;
@@ -136,9 +137,16 @@ pub fn remove_session(name: &str) -> Result<(), KernelError> {
 
 /// Loads the programs and pins everything of a session. On failure nothing is left.
 pub fn install(directory: &Directory, settings: &Settings) -> Result<Installed, KernelError> {
-    let layout = Layout::of_running_kernel()?;
+    // Both read all of the kernel's type information, each in its own way: on two CPUs in the time of one.
+    let (layout, loader) = std::thread::scope(|scope| {
+        let loader = std::thread::Builder::new().spawn_scoped(scope, EbpfLoader::new);
+        let layout = Layout::of_running_kernel();
+        let loader = loader.ok().and_then(|thread| thread.join().ok()).unwrap_or_default();
+        (layout, loader)
+    });
+    let layout = layout?;
     let path = directory.session(&settings.session);
-    match install_at(directory, &path, settings, &layout) {
+    match install_at(directory, &path, settings, &layout, loader) {
         Ok((log, lock)) => Ok(Installed { _lock: lock, log, missing: layout.missing }),
         Err(error) => {
             let _ = remove(directory, &path);
@@ -169,6 +177,7 @@ fn install_at(
     path: &Path,
     settings: &Settings,
     layout: &Layout,
+    loader: EbpfLoader<'static>,
 ) -> Result<(Option<KernelLog>, Option<OwnedFd>), KernelError> {
     let tracepoints = Btf::parse(&layout.tracepoints, Endianness::Little)
         .map_err(|error| KernelError::of("reading the kernel's tracepoints", error))?;
@@ -194,7 +203,8 @@ fn install_at(
         hook::lower_threshold(&locked, &hook_path, settings.stall_threshold_ns)?;
         None
     };
-    let mut loader = EbpfLoader::new();
+    // Lives as long as what it borrows, from here on.
+    let mut loader: EbpfLoader<'_> = loader;
     loader
         .btf(Some(&tracepoints))
         // The log of a refusal takes the verifier half a minute to write.
@@ -218,21 +228,7 @@ fn install_at(
         hook::install(&locked, &hook_path, program)?;
     }
 
-    for (name, tracepoint) in PROGRAMS {
-        let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
-        let what = || format!("attaching to {tracepoint}");
-        program.load(tracepoint, &tracepoints).map_err(|error| KernelError::of(what(), error))?;
-        let id = program.attach().map_err(|error| KernelError::of(what(), error))?;
-        let link: FdLink = program.take_link(id).map_err(|error| KernelError::of(what(), error))?.into();
-        link.pin(path.join(name)).map_err(|error| KernelError::of(what(), error))?;
-    }
-    for name in [LOOK, FILL] {
-        let program: &mut RawTracePoint = program(&mut ebpf, name)?;
-        program.load().map_err(|error| KernelError::of(format!("loading the program {name}"), error))?;
-        program
-            .pin(path.join(name))
-            .map_err(|error| KernelError::of(format!("pinning the program {name}"), error))?;
-    }
+    load_programs(&mut ebpf, &tracepoints, path)?;
     for name in MAPS {
         let map = ebpf.map(name).ok_or_else(|| wrong_object(name))?;
         map.pin(path.join(name)).map_err(|error| KernelError::of(format!("pinning {name}"), error))?;
@@ -243,6 +239,61 @@ fn install_at(
     let log = KernelLog::of(&mut ebpf)
         .map_err(|error| KernelError::of("reading the kernel programs' debug log", error))?;
     Ok((Some(log), lock))
+}
+
+/// Loads, attaches and pins the session's own programs, at the same time: the kernel checks each for milliseconds, on as
+/// many CPUs as there are.
+fn load_programs(ebpf: &mut Ebpf, tracepoints: &Btf, path: &Path) -> Result<(), KernelError> {
+    let mut programs: HashMap<&str, &mut Program> = ebpf.programs_mut().collect();
+    let attached = PROGRAMS.map(|(name, tracepoint)| (name, Some(tracepoint)));
+    let all = attached.into_iter().chain([(LOOK, None), (FILL, None)]);
+    std::thread::scope(|scope| {
+        let mut threads = Vec::new();
+        for (name, tracepoint) in all {
+            let program = programs.remove(name).ok_or_else(|| wrong_object(name))?;
+            let load = move || match tracepoint {
+                Some(tracepoint) => attach(program, name, tracepoint, tracepoints, path),
+                None => keep(program, name, path),
+            };
+            let thread = std::thread::Builder::new().spawn_scoped(scope, load);
+            threads.push(thread.map_err(|error| KernelError::of("starting a thread", error))?);
+        }
+        for thread in threads {
+            thread.join().unwrap_or_else(|_| {
+                Err(KernelError::Refused {
+                    what: "loading".to_owned(),
+                    why: "a loading thread panicked".to_owned(),
+                })
+            })?;
+        }
+        Ok(())
+    })
+}
+
+/// Loads a program and pins its link: it runs from here on, whatever becomes of us.
+fn attach(
+    program: &mut Program,
+    name: &str,
+    tracepoint: &str,
+    tracepoints: &Btf,
+    path: &Path,
+) -> Result<(), KernelError> {
+    let what = || format!("attaching to {tracepoint}");
+    let program: &mut BtfTracePoint = program.try_into().map_err(|error| KernelError::of(what(), error))?;
+    program.load(tracepoint, tracepoints).map_err(|error| KernelError::of(what(), error))?;
+    let id = program.attach().map_err(|error| KernelError::of(what(), error))?;
+    let link: FdLink = program.take_link(id).map_err(|error| KernelError::of(what(), error))?.into();
+    link.pin(path.join(name)).map(drop).map_err(|error| KernelError::of(what(), error))
+}
+
+/// Loads a program that is run on demand, and pins it.
+fn keep(program: &mut Program, name: &str, path: &Path) -> Result<(), KernelError> {
+    let program: &mut RawTracePoint =
+        program.try_into().map_err(|error| KernelError::of(format!("program {name}"), error))?;
+    program.load().map_err(|error| KernelError::of(format!("loading the program {name}"), error))?;
+    program
+        .pin(path.join(name))
+        .map_err(|error| KernelError::of(format!("pinning the program {name}"), error))
 }
 
 /// Records of the stall log that each CPU has: a power of two, so that a mask finds the place.

@@ -22,6 +22,9 @@ use crate::core::decode::{self, size};
 use crate::core::event::{Event, EventBody, ResourceKind};
 use crate::core::identity::ProcessId;
 
+/// Buffers of a pipe whose bytes are added up: what a pipe of the system's usual limit, 1 MiB, has.
+const MAX_BUFFERS: u32 = 256;
+
 /// See the module.
 pub struct Stalls {
     threshold_ns: u64,
@@ -171,14 +174,25 @@ impl Stalls {
 
     fn ask(&self, what: u64, which: u64) -> Option<decode::Inspection> {
         run(&self.look, [what, which])?;
-        let found = decode::inspection(&self.answer.get(&0, 0).ok()?)?;
-        match (found.stall.kind, found.file) {
-            (ResourceKind::Pipe | ResourceKind::Fifo, Some(file)) => {
-                run(&self.fill, [file, 0])?;
-                decode::inspection(&self.answer.get(&0, 0).ok()?)
-            }
-            _ => Some(found),
+        let mut found = decode::inspection(&self.answer.get(&0, 0).ok()?)?;
+        if let (ResourceKind::Pipe | ResourceKind::Fifo, Some(file)) = (found.stall.kind, found.file) {
+            found.stall.used_bytes = self.bytes_in_pipe(file, found.stall.slots?.0);
         }
+        Some(found)
+    }
+
+    /// The bytes in a pipe of which so many buffers are in use; `None` when there are too many to look at.
+    fn bytes_in_pipe(&self, file: u64, buffers: u32) -> Option<u64> {
+        if buffers > MAX_BUFFERS {
+            return None;
+        }
+        let firsts = (0..buffers).step_by(limits::PIPE_BUFFERS as usize);
+        firsts
+            .map(|first| {
+                run(&self.fill, [file, u64::from(first)])?;
+                decode::inspection(&self.answer.get(&0, 0).ok()?)?.stall.used_bytes
+            })
+            .sum()
     }
 }
 
