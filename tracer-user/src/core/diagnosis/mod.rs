@@ -117,7 +117,11 @@ fn last_failed(view: &View<'_>) -> Vec<String> {
     let runners = view.evidence().last_failed.iter().filter_map(|last| {
         let at = view.graph.index.by_tgid(last.process.tgid)?;
         let tests: Vec<String> = last.tests.iter().map(|test| test.printable()).collect();
-        Some(format!("{} failed last time (its lastfailed file): {}.", view.label(at), story::list(&tests)))
+        Some(format!(
+            "{} keeps as failed last time (.pytest_cache/v/cache/lastfailed): {}.",
+            view.label(at),
+            story::list(&tests)
+        ))
     });
     runners.collect()
 }

@@ -23,6 +23,7 @@ pub fn components(graph: &WaitGraph<'_>) -> Vec<Component> {
         .index
         .threads()
         .filter(|key| graph.thread(*key) == Hope::Stuck && !graph.standing(*key).dead)
+        .filter(|key| !is_bystander(graph, *key))
         .collect();
     let number: HashMap<ThreadKey, usize> = nodes.iter().enumerate().map(|(n, key)| (*key, n)).collect();
     let edges: Vec<Vec<usize>> = nodes
@@ -43,6 +44,13 @@ pub fn components(graph: &WaitGraph<'_>) -> Vec<Component> {
         }
     }
     out
+}
+
+/// The tracer, and who waits for nothing else than the tracer: no part of what was there before it came.
+fn is_bystander(graph: &WaitGraph<'_>, key: ThreadKey) -> bool {
+    let observes = |key: &ThreadKey| graph.index.process(key.process).is_observer;
+    let next = graph.successors(key);
+    observes(&key) || !next.is_empty() && next.iter().all(observes)
 }
 
 /// For each node, the number of its component; a component's number is higher than those of all it leads to.

@@ -150,8 +150,6 @@ pub enum Why {
     Ready,
     /// Any signal it handles may wake it.
     Signal,
-    /// It is the tracer, which waits for what the others do.
-    Observes,
     /// It is stopped: somebody has to continue it.
     Stopped,
     /// Its cgroup is frozen.
@@ -248,7 +246,14 @@ pub(super) fn standing(index: &Index<'_>, key: ThreadKey) -> Standing {
         return Standing::seeded(Hope::Soon, Why::Ready);
     }
     if process.is_observer {
-        return Standing::seeded(Hope::Waiting, Why::Observes);
+        // Who waits for it (a runner's watchdog, a shell) waits for nothing that helps anybody.
+        return Standing::default();
+    }
+    if let Wait::WaitChild { target: ChildTarget::Pid(number), .. } = thread.wait
+        && let Some(child) = index.by_tgid(number).filter(|child| index.process(*child).is_observer)
+    {
+        // It started the tracer, which is all that it moved for.
+        return exit_of(index, &[child]);
     }
     match thread.moved {
         None => return Standing::seeded(Hope::Active, Why::NotMeasured),

@@ -129,9 +129,18 @@ fn a_fifo_that_nobody_opens_from_the_other_side() {
     machine.process(102, ROOT, "producer");
     machine.get(102).threads[0].moved = Some(true);
     assert_eq!(machine.say().verdict, Verdict::NotHung);
-    // Unless it is the tracer, which does nothing but look.
+    // Unless it is the tracer, which does nothing but look, or what has just started that.
     machine.get(102).is_observer = true;
+    machine.thread(ROOT, 150, exit_of(102));
+    machine.get(ROOT).threads[1].moved = Some(true);
     assert_eq!(machine.say().verdict, Verdict::OrphanedWait);
+    // A deadlock stays one when a thread of it calls the tracer.
+    machine.full(PIPE);
+    machine.fd(ROOT, 7, PIPE, Access::Read);
+    machine.fd(101, 1, PIPE, Access::Write);
+    machine.wait(101, WRITE_OUT);
+    let said = machine.say();
+    assert_eq!((said.verdict, said.findings.len()), (Verdict::Deadlock, 1));
 }
 
 #[test]
