@@ -59,7 +59,7 @@ pub struct Progress {
 impl Progress {
     /// It used the CPU throughout a window, as far as others left it one: it never slept.
     pub fn is_busy(&self, window_ns: u64) -> bool {
-        window_ns > 0 && self.sleeps == Some(0) && self.cpu_ns >= window_ns / 8
+        window_ns > 0 && self.sleeps == Some(0) && self.cpu_ns >= window_ns / 32
     }
 }
 
