@@ -108,3 +108,25 @@ fn the_end_of_a_root_that_was_attached_to_is_seen() {
     let summary: serde_json::Value = serde_json::from_slice(&summary).expect("a summary");
     assert_eq!(summary["termination_reason"], "SIGNALED SIGKILL", "{summary}");
 }
+
+#[test]
+fn a_log_that_cannot_be_written_does_not_keep_the_job_from_running() {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let in_the_way = place.path().join("file");
+    std::fs::write(&in_the_way, "").expect("written");
+    let log = in_the_way.join("log");
+    let tracer = |verb: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tracer-user"));
+        command.args([verb, "--no-kernel", "--log-dir"]).arg(&log);
+        command.arg("--trace-dir").arg(place.path().join("traces"));
+        command
+    };
+    let output =
+        tracer("run").args(["--session-id", "s", "--", "sh", "-c", "exit 7"]).output().expect("runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(7), "{said}");
+    assert!(said.contains("was not filed and waits for `tracer-user recover`"), "{said}");
+    std::fs::remove_file(&in_the_way).expect("removed");
+    let output = tracer("recover").args(["--min-age", "0s"]).output().expect("runs");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("finished as s (EXITED 7)"), "{output:?}");
+}

@@ -35,6 +35,13 @@ fn start(place: &Path) -> Child {
     tracer(place, &words).spawn().unwrap()
 }
 
+fn wait_for_job(place: &Place, tracer: &mut Child) {
+    while !place.temp.path().join("began").exists() {
+        assert!(tracer.try_wait().unwrap().is_none(), "it ended before its job began");
+        std::thread::yield_now();
+    }
+}
+
 fn pins(place: &Place) -> Vec<String> {
     let prefix = place.traces.pin_prefix().unwrap();
     let entries = std::fs::read_dir("/sys/fs/bpf/tracer-user").map(|all| all.flatten().collect::<Vec<_>>());
@@ -65,22 +72,33 @@ fn a_tracer_killed_at_a_random_moment_leaves_one_session() {
     let seed = number("TRACER_TEST_SEED").unwrap_or_else(|| anchor().boot_ns);
     println!("TRACER_TEST_SEED={seed}");
     let mut random = Random(seed);
-    // How long a run takes here that nobody kills: the moments are spread over all of it.
+    // How long a run takes here that nobody kills, and its job: the moments are spread over all of it.
     let whole = Place::new();
     let began = Instant::now();
-    assert_eq!(start(whole.temp.path()).wait().unwrap().code(), Some(7));
-    let length = u64::try_from(began.elapsed().as_micros()).unwrap();
+    let mut unharmed = start(whole.temp.path());
+    wait_for_job(&whole, &mut unharmed);
+    let job_began = Instant::now();
+    assert_eq!(unharmed.wait().unwrap().code(), Some(7));
+    let micros = |since: Instant| u64::try_from(since.elapsed().as_micros()).unwrap();
+    let (run_length, job_length) = (micros(began), micros(job_began));
     let with_kernel = whole.summary("s").kernel_events == Some(true);
     let mut outcomes = std::collections::BTreeMap::new();
     for round in 0..number("TRACER_TEST_KILLS").unwrap_or(KILLS) {
         let place = Place::new();
         let mut tracer_of_job = start(place.temp.path());
+        // Every other one once the job runs: most of so short a run is its beginning.
+        let (limit, of) = if round % 2 == 1 {
+            wait_for_job(&place, &mut tracer_of_job);
+            (job_length, "the job")
+        } else {
+            (run_length, "the run")
+        };
+        let moment = Duration::from_micros(random.below(limit));
         // Not waiting for anything: this is the random moment.
-        let moment = Duration::from_micros(random.below(length + length / 8));
         std::thread::sleep(moment);
         tracer_of_job.kill().unwrap();
         tracer_of_job.wait().unwrap();
-        let what = format!("seed {seed}, round {round}, killed after {moment:?} of {length} µs");
+        let what = format!("seed {seed}, round {round}, killed after {moment:?} of {of}");
         let deadline = Instant::now() + PATIENCE;
         loop {
             let output = tracer(place.temp.path(), &["recover", "--min-age", "0s"]).output().unwrap();

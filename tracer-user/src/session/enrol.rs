@@ -35,7 +35,7 @@ pub struct Begun {
     /// Its keeper.
     pub keeper: Keeper,
     /// Where it will be filed.
-    pub log: SessionLog,
+    pub log: LogConfig,
 }
 
 /// What a session is begun with, whichever verb begins it.
@@ -68,7 +68,8 @@ pub fn identify(pid: u32) -> anyhow::Result<ProcessId> {
 /// Begins a session. Its root is a member when this comes back.
 ///
 /// # Errors
-/// When the trace directory or the log is refused or unusable. Nothing is left then.
+/// When the trace directory is refused or unusable. Nothing is left then. A log that cannot be written is told, and
+/// is no reason not to run the job: its session is finished when it can be.
 pub fn begin(
     session: &Session<'_>,
     root: ProcessId,
@@ -77,12 +78,14 @@ pub fn begin(
 ) -> anyhow::Result<Begun> {
     let log_config =
         LogConfig::from_environment(session.places.log_dir.clone(), session.watch.max_sessions as usize);
-    let log = SessionLog::open(&log_config)?;
     let directory = TraceDir::resolve(&ResolveConfig::from_environment(session.places.trace_dir.clone()))?;
     if let Some(warning) = directory.warning() {
         observer.notice(&warning);
     }
-    recover_first(session.watch, &directory, &log_config, observer);
+    match SessionLog::open(&log_config) {
+        Ok(_) => recover_first(session.watch, &directory, &log_config, observer),
+        Err(error) => observer.notice(&error.to_string()),
+    }
     // Without it a recovery beside us could take pins that have no sidecar yet for orphans; we would see it.
     let _beginning = directory.begin();
     let (kernel, without) = match kernel(session.watch, &directory) {
@@ -92,7 +95,7 @@ pub fn begin(
             (None, Some(why))
         }
     };
-    let enrollment = enrollment(session, root, kernel.as_ref(), &log);
+    let enrollment = enrollment(session, root, kernel.as_ref(), &log_config);
     let header = header(session, &enrollment, root, kernel.as_ref());
     let limits = Limits { trace_bytes: session.watch.trace_max_bytes, ..Limits::default() };
     let live = match LiveSession::create(&directory, enrollment.clone(), limits) {
@@ -112,7 +115,7 @@ pub fn begin(
     if let Some(why) = without {
         keeper.note("no_kernel_events", why, observer);
     }
-    Ok(Begun { keeper, log })
+    Ok(Begun { keeper, log: log_config })
 }
 
 /// What the trace does not know of an end that we see ourselves.
@@ -147,10 +150,23 @@ fn recover_first(watch: &Watch, traces: &TraceDir, log: &LogConfig, observer: &m
 pub fn finish(
     keeper: Keeper,
     reason: EndReason,
-    log: &SessionLog,
+    log: &LogConfig,
     observer: &mut dyn Observer,
 ) -> (Summary, Option<PathBuf>) {
-    match keeper.finish(reason, log, observer) {
+    let log = match SessionLog::open(log) {
+        Ok(log) => log,
+        Err(error) => {
+            let summary = keeper.live().summary(&ending());
+            let fate = match keeper.live().files() {
+                Some(_) => "waits for `tracer-user recover`",
+                None => "is lost",
+            };
+            observer.notice(&format!("the session was not filed and {fate}: {error}"));
+            keeper.abandon();
+            return (summary, None);
+        }
+    };
+    match keeper.finish(reason, &log, observer) {
         Ok(finished) => {
             for notice in finished.notices {
                 observer.notice(&notice.0);
@@ -194,7 +210,7 @@ fn enrollment(
     session: &Session<'_>,
     root: ProcessId,
     kernel: Option<&KernelTracer>,
-    log: &SessionLog,
+    log: &LogConfig,
 ) -> Enrollment {
     let proc_root = ProcRoot::system();
     let extras = kin::extras(&proc_root, root.tgid);
@@ -231,7 +247,7 @@ fn enrollment(
         },
         bpf_pins: kernel.map(|kernel| kernel.path().display().to_string()),
         interval_ms: u64::try_from(session.watch.interval.as_millis()).unwrap_or(u64::MAX),
-        log_dir: Some(log.path().display().to_string()),
+        log_dir: Some(log.path.display().to_string()),
     }
 }
 
