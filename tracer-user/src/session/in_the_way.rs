@@ -15,8 +15,8 @@ use super::preflight;
 use crate::core::leftover::{Finding, named_ports};
 use crate::core::text::ByteText;
 
-/// A job's end waits no longer than this for it.
-const AT_MOST: Duration = Duration::from_secs(1);
+/// A failed job's end waits no longer than this for it: much on a crowded machine, where a glance takes long.
+const AT_MOST: Duration = Duration::from_secs(5);
 
 /// One line for each listener that may have been in a failed job's way. `ran_for` is how long the job ran.
 pub fn explain(places: &Places, command: &[OsString], ran_for: Duration) -> Vec<String> {
