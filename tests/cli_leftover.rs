@@ -441,6 +441,7 @@ fn what_makes_no_sense_is_refused_in_one_line() {
     for (words, expected) in [
         (&["reap"][..], 2),
         (&["reap", "--pid", "0", "--yes"], 2),
+        (&["reap", "--session", "no-such-session", "--yes"], 125),
         (&["preflight", "--port", "70000"], 2),
         (&["preflight", "--repo", "/no/such/place"], 125),
         (&["preflight", "--repo", "/"], 125),

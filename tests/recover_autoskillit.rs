@@ -11,7 +11,7 @@ use sessions::*;
 use std::path::Path;
 use tracer_user::core::gates::Reason;
 use tracer_user::core::summary::OwnerFate;
-use tracer_user::session::recover::{RecoverConfig, Report, recover};
+use tracer_user::session::recover::{RecoverConfig, Report};
 use tracer_user::store::{Layout, TraceDir};
 
 fn sweep(place: &Place, dir: &Path) -> Report {
@@ -166,7 +166,7 @@ fn a_run_writes_what_its_readers_take() {
     );
 
     // Its tracer dies: the copy is finished from its own files as well as the session from ours.
-    drop(session);
+    leave(&place.traces, session);
     sleeper.become_zombie();
     assert_eq!(sweep(&place, dir.path()).filed(), 1);
     assert_eq!(place.summary("mirrored").snapshot_count, 1);
@@ -190,5 +190,5 @@ fn the_copy_goes_with_the_session() {
 
 #[test]
 fn this_suite_runs_twice_at_once() {
-    twice::twice("this_suite_runs_twice_at_once");
+    twice::twice("this_suite_runs_twice_at_once", start);
 }

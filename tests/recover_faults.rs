@@ -168,7 +168,7 @@ fn writes_that_fail_or_are_short_never_lose_a_line() {
         let place = Place::new();
         let session = live(&place, "s", dead_root(0));
         let files = session.files().unwrap().clone();
-        drop(session);
+        leave(&place.traces, session);
         let claim = Claim::take(place.traces.dir(), files.clone(), uid()).unwrap();
         let calls = Arc::new(Mutex::new(0));
         let writer = TraceWriter::resume(claim.dir(), &files, uid(), Limits::default())

@@ -252,5 +252,5 @@ fn a_hung_owner_keeps_its_session() {
 
 #[test]
 fn this_suite_runs_twice_at_once() {
-    twice::twice("this_suite_runs_twice_at_once");
+    twice::twice("this_suite_runs_twice_at_once", start);
 }

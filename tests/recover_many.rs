@@ -13,7 +13,7 @@ use tracer_user::core::record::SessionId;
 use tracer_user::core::session_state::Input;
 use tracer_user::core::session_state::SessionState;
 use tracer_user::core::summary::{Ending, Meta, OwnerFate, summarize};
-use tracer_user::session::recover::{RecoverConfig, recover};
+use tracer_user::session::recover::RecoverConfig;
 use tracer_user::session::sessions::{Filter, list};
 use tracer_user::store::{Filing, LogConfig, SessionLog};
 

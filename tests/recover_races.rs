@@ -23,7 +23,7 @@ use tracer_user::core::snapshot::ProcSnapshot;
 use tracer_user::core::summary::OwnerFate;
 use tracer_user::procfs_view::ProcRoot;
 use tracer_user::procfs_view::snapshot::Sampler;
-use tracer_user::session::recover::{Outcome, RecoverConfig, recover};
+use tracer_user::session::recover::{Outcome, RecoverConfig};
 use tracer_user::store::{LiveSession, ResolveConfig, TraceDir, TraceDirError};
 
 /// R2. T exits; O still waits for something else of the job → S sees T dead and its trace old, files a crash and deletes
@@ -47,7 +47,7 @@ fn r2_a_live_owner_is_never_robbed_whatever_became_of_its_root() {
 fn r3_an_unknown_start_never_makes_a_live_process_a_dead_one() {
     let place = Place::new();
     let (_sleeper, root) = Sleeper::start();
-    drop(live_with(&place, Enrollment { starttime_ticks: None, ..enrollment("s", root) }));
+    leave(&place.traces, live_with(&place, Enrollment { starttime_ticks: None, ..enrollment("s", root) }));
     let report = place.recover();
     assert_eq!(entry(&report, "s").judgement.action, Action::Skip);
     assert!(matches!(reasons(&report, "s")[..], [Reason::RootUnknown(_)]));
@@ -61,7 +61,7 @@ fn r3_an_unknown_start_never_makes_a_live_process_a_dead_one() {
 fn r4_the_kernels_record_tells_the_end_that_nobody_saw() {
     let place = Place::new();
     let root = dead_root(0);
-    drop(live_with(&place, pinned("s", root)));
+    leave(&place.traces, live_with(&place, pinned("s", root)));
     let at = anchor().boot_ns;
     let kernel = FakeKernel::with("s", vec![ended(root, at, 7 << 8)], vec![]);
     let report = recover(&RecoverConfig { kernel: Arc::new(kernel.clone()), ..place.config() }, &mut || true);
@@ -72,7 +72,7 @@ fn r4_the_kernels_record_tells_the_end_that_nobody_saw() {
     assert!(summary.end_ts.is_some() && summary.duration_seconds.is_some());
     assert_eq!(*kernel.unpinned.lock().unwrap(), ["s"]);
 
-    drop(live_with(&place, pinned("ok", root)));
+    leave(&place.traces, live_with(&place, pinned("ok", root)));
     let kernel = FakeKernel::with("ok", vec![ended(root, at, 0)], vec![]);
     recover(&RecoverConfig { kernel: Arc::new(kernel), ..place.config() }, &mut || true);
     let summary = place.summary("ok");
@@ -99,7 +99,7 @@ fn r6_a_recycled_number_meets_no_old_file() {
     assert_eq!(place.summary("old").termination_reason, "UNKNOWN");
     let left = new.files().unwrap();
     assert_eq!(place.trace_names(), [left.sidecar().to_str().unwrap(), left.trace().to_str().unwrap()]);
-    drop(new);
+    leave(&place.traces, new);
     let report = place.recover();
     assert_eq!(reasons(&report, "new"), [Reason::RootRuns], "and the new one is not mistaken for dead");
 }
@@ -135,7 +135,7 @@ fn r8_a_changed_name_is_told_and_never_deletes() {
     snapshot.comm = Some("worker".into());
     let now = anchor();
     owner.push(&now, now.boot_ns, Input::Sample(SampleSet { snapshots: vec![snapshot] }));
-    drop(owner);
+    leave(&place.traces, owner);
     assert!(was_filed(&place.recover(), "s"));
     let summary = place.summary("s");
     assert!(summary.tracked_comm_drift);
@@ -161,7 +161,7 @@ fn r10_a_root_that_lived_for_no_time_is_finished_with_its_status() {
     let place = Place::new();
     let root = dead_root(0);
     let session = LiveSession::create(&place.traces, pinned("s", root), Default::default()).unwrap();
-    drop(session);
+    leave(&place.traces, session);
     let at = anchor().boot_ns;
     let child = dead_root(1);
     let fork = Fork {
@@ -206,7 +206,7 @@ fn r12_numbers_of_another_pid_namespace_prove_nothing() {
     let nowhere = Enrollment { pidns_ino: None, ..enrollment("unknown", dead_root(1)) };
     let recorded = Enrollment { pidns_ino: Some(1), ..pinned("recorded", dead_root(2)) };
     for enrollment in [elsewhere, nowhere, recorded] {
-        drop(live_with(&place, enrollment));
+        leave(&place.traces, live_with(&place, enrollment));
     }
     let kernel = FakeKernel::with("recorded", vec![ended(dead_root(2), anchor().boot_ns, 0)], vec![]);
     let report = recover(&RecoverConfig { kernel: Arc::new(kernel), ..place.config() }, &mut || true);
@@ -239,7 +239,7 @@ fn r13_a_stepped_clock_neither_blocks_nor_robs() {
         Reason::OwnerLives,
         "set forward by a day"
     );
-    drop(owner);
+    leave(&place.traces, owner);
 }
 
 /// R14. One trace holds a byte that is not UTF-8, or a line that is JSON but no object → the exception ends the sweep, at
@@ -254,7 +254,7 @@ fn r14_one_bad_byte_costs_one_line_of_complaint() {
         let id = format!("s{n}");
         let owner = live(&place, &id, dead_root(n as u32));
         let trace = place.traces.path().join(owner.files().unwrap().trace());
-        drop(owner);
+        leave(&place.traces, owner);
         let mut bytes = std::fs::read(&trace).unwrap();
         bytes.extend_from_slice(poison);
         std::fs::write(&trace, bytes).unwrap();
@@ -292,7 +292,7 @@ fn r16_sixteen_processes_agree_on_the_directory() {
 fn r17_a_grandchild_without_a_parent_is_still_the_sessions() {
     let place = Place::new();
     let root = dead_root(0);
-    drop(live_with(&place, pinned("s", root)));
+    leave(&place.traces, live_with(&place, pinned("s", root)));
     let (_sleeper, grandchild) = Sleeper::start();
     let at = anchor().boot_ns;
     let kernel =
@@ -394,7 +394,7 @@ fn b1_a_name_that_is_not_utf8_stops_nothing() {
         );
         owner.push(&now, now.boot_ns, Input::Sample(SampleSet { snapshots: vec![snapshot] }));
     }
-    drop(owner);
+    leave(&place.traces, owner);
     let report = place.recover();
     assert!(was_filed(&report, "s") && report.problems.is_empty(), "{report:#?}");
     let trace = std::fs::read_to_string(place.temp.path().join("log/sessions/s/proc_trace.jsonl")).unwrap();
@@ -409,7 +409,7 @@ fn a_session_of_an_earlier_boot_is_filed_as_such() {
     let mut owner = live_with(&place, Enrollment { boot_id: Some("before".into()), ..enrollment("s", root) });
     let now = anchor();
     owner.push(&now, now.boot_ns, joined(dead_root(5), Origin::Found));
-    drop(owner);
+    leave(&place.traces, owner);
     let report = place.recover();
     assert_eq!(reasons(&report, "s"), [Reason::OwnerDied, Reason::Rebooted]);
     let summary = place.summary("s");
@@ -422,7 +422,7 @@ fn a_session_of_an_earlier_boot_is_filed_as_such() {
 fn a_live_root_is_skipped_or_adopted() {
     let place = Place::new();
     let (_sleeper, root) = Sleeper::start();
-    drop(live_with(&place, pinned("s", root)));
+    leave(&place.traces, live_with(&place, pinned("s", root)));
     let kernel = FakeKernel::with("s", vec![runs(root)], vec![]);
     let config = RecoverConfig { kernel: Arc::new(kernel.clone()), ..place.config() };
     assert_eq!(reasons(&recover(&config, &mut || true), "s"), [Reason::RootRuns]);
@@ -496,5 +496,5 @@ fn an_end_nobody_saw_is_told_as_such() {
 
 #[test]
 fn this_suite_runs_twice_at_once() {
-    twice::twice("this_suite_runs_twice_at_once");
+    twice::twice("this_suite_runs_twice_at_once", start);
 }

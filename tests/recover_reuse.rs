@@ -15,7 +15,7 @@ use tracer_user::core::gates::{Action, Policy, Reason};
 use tracer_user::core::identity::{NS_PER_TICK, ProcessId};
 use tracer_user::core::record::sidecar::Enrollment;
 use tracer_user::kernel::{KernelTracer, Settings};
-use tracer_user::session::recover::{RecoverConfig, recover};
+use tracer_user::session::recover::RecoverConfig;
 use tracer_user::signals::pidfd::PidFd;
 
 /// A process that does nothing, under the number it was made with; ended with the test.
@@ -82,7 +82,7 @@ fn without_the_kernels_record_a_stranger_under_the_roots_number_is_not_the_root(
     for (id, with_inode) in [("by-start", false), ("by-inode", true)] {
         let (sleeper, root) = Sleeper::start();
         let inode = PidFd::of_number(root.tgid).unwrap().inode().filter(|_| with_inode);
-        drop(live_with(&place, Enrollment { pidfd_ino: inode, ..enrollment(id, root) }));
+        leave(&place.traces, live_with(&place, Enrollment { pidfd_ino: inode, ..enrollment(id, root) }));
         let report = recover(&RecoverConfig { dry_run: true, ..config.clone() }, &mut || true);
         assert_eq!(entry(&report, id).judgement.action, Action::Adopt, "{id}: the root itself runs");
         drop(sleeper);

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tracer_user::core::event::{Event, Exit, IdentityExtras};
 use tracer_user::core::gates::{Policy, Reason};
@@ -19,11 +19,27 @@ use tracer_user::core::summary::{Ending, OwnerFate};
 use tracer_user::core::time::Anchor;
 use tracer_user::procfs_view::ProcRoot;
 use tracer_user::session::recover::{
-    Entry, FateSource, Here, KernelFate, KernelRecord, NoKernel, Outcome, RecoverConfig, Report, recover,
+    Entry, FateSource, Here, KernelFate, KernelRecord, NoKernel, Outcome, RecoverConfig, Report,
 };
 use tracer_user::store::{
     Finish, Layout, Limits, LiveSession, LogConfig, ResolveConfig, SessionLog, TraceDir,
 };
+
+/// A child has all descriptors of its parent until it executes, locks among them: while one is started nothing is
+/// recovered, or another test would find a session locked that nobody owns.
+static STARTING: RwLock<()> = RwLock::new(());
+
+/// Starts a program.
+pub fn start(command: &mut Command) -> io::Result<Child> {
+    let _alone = STARTING.write().unwrap_or_else(PoisonError::into_inner);
+    command.spawn()
+}
+
+/// Recovers.
+pub fn recover(config: &RecoverConfig, go_on: &mut dyn FnMut() -> bool) -> Report {
+    let _nobody_starts = STARTING.read().unwrap_or_else(PoisonError::into_inner);
+    tracer_user::session::recover::recover(config, go_on)
+}
 
 /// A number no process has: above the largest that Linux gives out.
 pub const NOBODY: u32 = 0x0040_0001;
@@ -207,7 +223,26 @@ pub fn live(place: &Place, id: &str, root: ProcessId) -> LiveSession {
 
 /// A session whose owner died: its lock went with it.
 pub fn dead(place: &Place, id: &str, root: ProcessId) {
-    drop(live(place, id, root));
+    leave(&place.traces, live(place, id, root));
+}
+
+/// Its owner dies. A child that another test is starting just then has all descriptors, too, until it executes: waits
+/// until it, as well, has let go of the lock.
+#[track_caller]
+pub fn leave(traces: &TraceDir, session: LiveSession) {
+    let sidecar = session.files().expect("on a disk").sidecar().to_owned();
+    let found = std::fs::metadata(traces.path().join(sidecar)).expect("the sidecar");
+    let inode = format!(":{} ", std::os::unix::fs::MetadataExt::ino(&found));
+    drop(session);
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        let locks = std::fs::read_to_string("/proc/locks").expect("the kernel's list of locks");
+        if !locks.lines().any(|lock| lock.contains("FLOCK") && lock.contains(&inode)) {
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "still locked: {locks}");
+        std::thread::yield_now();
+    }
 }
 
 pub fn finish() -> Finish<'static> {
@@ -240,7 +275,7 @@ pub struct Sleeper(pub Child);
 
 impl Sleeper {
     pub fn start() -> (Self, ProcessId) {
-        let child = Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().expect("sleep");
+        let child = start(Command::new("sleep").arg("600").stdin(Stdio::null())).expect("sleep");
         let id = identify(child.id());
         (Self(child), id)
     }

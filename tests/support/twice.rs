@@ -2,18 +2,19 @@
 
 use std::process::{Child, Command, Stdio};
 
-/// Runs every test of this program in two processes at once, but the one that calls this.
+/// Runs every test of this program in two processes at once, started by `start`, but the one that calls this.
 ///
 /// # Panics
 /// When a test of either fails, with what it said.
 #[track_caller]
-pub fn twice(caller: &str) {
+pub fn twice(caller: &str, start: impl Fn(&mut Command) -> std::io::Result<Child>) {
     let me = std::env::current_exe().expect("this program");
     let suites: Vec<Child> = (0..2)
         .map(|_| {
             let mut suite = Command::new(&me);
             suite.args(["--exact", "--skip", caller, "--test-threads", "4"]);
-            suite.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts")
+            suite.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            start(&mut suite).expect("starts")
         })
         .collect();
     for suite in suites {

@@ -11,7 +11,7 @@ use crate::core::leftover::{Finding, Plan, REAP_SCHEMA, Reaped, Selection, Statu
 use crate::procfs_view::{ProcRoot, kin};
 use crate::signals::ladder::Step;
 use crate::store::stale;
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 /// What is asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct ReapOptions {
 /// Plans, tells the plan, and with consent carries it out and verifies.
 ///
 /// # Errors
-/// When nothing could be looked at.
+/// When nothing could be looked at, and when a session is asked for that there is not.
 pub fn reap(
     options: &ReapOptions,
     told: impl FnOnce(&Plan),
@@ -39,6 +39,9 @@ pub fn reap(
     where_to_look.ports.extend(&options.selection.ports);
     where_to_look.pids.extend(&options.selection.pids);
     let before = look(&where_to_look)?;
+    if let Some(unknown) = options.selection.sessions.iter().find(|id| !before.sessions.contains(*id)) {
+        bail!("no session {unknown}; `tracer-user sessions list` names those that are over");
+    }
     let plan = Plan::of(&before.report, &options.selection);
     told(&plan);
     let mut reaped = Reaped {

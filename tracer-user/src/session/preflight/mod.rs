@@ -55,6 +55,8 @@ pub struct Look {
     pub report: Preflight,
     /// The files it tells of, as they were when they were judged.
     pub files: Vec<Candidate>,
+    /// The ids of all sessions there are.
+    pub sessions: BTreeSet<String>,
 }
 
 /// Looks.
@@ -63,7 +65,7 @@ pub struct Look {
 /// When `/proc`, the checkout or the baseline cannot be read, or a pattern makes no sense.
 pub fn look(options: &PreflightOptions) -> anyhow::Result<Look> {
     let root = ProcRoot::system();
-    let (mut scene, windows) = gather(&root, &options.places, options.repo.as_deref())?;
+    let (mut scene, windows, sessions) = gather(&root, &options.places, options.repo.as_deref())?;
     let wanted = files::expand(&options.sockets)?;
     for listener in &mut scene.listeners {
         listener.asked = listener.path.as_ref().is_some_and(|path| files::matches(&options.sockets, path));
@@ -78,7 +80,7 @@ pub fn look(options: &PreflightOptions) -> anyhow::Result<Look> {
     if let Some(path) = &options.save {
         save_baseline(path, &report)?;
     }
-    Ok(Look { report, files })
+    Ok(Look { report, files, sessions })
 }
 
 /// The listeners that are in the way: those that earlier runs left, and whoever holds one of these ports.
@@ -86,7 +88,7 @@ pub fn look(options: &PreflightOptions) -> anyhow::Result<Look> {
 /// # Errors
 /// When `/proc` or the checkout cannot be read.
 pub fn listeners(places: &Places, ports: Vec<u16>) -> anyhow::Result<Vec<Finding>> {
-    let (scene, _) = gather(&ProcRoot::system(), places, None)?;
+    let (scene, ..) = gather(&ProcRoot::system(), places, None)?;
     let report = judge(&scene, &Asked { ports, ..Asked::default() });
     let in_the_way = |finding: &Finding| finding.kind == Kind::Listener && finding.status.breaks();
     Ok(report.findings.into_iter().filter(in_the_way).collect())
@@ -95,8 +97,12 @@ pub fn listeners(places: &Places, ports: Vec<u16>) -> anyhow::Result<Vec<Finding
 /// When finished sessions ran, by their names.
 type Windows = Vec<(String, RangeInclusive<i64>)>;
 
-/// Everything but files.
-fn gather(root: &ProcRoot, places: &Places, repo: Option<&Path>) -> anyhow::Result<(Scene, Windows)> {
+/// Everything but files, and the ids of all sessions there are.
+fn gather(
+    root: &ProcRoot,
+    places: &Places,
+    repo: Option<&Path>,
+) -> anyhow::Result<(Scene, Windows, BTreeSet<String>)> {
     let mut census = census(root).context("cannot read /proc")?;
     let sessions = sessions::find(places, &census.processes);
     census.problems.extend(sessions.problems);
@@ -112,7 +118,7 @@ fn gather(root: &ProcRoot, places: &Places, repo: Option<&Path>) -> anyhow::Resu
         pins: sessions.pins,
         problems: census.problems,
     };
-    Ok((scene, sessions.windows))
+    Ok((scene, sessions.windows, sessions.ids))
 }
 
 /// A process and whoever started it, up to init.

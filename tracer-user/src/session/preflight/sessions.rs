@@ -1,6 +1,6 @@
 //! Which processes are a session's: of those that run, those whose owner died, and those that are over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use jiff::Timestamp;
@@ -26,6 +26,8 @@ pub struct Sessions {
     pub unfinished: Vec<Unfinished>,
     /// When those that are over ran, seconds since 1970.
     pub windows: Vec<(String, RangeInclusive<i64>)>,
+    /// The ids of all sessions there are.
+    pub ids: BTreeSet<String>,
     /// Pins that are nobody's.
     pub pins: Vec<String>,
     /// What could not be read.
@@ -80,6 +82,7 @@ fn live(traces: &TraceDir, here: &Here, found: &mut Sessions) {
                 continue;
             }
         };
+        found.ids.insert(enrollment.session_id.clone());
         let running = claim.is_err();
         let same_boot = enrollment.boot_id == here.boot_id && enrollment.pidns_ino == here.pidns_ino;
         if !running {
@@ -121,8 +124,12 @@ fn log(places: &Places, here: &Here, found: &mut Sessions) -> anyhow::Result<()>
     let log = SessionLog::open(&config)?;
     let Some(file) = index::open(log.dir(), log.uid())? else { return Ok(()) };
     let rows: Vec<_> = index::rows(file).collect::<Result<_, _>>()?;
-    for row in rows.into_iter().rev().take(SESSIONS) {
+    for (newer, row) in rows.into_iter().rev().enumerate() {
         let Row::Good(row) = row else { continue };
+        found.ids.insert(row.session_id.clone());
+        if newer >= SESSIONS {
+            continue;
+        }
         if let Some(window) = window(&row.timestamp, row.duration_seconds) {
             found.windows.push((row.session_id.clone(), window));
         }
