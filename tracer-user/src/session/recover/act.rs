@@ -4,7 +4,7 @@ use super::gather::Found;
 use super::probe::probe;
 use super::source::{KernelFate, KernelRecord};
 use super::{RecoverConfig, autoskillit, pin_name};
-use crate::core::event::{Exit, IdentityExtras};
+use crate::core::event::{Event, EventBody, Exit, IdentityExtras};
 use crate::core::gates::{Action, RootFate};
 use crate::core::identity::ProcessId;
 use crate::core::record::sidecar::Enrollment;
@@ -19,7 +19,7 @@ use crate::session::clock;
 use crate::store::fsops::OpenError;
 use crate::store::lines::RawLine;
 use crate::store::{Claim, Finish, Layout, Limits, LiveSession, TraceWriter};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// Version of this program.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -67,6 +67,8 @@ pub fn prepare(
     if let Some(record) = record.as_mut().filter(|_| action == Action::Recover) {
         let (mut events, lost) = record.drain();
         events.sort_by_key(|event| event.boot_ns);
+        let fates = record.fates();
+        join_unheard(&mut replayed.session, &fates, &events, &anchor);
         for event in events {
             replayed.session.push(&anchor, event.boot_ns, Input::Kernel(event));
         }
@@ -75,7 +77,7 @@ pub fn prepare(
             let lost = LostLine { count, place: LostWhere::Ring };
             replayed.session.push(&anchor, learnt_at, Input::Lost(lost));
         }
-        reconcile(&mut replayed.session, record.fates(), &anchor);
+        reconcile(&mut replayed.session, fates, &anchor);
     }
     let mut known_end = replayed.session.state().tracker().root_exit().map(|(boot_ns, _)| boot_ns);
     if action == Action::Recover {
@@ -117,6 +119,31 @@ pub fn adopt(config: &RecoverConfig, found: Found, problems: &mut Vec<String>) -
     Ok(Adoption { session: replayed.session, pins: pins.map(|pins| pin_name(&pins).to_owned()) })
 }
 
+/// Those of whose birth neither the trace nor the events that wait tell join before these events are told: the owner had
+/// taken them from the ring and died before it wrote them down.
+fn join_unheard(session: &mut LiveSession, fates: &[KernelFate], events: &[Event], anchor: &Anchor) {
+    let told: HashSet<ProcessId> = events
+        .iter()
+        .filter_map(|event| match &event.body {
+            EventBody::Fork(fork) => Some(fork.child),
+            _ => None,
+        })
+        .collect();
+    for fate in fates.iter().filter(|fate| !told.contains(&fate.process)) {
+        let tracker = session.state().tracker();
+        if tracker.member(fate.process).is_none() && !tracker.has_ended(fate.process) {
+            join(session, fate, anchor);
+        }
+    }
+}
+
+fn join(session: &mut LiveSession, fate: &KernelFate, anchor: &Anchor) {
+    let is_root = session.state().tracker().root() == Some(fate.process);
+    let joined_at = fate.extras.start_boottime_ns.unwrap_or_else(|| session.state().last_boot_ns());
+    let line = joined(fate, if is_root { Origin::Root } else { Origin::Fork });
+    session.push(anchor, joined_at, Input::Joined(Box::new(line)));
+}
+
 /// Brings a session up to what the kernel recorded of its processes: those nobody heard of join it, and ends that
 /// nobody heard of are told, at the kernel's time.
 pub fn reconcile(session: &mut LiveSession, fates: Vec<KernelFate>, anchor: &Anchor) {
@@ -128,10 +155,7 @@ pub fn reconcile(session: &mut LiveSession, fates: Vec<KernelFate>, anchor: &Anc
             continue;
         }
         if !known {
-            let is_root = tracker.root() == Some(fate.process);
-            let joined_at = fate.extras.start_boottime_ns.unwrap_or_else(|| session.state().last_boot_ns());
-            let join = joined(&fate, if is_root { Origin::Root } else { Origin::Fork });
-            session.push(anchor, joined_at, Input::Joined(Box::new(join)));
+            join(session, &fate, anchor);
         }
         ends.extend(fate.ended);
     }
