@@ -91,6 +91,16 @@ impl Drop for Job {
     }
 }
 
+/// A program that is ended with its test, however that ends.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 fn recover_until_filed(place: &Place) -> Summary {
     let deadline = Instant::now() + PATIENCE;
     while place.filed().is_empty() {
@@ -151,9 +161,9 @@ fn a_job_that_still_runs_is_left_alone_or_taken_over_without_a_gap() {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn();
-    let mut adopter = adopter.unwrap();
+    let mut adopter = Ended(adopter.unwrap());
     let mut said = String::new();
-    BufReader::new(adopter.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
+    BufReader::new(adopter.0.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
     assert!(said.contains("taken over"), "{said}");
     assert_eq!(
         (place.trace_names(), pins(&place), identify(job.pid)),
@@ -161,10 +171,15 @@ fn a_job_that_still_runs_is_left_alone_or_taken_over_without_a_gap() {
         "same files, same pins"
     );
     job.tell("(exit 2); exit 5");
-    assert!(adopter.wait().unwrap().success());
+    assert!(adopter.0.wait().unwrap().success());
     let summary = place.summary("s");
     assert_eq!((summary.termination_reason.as_str(), summary.owner_fate), ("EXITED 5", OwnerFate::Adopted));
-    assert_eq!((summary.processes.forked, summary.processes.exited), (3, 3), "nothing in between is missing");
+    let events = std::fs::read_to_string(place.temp.path().join("log/sessions/s/events.jsonl")).unwrap();
+    assert_eq!(
+        (summary.processes.forked, summary.processes.exited),
+        (3, 3),
+        "something is missing: {events}"
+    );
     assert_eq!((place.trace_names(), pins(&place)), (vec![], 0));
 }
 
@@ -180,18 +195,26 @@ fn a_hang_is_explained_by_whoever_took_the_session_over() {
     job.kill_tracer();
     let fifo = place.temp.path().join("fifo");
     job.tell(&format!("mkfifo {0}; exec 5<>{0}; while :; do echo much >&5; done", fifo.display()));
-    let mut adopter = tracer(place.temp.path(), &["recover", "--adopt", "--min-age", "0s"])
+    let said = place.temp.path().join("said");
+    let adopter = tracer(place.temp.path(), &["recover", "--adopt", "--min-age", "0s"])
         .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let said = BufReader::new(adopter.stderr.take().unwrap());
-    let told = said.lines().map_while(Result::ok).find(|line| line.contains("pipe"));
-    assert!(told.is_some(), "nobody told of the hang");
+        .stderr(std::fs::File::create(&said).unwrap())
+        .spawn();
+    let mut adopter = Ended(adopter.unwrap());
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let told = std::fs::read_to_string(&said).unwrap();
+        if told.contains("/fifo is full") {
+            assert!(told.contains("the only read end left is held by sh"), "{told}");
+            break;
+        }
+        assert!(Instant::now() < deadline, "nobody told of the hang: {told}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
     // It is blocked for good, so the number is its.
     let job = rustix::process::Pid::from_raw(i32::try_from(job.pid).unwrap()).unwrap();
     rustix::process::kill_process(job, rustix::process::Signal::KILL).unwrap();
-    assert!(adopter.wait().unwrap().success());
+    assert!(adopter.0.wait().unwrap().success());
     let summary = place.summary("s");
     assert_eq!(
         (summary.termination_reason.as_str(), summary.owner_fate),

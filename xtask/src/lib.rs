@@ -5,6 +5,7 @@ pub mod bench;
 pub mod build_ebpf;
 pub mod demo;
 pub mod exec;
+pub mod guard;
 pub mod run;
 pub mod setup;
 pub mod test;
@@ -40,6 +41,9 @@ enum Task {
     /// Its child
     #[command(hide = true)]
     DemoChild,
+    /// One test program, which may take only so long
+    #[command(hide = true)]
+    Guard(guard::Args),
     /// Builds the tool for release and runs it, through sudo when not root
     Run(run::Args),
     /// Gets what this machine lacks to build the kernel programs
@@ -62,6 +66,7 @@ pub fn main() -> ExitCode {
         Task::Demo(args) => demo::run(&args),
         Task::DemoParent => demo::parent(),
         Task::DemoChild => demo::child(),
+        Task::Guard(args) => guard::run(&args),
         Task::Run(args) => run::run(&args),
         Task::Setup => setup::run(),
         Task::Test(args) => test::run(&args),

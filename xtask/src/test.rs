@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::exec::{exec, output, status};
 use crate::workspace::{as_root, cargo, is_root};
-use crate::{build_ebpf, tidy, vm};
+use crate::{build_ebpf, guard, tidy, vm};
 
 /// What can be asked of this task.
 #[derive(clap::Args)]
@@ -41,7 +41,12 @@ pub fn run(args: &Args) -> Result<()> {
     }
     step("tests");
     if is_root() {
-        exec(cargo().args(["test", "--workspace", "--no-fail-fast", "--"]).args(&args.args))?;
+        let guard = guard::cargo_option()?;
+        exec(
+            cargo()
+                .args(["test", "--config", &guard, "--workspace", "--no-fail-fast", "--"])
+                .args(&args.args),
+        )?;
     } else {
         as_user(args)?;
     }
@@ -66,6 +71,7 @@ fn as_user(args: &Args) -> Result<()> {
                 test.arg(format!("{name}={}", value.to_string_lossy()));
             }
         }
+        test.arg(std::env::current_exe().context("the path of this program")?).args(["guard", "--"]);
         if !status(test.arg(&program).args(&args.args).current_dir(folder))?.success() {
             failed.push(program.display().to_string());
         }

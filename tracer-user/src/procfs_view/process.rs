@@ -77,7 +77,7 @@ impl Gather<'_> {
         process.in_scope = in_scope;
         process.ppid = stat.ppid;
         process.pgrp = stat.pgrp;
-        process.sid = stat.session;
+        process.sid = Some(stat.session).filter(|sid| *sid != 0);
         process.comm = Name(stat.comm.clone());
         process.kernel_thread = pulse.is_kernel_thread();
         process.zombie = pulse.threads.iter().all(|t| matches!(t.stat.state, b'Z' | b'X'));

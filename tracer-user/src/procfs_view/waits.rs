@@ -135,7 +135,7 @@ pub(crate) fn shared_futexes(evidence: &mut Evidence, gather: &mut Gather<'_>) {
                 // The word of a thread's end (pthread_join) is waited for as if it were shared, in memory that is not.
                 *private = maps::is_private(&text, *addr);
                 files.extend(shared.as_ref().map(|s| (s.dev, s.ino)));
-                login_sessions.insert(process.sid);
+                login_sessions.extend(process.sid);
             }
         }
     }
@@ -149,7 +149,8 @@ pub(crate) fn shared_futexes(evidence: &mut Evidence, gather: &mut Gather<'_>) {
             // Memory of a job is mapped by those who were born into it: a stranger has no part in it, nor has init outside of the
             // question, which inherits orphans and not their memory. One that has ended meanwhile maps nothing any more.
             let gone = || gather.root.sub(Decimal::new(process.id.tgid).as_str()).is_err();
-            let related = process.in_scope || process.id.tgid != 1 && login_sessions.contains(&process.sid);
+            let of_theirs = process.sid.is_some_and(|sid| login_sessions.contains(&sid));
+            let related = process.in_scope || process.id.tgid != 1 && of_theirs;
             complete &= !related || gone();
             continue;
         };

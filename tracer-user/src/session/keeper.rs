@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use tokio::io::unix::AsyncFd;
 
@@ -32,6 +33,11 @@ use crate::signals::receive::Received;
 use crate::signals::watched::watched;
 use crate::store::live::{Finish, FinishError, Finished, LiveSession};
 use crate::store::log::SessionLog;
+
+/// How often the ring is looked into for the births of processes that the kernel's maps hold.
+const SETTLE_LOOKS: usize = 3;
+/// Between these looks: far longer than a kernel program takes from its map to the ring.
+const SETTLE_PAUSE: Duration = Duration::from_millis(1);
 
 /// See the module.
 pub struct Keeper {
@@ -262,6 +268,19 @@ impl Keeper {
         let Some(kernel) = &self.kernel else { return };
         let fates = kernel.fates();
         let living: HashSet<ProcessId> = kernel.living().into_iter().collect();
+        // The maps are younger than what was drained: who was born meanwhile is told by the ring first. The kernel
+        // writes a record there at most a moment after the maps.
+        for _ in 0..SETTLE_LOOKS {
+            self.catch_up(observer);
+            let tracker = self.live.state().tracker();
+            if fates
+                .iter()
+                .all(|(process, _)| tracker.member(*process).is_some() || tracker.has_ended(*process))
+            {
+                break;
+            }
+            std::thread::sleep(SETTLE_PAUSE);
+        }
         for (process, fate) in fates {
             if let (Some(exit), Some(boot_ns)) = (fate.exit, fate.exit_boot_ns) {
                 self.push(Input::Kernel(Event { boot_ns, body: EventBody::Exit(exit) }), observer);

@@ -30,7 +30,7 @@ impl Machine {
         });
         machine.process(1, 0, "init");
         machine.get(1).in_scope = false;
-        machine.get(1).sid = 1;
+        machine.get(1).sid = Some(1);
         machine.wait(1, Wait::Epoll { epfd: 4, timeout: Timeout::Never });
         machine.process(ROOT, 1, "root");
         machine
@@ -41,7 +41,7 @@ impl Machine {
         let mut process = Process::new(ProcessId { tgid, start_ticks: tgid.into() });
         process.ppid = ppid;
         process.pgrp = ROOT;
-        process.sid = ROOT;
+        process.sid = Some(ROOT);
         process.uid = Some(1000);
         process.comm = Name::from("python3");
         process.exe = Some(Name::from("/usr/bin/python3.11"));

@@ -18,9 +18,10 @@ pub struct Process {
     /// Process group.
     #[serde(default)]
     pub pgrp: u32,
-    /// Session id.
+    /// Session id; `None` when the kernel says 0: the session's leader is in no pid namespace of ours, or the process is
+    /// init's that never called setsid. Two of these need not share a session.
     #[serde(default)]
-    pub sid: u32,
+    pub sid: Option<u32>,
     /// Controlling terminal.
     #[serde(default)]
     pub tty: Option<Terminal>,
@@ -111,13 +112,18 @@ pub struct Process {
 }
 
 impl Process {
+    /// Both are known to belong to one session.
+    pub fn shares_session(&self, other: &Self) -> bool {
+        self.sid.is_some() && self.sid == other.sid
+    }
+
     /// A process of which nothing but its identity is known.
     pub fn new(id: ProcessId) -> Self {
         Self {
             id,
             ppid: 0,
             pgrp: 0,
-            sid: 0,
+            sid: None,
             tty: None,
             comm: Name::default(),
             cmdline: None,

@@ -172,7 +172,7 @@ impl<'e> Index<'e> {
         let process = self.process(of);
         self.unread.iter().copied().find(|at| {
             let other = self.process(*at);
-            other.in_scope || other.sid == process.sid
+            other.in_scope || other.shares_session(process)
         })
     }
 
@@ -228,7 +228,7 @@ impl<'e> Index<'e> {
         {
             return fork.parent.tgid != process.ppid;
         }
-        let leader = self.by_tgid(process.sid).filter(|leader| *leader != at);
+        let leader = process.sid.and_then(|sid| self.by_tgid(sid)).filter(|leader| *leader != at);
         // A job that was itself handed to init does not descend from the leader either, and that says nothing of its parts.
         if let Some(leader) = leader
             && (leader == reader || self.is_ancestor(leader, reader))

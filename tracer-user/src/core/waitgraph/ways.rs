@@ -462,7 +462,9 @@ fn open(index: &Index<'_>, at: usize, object: Option<ObjectId>) -> Standing {
             *other != at
                 && !p.zombie
                 && !p.kernel_thread
-                && (p.sid == family.sid || index.is_ancestor(at, *other))
+                && (p.shares_session(family)
+                    || family.sid.is_none() && p.in_scope
+                    || index.is_ancestor(at, *other))
         })
         .map(by_process)
         .collect();

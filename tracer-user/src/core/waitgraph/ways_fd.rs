@@ -294,7 +294,7 @@ fn receivers(index: &Index<'_>, at: usize) -> Vec<usize> {
         .iter()
         .filter(|o| matches!(&o.facts, ObjectFacts::Unix(f) if f.fds_in_flight.is_some_and(|n| n > 0)))
         .flat_map(|o| index.holding(&o.id, |_| true))
-        .filter(|p| index.process(*p).in_scope && waiter.in_scope || index.process(*p).sid == waiter.sid)
+        .filter(|p| index.process(*p).in_scope && waiter.in_scope || index.process(*p).shares_session(waiter))
         .collect();
     out.sort_unstable();
     out.dedup();

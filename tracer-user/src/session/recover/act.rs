@@ -65,9 +65,10 @@ pub fn prepare(
     let anchor = if action == Action::FinishRebooted { replayed.last_anchor() } else { anchor };
     let learnt_at = if action == Action::FinishRebooted { anchor.boot_ns } else { clock::boot_ns() };
     if let Some(record) = record.as_mut().filter(|_| action == Action::Recover) {
+        // The events last: who is in the maps is told by them, unless it was lost.
+        let fates = record.fates();
         let (mut events, lost) = record.drain();
         events.sort_by_key(|event| event.boot_ns);
-        let fates = record.fates();
         join_unheard(&mut replayed.session, &fates, &events, &anchor);
         for event in events {
             replayed.session.push(&anchor, event.boot_ns, Input::Kernel(event));

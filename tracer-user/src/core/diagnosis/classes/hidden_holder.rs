@@ -24,7 +24,8 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
             _ => None,
         });
         judgement.because = Some(format!("whoever could let it go on cannot be seen ({})", unseen?));
-        if view.graph.index.saw_every_fd() {
+        let index = &view.graph.index;
+        if index.saw_every_fd() && index.relevant_unread(case.waiter.process).is_none() {
             judgement.note("Every process's fd table was read: the end is in flight (an SCM_RIGHTS message that nobody has received), in an io_uring, or in use by a call.");
         }
     } else if way.op != Op::Lock && in_flight(view, case) {

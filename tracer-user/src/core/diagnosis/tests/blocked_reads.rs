@@ -32,7 +32,7 @@ fn a_daemon_that_kept_the_write_end_leaves_the_reader_orphaned() {
 #[test]
 fn a_daemon_with_a_session_of_its_own_is_found_too() {
     let mut machine = left_daemon();
-    machine.get(DAEMON).sid = DAEMON;
+    machine.get(DAEMON).sid = Some(DAEMON);
     assert_eq!(machine.say().verdict, Verdict::OrphanedWait);
 }
 
@@ -41,7 +41,7 @@ fn a_subreaper_s_ward_is_adrift_too() {
     // The root's parent, a runner in a session of its own, reaps; the daemon is the runner's child now.
     let mut machine = left_daemon();
     machine.process(90, 1, "runner");
-    machine.get(90).sid = 90;
+    machine.get(90).sid = Some(90);
     machine.get(90).in_scope = false;
     machine.get(ROOT).ppid = 90;
     machine.get(DAEMON).ppid = 90;

@@ -169,3 +169,19 @@ fn ends_that_nobody_has_are_a_hidden_holder() {
     let said = machine.say();
     assert_eq!((said.verdict, said.findings[0].class), (Verdict::External, Class::HiddenHolder));
 }
+
+#[test]
+fn whoever_kept_its_fds_to_itself_may_hold_the_end_if_it_shares_the_session() {
+    let mut machine = wait_before_read();
+    machine.get(1).fds = None;
+    assert_eq!(machine.say().verdict, Verdict::Deadlock);
+    machine.get(1).sid = machine.get(CHILD).sid;
+    let said = machine.say();
+    assert_eq!((said.verdict, said.findings[0].class), (Verdict::External, Class::HiddenHolder));
+    assert!(said.findings[0].notes.iter().all(|note| !note.contains("Every process")), "{said:?}");
+    // Where init called no setsid, nor whoever it started, the kernel tells of no session.
+    for process in &mut machine.0.processes {
+        process.sid = None;
+    }
+    assert_eq!(machine.say().verdict, Verdict::Deadlock);
+}

@@ -199,7 +199,7 @@ fn an_unseen_process_makes_an_external_of_a_deadlock() {
     assert_eq!((said.verdict, said.findings[0].class), (Verdict::External, Class::HiddenHolder));
     // A stranger's fds, that no birth could have handed the end to, cost the proof alone.
     let other = machine.get(102);
-    (other.in_scope, other.sid, other.ppid) = (false, 102, 1);
+    (other.in_scope, other.sid, other.ppid) = (false, Some(102), 1);
     let said = machine.say();
     assert_eq!((said.verdict, said.findings[0].confidence), (Verdict::Deadlock, Confidence::Likely));
 }

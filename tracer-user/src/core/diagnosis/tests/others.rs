@@ -76,7 +76,7 @@ fn a_holder_from_before_this_job_is_a_leftover() {
     let lock = ObjectId::File { dev: 8, ino: 55 };
     let mut machine = Machine::new();
     machine.process(50, 1, "old");
-    machine.get(50).sid = 50;
+    machine.get(50).sid = Some(50);
     machine.get(50).in_scope = false;
     machine.fd(50, 3, lock, Access::Write);
     machine.fd(ROOT, 3, lock, Access::Write);

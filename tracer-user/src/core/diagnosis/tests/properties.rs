@@ -278,7 +278,7 @@ proptest! {
             let count = evidence.processes.len();
             let process = &mut evidence.processes[at % count];
             process.ppid = if a % 3 == 0 { process.id.tgid } else { ROOT + a % 8 };
-            process.sid = b % 200;
+            process.sid = Some(b % 200).filter(|sid| *sid != 0);
             let fd = a % 60;
             let wait = match b % 12 {
                 0 => Wait::Epoll { epfd: fd, timeout: Timeout::Never },
