@@ -144,6 +144,44 @@ fn a_job_that_ended_while_nobody_traced_is_filed_with_its_status_and_time() {
     assert_eq!((place.trace_names(), pins(&place)), (vec![], 0));
 }
 
+/// The hook and its maps are those of the version that began the session, which may be another than ours.
+#[test]
+fn a_session_of_another_version_is_finished_from_its_own_pins() {
+    if !kernel_side() {
+        return;
+    }
+    let place = Place::new();
+    let mut job = Job::start(&place);
+    job.kill_tracer();
+    let prefix = place.traces.pin_prefix().unwrap();
+    let all = Path::new("/sys/fs/bpf/tracer-user");
+    let named = |place: &Path, prefix: &str| {
+        let names =
+            std::fs::read_dir(place).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.into_iter().find(|name| name.starts_with(prefix)).unwrap()
+    };
+    let session = all.join(named(all, &prefix));
+    let ours = named(&session, "uses-");
+    let version = format!("{:x}", std::process::id());
+    // The mark first, as a session makes it: nobody removes a hook that is used.
+    std::fs::create_dir(session.join(format!("uses-{version}"))).unwrap();
+    let (hook, theirs) = (all.join(ours.replace("uses-", "hook-")), all.join(format!("hook-{version}")));
+    std::fs::create_dir(&theirs).unwrap();
+    for map in tracer_user::kernel::HOOK_MAPS {
+        aya::maps::MapData::from_pin(hook.join(map)).unwrap().pin(theirs.join(map)).unwrap();
+    }
+    std::fs::remove_dir(session.join(ours)).unwrap();
+    job.tell("exit 7");
+    let summary = recover_until_filed(&place);
+    assert_eq!(
+        (summary.termination_reason.as_str(), summary.owner_fate, summary.events_lost),
+        ("EXITED 7", OwnerFate::Died, 0)
+    );
+    let events = std::fs::read_to_string(place.temp.path().join("log/sessions/s/events.jsonl")).unwrap();
+    assert!(events.contains("\"source\":\"kernel\""), "{events}");
+    assert!(!theirs.exists() && !session.exists(), "what nobody uses goes");
+}
+
 #[test]
 fn a_job_that_still_runs_is_left_alone_or_taken_over_without_a_gap() {
     if !kernel_side() {

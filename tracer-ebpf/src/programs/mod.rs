@@ -5,6 +5,7 @@ mod file;
 mod inspect;
 mod lifecycle;
 mod maps;
+mod nothing;
 mod read;
 mod stall;
 

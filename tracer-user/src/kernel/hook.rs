@@ -20,6 +20,8 @@ use super::object;
 pub const MAPS: [&str; 5] = ["HOOK", "SLOTS", "COLLISIONS", "STALL_LOG", "STALL_CURSORS"];
 
 const LINK: &str = "link";
+/// What the name of a session's mark begins with; the version follows.
+const MARK: &str = "uses-";
 
 /// Where the hook of this version is pinned.
 pub fn path(directory: &Directory) -> PathBuf {
@@ -28,7 +30,18 @@ pub fn path(directory: &Directory) -> PathBuf {
 
 /// Name of the mark that a session uses this version's hook.
 pub fn mark() -> String {
-    format!("uses-{}", object::version())
+    format!("{MARK}{}", object::version())
+}
+
+/// Where the hook is pinned that a session uses: another version's, where its owner was one.
+pub fn of_session(directory: &Directory, session: &Path) -> Result<PathBuf, KernelError> {
+    let names = std::fs::read_dir(session).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let version = names.filter_map(|name| name.to_str()?.strip_prefix(MARK).map(str::to_owned)).next();
+    let version = version.ok_or_else(|| KernelError::Refused {
+        what: format!("opening {}", session.display()),
+        why: "it is no whole session: it names no hook".to_owned(),
+    })?;
+    Ok(directory.path().join(format!("hook-{version}")))
 }
 
 /// Tells the loader to take the hook's maps from their pins.

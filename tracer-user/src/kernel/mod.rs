@@ -23,6 +23,7 @@ mod told;
 mod tracer;
 
 pub use error::KernelError;
+pub use hook::MAPS as HOOK_MAPS;
 pub use layout::layout_of;
 pub use pins::{PinnedSession, Unowned, pinned_sessions, remove_session, unowned_sessions};
 pub use tracer::{KernelTracer, Lost, Settings};

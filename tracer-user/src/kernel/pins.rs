@@ -31,6 +31,9 @@ const PROGRAMS: [(&str, &str); 4] = [
     ("on_signal", "signal_generate"),
 ];
 
+/// The hook's program.
+const HOOK: &str = "on_switch";
+
 /// The program that looks at slots and files.
 pub const LOOK: &str = "look";
 
@@ -137,13 +140,11 @@ pub fn remove_session(name: &str) -> Result<(), KernelError> {
 
 /// Loads the programs and pins everything of a session. On failure nothing is left.
 pub fn install(directory: &Directory, settings: &Settings) -> Result<Installed, KernelError> {
-    // Both read all of the kernel's type information, each in its own way: on two CPUs in the time of one.
-    let (layout, loader) = std::thread::scope(|scope| {
-        let loader = std::thread::Builder::new().spawn_scoped(scope, EbpfLoader::new);
-        let layout = Layout::of_running_kernel();
-        let loader = loader.ok().and_then(|thread| thread.join().ok()).unwrap_or_default();
-        (layout, loader)
+    let loader = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().spawn_scoped(scope, new_loader);
+        thread.ok().and_then(|thread| thread.join().ok()).unwrap_or_default()
     });
+    let layout = Layout::of_running_kernel();
     let layout = layout?;
     let path = directory.session(&settings.session);
     match install_at(directory, &path, settings, &layout, loader) {
@@ -153,6 +154,17 @@ pub fn install(directory: &Directory, settings: &Settings) -> Result<Installed, 
             Err(error)
         }
     }
+}
+
+/// A loader without the kernel's type information: it reads and parses all of it when it is made, 30 ms of a start,
+/// and is then given what little it needs. In a thread of its own whose root directory has no `/sys` it finds none;
+/// where such a thread is not allowed it only takes longer.
+fn new_loader() -> EbpfLoader<'static> {
+    // SAFETY: this thread shares its root directory with no other from here on, and ends with this function.
+    if unsafe { libc::unshare(libc::CLONE_FS) } == 0 {
+        let _ = rustix::process::chroot("/sys");
+    }
+    EbpfLoader::new()
 }
 
 /// Refuses where our numbers for processes are not the kernel's own. A `/proc` that shows no namespaces shows no reason.
@@ -219,16 +231,11 @@ fn install_at(
     hook::share_maps(&mut loader, &hook_path);
     let mut ebpf =
         loader.load(object::OBJECT).map_err(|error| KernelError::of("loading the kernel programs", error))?;
+    load_programs(&mut ebpf, &tracepoints, path, unfinished.is_some())?;
     if let Some(locked) = unfinished {
-        let program: &mut BtfTracePoint = program(&mut ebpf, "on_switch")?;
-        program
-            .load("sched_switch", &tracepoints)
-            .map_err(|error| KernelError::of("loading the program on sched_switch", error))?;
         hook::lower_threshold(&locked, &hook_path, settings.stall_threshold_ns)?;
-        hook::install(&locked, &hook_path, program)?;
+        hook::install(&locked, &hook_path, program(&mut ebpf, HOOK)?)?;
     }
-
-    load_programs(&mut ebpf, &tracepoints, path)?;
     for name in MAPS {
         let map = ebpf.map(name).ok_or_else(|| wrong_object(name))?;
         map.pin(path.join(name)).map_err(|error| KernelError::of(format!("pinning {name}"), error))?;
@@ -241,19 +248,26 @@ fn install_at(
     Ok((Some(log), lock))
 }
 
-/// Loads, attaches and pins the session's own programs, at the same time: the kernel checks each for milliseconds, on as
-/// many CPUs as there are.
-fn load_programs(ebpf: &mut Ebpf, tracepoints: &Btf, path: &Path) -> Result<(), KernelError> {
+/// Loads, attaches and pins the session's own programs, and loads the hook's where that is to be [installed](hook::install),
+/// all at the same time: the kernel checks each for milliseconds, on as many CPUs as there are.
+fn load_programs(
+    ebpf: &mut Ebpf,
+    tracepoints: &Btf,
+    path: &Path,
+    with_hook: bool,
+) -> Result<(), KernelError> {
     let mut programs: HashMap<&str, &mut Program> = ebpf.programs_mut().collect();
-    let attached = PROGRAMS.map(|(name, tracepoint)| (name, Some(tracepoint)));
-    let all = attached.into_iter().chain([(LOOK, None), (FILL, None)]);
+    // The one that takes longest first.
+    let all = with_hook.then_some(HOOK).into_iter().chain([LOOK, FILL]).chain(PROGRAMS.map(|(name, _)| name));
     std::thread::scope(|scope| {
         let mut threads = Vec::new();
-        for (name, tracepoint) in all {
+        for name in all {
             let program = programs.remove(name).ok_or_else(|| wrong_object(name))?;
-            let load = move || match tracepoint {
-                Some(tracepoint) => attach(program, name, tracepoint, tracepoints, path),
-                None => keep(program, name, path),
+            let attached_to = PROGRAMS.iter().find(|(attached, _)| *attached == name);
+            let load = move || match (name, attached_to) {
+                (HOOK, _) => load_hook(program, tracepoints),
+                (_, Some((_, tracepoint))) => attach(program, name, tracepoint, tracepoints, path),
+                (_, None) => keep(program, name, path),
             };
             let thread = std::thread::Builder::new().spawn_scoped(scope, load);
             threads.push(thread.map_err(|error| KernelError::of("starting a thread", error))?);
@@ -286,6 +300,12 @@ fn attach(
     link.pin(path.join(name)).map(drop).map_err(|error| KernelError::of(what(), error))
 }
 
+fn load_hook(program: &mut Program, tracepoints: &Btf) -> Result<(), KernelError> {
+    let what = "loading the program on sched_switch";
+    let program: &mut BtfTracePoint = program.try_into().map_err(|error| KernelError::of(what, error))?;
+    program.load("sched_switch", tracepoints).map_err(|error| KernelError::of(what, error))
+}
+
 /// Loads a program that is run on demand, and pins it.
 fn keep(program: &mut Program, name: &str, path: &Path) -> Result<(), KernelError> {
     let program: &mut RawTracePoint =
@@ -312,6 +332,7 @@ pub fn typed_map(path: &Path) -> Result<Map, KernelError> {
         .map_err(|error| KernelError::of(format!("opening {}", path.display()), error))
 }
 
+/// A program of the object, as what it is.
 fn program<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut T, KernelError>
 where
     &'a mut T: TryFrom<&'a mut Program, Error = ProgramError>,

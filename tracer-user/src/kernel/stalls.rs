@@ -46,7 +46,7 @@ pub struct Stalls {
 impl Stalls {
     /// From the pins of the hook and of the session. Stalls that ended before are not reported.
     pub fn open(directory: &Directory, session: &Path, threshold_ns: u64) -> Result<Self, KernelError> {
-        let hook = hook::path(directory);
+        let hook = hook::of_session(directory, session)?;
         let what = |name: &str| format!("opening the map {name}");
         let array =
             |path: &Path, name: &str| -> Result<Map, KernelError> { pins::typed_map(&path.join(name)) };

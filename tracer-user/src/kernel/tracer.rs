@@ -12,6 +12,7 @@ use tracer_ebpf::wire::{ProcessKey, lost};
 
 use super::bpffs::Directory;
 use super::error::KernelError;
+use super::hook;
 use super::log::KernelLog;
 use super::pins::{self, Installed};
 use super::stalls::Stalls;
@@ -95,7 +96,16 @@ impl KernelTracer {
         let path = directory.session(session);
         // Who looks at the pins may have the lock for a moment; the sidecar's is what decides whose the session is.
         let installed = Installed { _lock: directory.own(session), ..Installed::default() };
-        Self::open_in(directory, path, stall_threshold_ns, installed)
+        let others = hook::of_session(&directory, &path).is_ok_and(|hook| hook != hook::path(&directory));
+        Self::open_in(directory, path, stall_threshold_ns, installed).map_err(|error| {
+            if !others {
+                return error;
+            }
+            KernelError::Refused {
+                what: "another version of this tool made the session's pins".to_owned(),
+                why: format!("{error}; recover it with that version"),
+            }
+        })
     }
 
     fn open_in(

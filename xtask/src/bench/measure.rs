@@ -57,6 +57,9 @@ pub fn traced(bench: &Bench) -> Vec<String> {
     std::iter::once(tool).chain(words.map(String::from)).collect()
 }
 
+/// Whoever takes so many times as long as the bare job is asked once: no more rounds are needed to tell.
+const TOO_SLOW: f64 = 5.0;
+
 /// A median's milliseconds, and the median of the ratios to the first contender's time of the same round.
 pub struct Figure {
     /// The contender.
@@ -74,8 +77,11 @@ pub struct Figure {
 pub fn paired(contenders: &[Contender], job: &[String], rounds: usize) -> Result<Vec<Figure>> {
     let mut times = vec![Vec::new(); contenders.len()];
     for _ in 0..rounds {
-        for (contender, times) in contenders.iter().zip(&mut times) {
-            times.push(once(contender, job)?);
+        for (at, contender) in contenders.iter().enumerate() {
+            let slow = |one: &f64| *one > TOO_SLOW * times[0].first().copied().unwrap_or(f64::INFINITY);
+            if !times[at].iter().any(|one| one.is_nan() || slow(one)) {
+                times[at].push(once(contender, job)?.unwrap_or(f64::NAN));
+            }
         }
     }
     let bare = times.first().cloned().unwrap_or_default();
@@ -86,9 +92,15 @@ pub fn paired(contenders: &[Contender], job: &[String], rounds: usize) -> Result
     Ok(figures.collect())
 }
 
-fn once(contender: &Contender, job: &[String]) -> Result<f64> {
+/// Milliseconds. `None`: the contender does not run on this machine.
+fn once(contender: &Contender, job: &[String]) -> Result<Option<f64>> {
     let alone = contender.beside || contender.before.is_empty();
-    let watcher = contender.beside.then(|| Watcher::start(&contender.before)).transpose()?;
+    let mut watcher = contender.beside.then(|| Watcher::start(&contender.before)).transpose()?;
+    if let Some(watcher) = &mut watcher
+        && watcher.0.try_wait()?.is_some()
+    {
+        return Ok(None);
+    }
     let words: Vec<&String> =
         if alone { job.iter().collect() } else { contender.before.iter().chain(job).collect() };
     let mut command = Command::new(words[0]);
@@ -97,7 +109,7 @@ fn once(contender: &Contender, job: &[String]) -> Result<f64> {
     exec(&mut command)?;
     let took = began.elapsed().as_secs_f64() * 1000.0;
     drop(watcher);
-    Ok(took)
+    Ok(Some(took))
 }
 
 /// A tool that watches the whole machine while this exists.
@@ -140,7 +152,12 @@ pub fn median(mut values: Vec<f64>) -> f64 {
 pub fn lines(figures: &[Figure]) -> Vec<String> {
     figures
         .iter()
-        .map(|figure| format!("{:<16} {:>9.1} ms  × {:.3}", figure.name, figure.ms, figure.ratio))
+        .map(|figure| {
+            if figure.ms.is_nan() {
+                return format!("{:<16} does not run here", figure.name);
+            }
+            format!("{:<16} {:>9.1} ms  × {:.3}", figure.name, figure.ms, figure.ratio)
+        })
         .collect()
 }
 

@@ -3,6 +3,8 @@
 //! Contenders take turns, round by round, so that what else the machine does hits all alike; a figure is the median of
 //! its rounds. Ratios are of each round's own bare time. Figures are for reading: no test asserts one.
 
+mod hangs;
+mod hook;
 mod measure;
 mod recovery;
 mod rows;

@@ -5,11 +5,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use aya::programs::loaded_programs;
-use aya::sys::{Stats, enable_stats};
 
 use super::measure::{contenders, lines, paired, traced};
-use super::{Bench, Row, recovery};
+use super::{Bench, Row, hangs, hook, recovery};
 
 /// All of them, in the order they are measured.
 pub const ROWS: &[Row] = &[
@@ -23,11 +21,18 @@ pub const ROWS: &[Row] = &[
         about: "5 000 times /bin/true, one after the other; goal: × 1.01",
         measure: spawns,
     },
+    Row {
+        name: "pingpong",
+        about: "100 000 times a byte to a child and back; goal: × 1.01",
+        measure: ping_pong,
+    },
+    Row { name: "build", about: "`cargo build` of a small crate; goal: × 1.01", measure: build },
+    Row { name: "pytest", about: "a pytest suite of 2 000 tests; goal: × 1.01", measure: pytest },
     Row { name: "start", about: "`run -- true` against `true`; goal: 40 ms more", measure: start },
     Row {
         name: "hook",
         about: "time in the hook on context switches, by the kernel's statistics; goal: 60 ns above empty",
-        measure: hook,
+        measure: hook::hook,
     },
     Row {
         name: "sessions",
@@ -50,6 +55,22 @@ pub const ROWS: &[Row] = &[
         about: "`sessions list` of 100 000 sessions; goal: 1 s",
         measure: recovery::listing,
     },
+    Row {
+        name: "idle",
+        about: "the tracer's processor time beside 200 processes at rest; goal: 0.5 %, 5 ms a second when it watches for hangs",
+        measure: hangs::idle,
+    },
+    Row {
+        name: "diagnose",
+        about: "`diagnose` of 1 000 processes with 20 000 fds; goal: 1.5 s",
+        measure: hangs::diagnose,
+    },
+    Row { name: "verdict", about: "from the last progress to the printed verdict", measure: hangs::verdict },
+    Row {
+        name: "healthy",
+        about: "healthy jobs under `--hang-after 2s` that are called hung; goal: none",
+        measure: hangs::healthy,
+    },
 ];
 
 const WRITES: &str = "tracepoint:syscalls:sys_enter_write { @since[tid] = nsecs; } \
@@ -58,12 +79,12 @@ const SPAWNS: &str = "tracepoint:sched:sched_process_fork { @forks = count(); } 
 
 impl Bench {
     /// One of this program's workloads.
-    fn job(&self, kind: &str, count: u32) -> Vec<String> {
+    pub fn job(&self, kind: &str, count: u32) -> Vec<String> {
         vec![self.this.display().to_string(), "bench-job".into(), kind.into(), count.to_string()]
     }
 
     /// A traced job in the background.
-    fn traced(&self, job: &[&str]) -> Result<Background> {
+    pub fn traced(&self, job: &[&str]) -> Result<Background> {
         let words = traced(self);
         let child = Command::new(&words[0]).args(&words[1..]).args(job).stdin(Stdio::null()).spawn()?;
         Ok(Background(child))
@@ -71,7 +92,7 @@ impl Bench {
 }
 
 /// A traced job that is ended with the row, through its tracer.
-struct Background(Child);
+pub struct Background(pub Child);
 
 impl Drop for Background {
     fn drop(&mut self) {
@@ -90,54 +111,53 @@ fn spawns(bench: &Bench) -> Result<Vec<String>> {
     Ok(lines(&paired(&contenders(bench, SPAWNS), &bench.job("spawns", 5_000), bench.rounds)?))
 }
 
+fn ping_pong(bench: &Bench) -> Result<Vec<String>> {
+    Ok(lines(&paired(&contenders(bench, WRITES), &bench.job("ping-pong", 100_000), bench.rounds)?))
+}
+
+fn build(bench: &Bench) -> Result<Vec<String>> {
+    let place = tempfile::tempdir()?;
+    fs::create_dir(place.path().join("src"))?;
+    let manifest = "[package]\nname = \"small\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n";
+    fs::write(place.path().join("Cargo.toml"), manifest)?;
+    let mut main = String::from("fn main() {\n");
+    for number in 0..400 {
+        main +=
+            &format!("    println!(\"{{:?}}\", (0..{number}).map(|n| n.to_string()).collect::<Vec<_>>());\n");
+    }
+    fs::write(place.path().join("src/main.rs"), main + "}\n")?;
+    let script = format!(
+        "cd '{0}' && rm -rf '{0}/target' && CARGO_TARGET_DIR='{0}/target' cargo build --quiet --offline",
+        place.path().display()
+    );
+    shell(bench, SPAWNS, &script)
+}
+
+fn pytest(bench: &Bench) -> Result<Vec<String>> {
+    if crate::exec::probe(Command::new("python3").args(["-m", "pytest", "--version"])).is_none() {
+        return Ok(vec!["pytest is not installed".into()]);
+    }
+    let place = tempfile::tempdir()?;
+    let tests = "import pytest, subprocess\n@pytest.mark.parametrize('n', range(2000))\ndef test_it(n):\n    assert n % 50 or subprocess.run(['true']).returncode == 0\n";
+    fs::write(place.path().join("test_it.py"), tests)?;
+    shell(
+        bench,
+        SPAWNS,
+        &format!("cd '{}' && python3 -m pytest -q -p no:cacheprovider", place.path().display()),
+    )
+}
+
+/// A script under each contender.
+fn shell(bench: &Bench, bpftrace: &str, script: &str) -> Result<Vec<String>> {
+    let words = ["sh", "-c", script].map(String::from);
+    Ok(lines(&paired(&contenders(bench, bpftrace), &words, bench.rounds)?))
+}
+
 fn start(bench: &Bench) -> Result<Vec<String>> {
     let both = contenders(bench, SPAWNS).into_iter().take(2).collect::<Vec<_>>();
     let figures = paired(&both, &["true".to_string()], bench.rounds * 4)?;
     let [bare, traced] = &figures[..] else { bail!("two contenders give two figures") };
     Ok(vec![format!("{:.1} ms more ({:.1} ms against {:.1} ms)", traced.ms - bare.ms, traced.ms, bare.ms)])
-}
-
-fn hook(bench: &Bench) -> Result<Vec<String>> {
-    let _counting = enable_stats(Stats::RunTime).context("cannot turn the kernel's BPF statistics on")?;
-    let mut traced = bench.traced(&["sleep", "1000000"])?;
-    let hook = wait_for_hook(&mut traced.0)?;
-    let mut per_call = Vec::new();
-    for kind in ["untraced", "traced"] {
-        let before = totals(hook)?;
-        let job = bench.job("pipes", 200_000);
-        let around = if kind == "traced" { super::measure::traced(bench) } else { Vec::new() };
-        let words: Vec<&String> = around.iter().chain(&job).collect();
-        crate::exec::exec(Command::new(words[0]).args(&words[1..]).stdout(Stdio::null()))?;
-        let after = totals(hook)?;
-        let (ns, calls) = (after.0 - before.0, after.1 - before.1);
-        per_call.push(format!(
-            "{kind:<9} {:>6.1} ns a switch over {calls} switches",
-            ns as f64 / calls.max(1) as f64
-        ));
-    }
-    Ok(per_call)
-}
-
-/// The hook's program id, once the session has loaded it.
-fn wait_for_hook(tracer: &mut Child) -> Result<u32> {
-    for _ in 0..500 {
-        let found = loaded_programs().flatten().find(|program| program.name_as_str() == Some("on_switch"));
-        if let Some(found) = found {
-            return Ok(found.id());
-        }
-        if let Some(ended) = tracer.try_wait()? {
-            bail!("the tracer ended before it loaded its programs: {ended}");
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    bail!("the tracer has loaded no program `on_switch` in 10 s")
-}
-
-/// Nanoseconds in a program and calls of it, so far.
-fn totals(id: u32) -> Result<(u128, u64)> {
-    let program =
-        loaded_programs().flatten().find(|program| program.id() == id).context("the hook is gone")?;
-    Ok((program.run_time().as_nanos(), program.run_count()))
 }
 
 fn sessions(bench: &Bench) -> Result<Vec<String>> {

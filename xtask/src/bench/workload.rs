@@ -1,6 +1,8 @@
 //! The jobs that are timed: hidden tasks of this program, so that every contender runs the same.
 
+use std::fs::File;
 use std::io::{Read as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
@@ -24,6 +26,14 @@ enum Kind {
     Spawns,
     /// Short processes, on every core
     Storm,
+    /// A byte to a child and back
+    PingPong,
+    /// The child
+    Echo,
+    /// Processes at rest, with many fds
+    Crowd,
+    /// One of them
+    Member,
 }
 
 /// Does the job.
@@ -36,12 +46,15 @@ pub fn run(args: &Args) -> Result<()> {
         Kind::Drain => drain(),
         Kind::Spawns => spawns(args.count),
         Kind::Storm => storm(args.count),
+        Kind::PingPong => ping_pong(args.count),
+        Kind::Echo => echo(),
+        Kind::Crowd => crowd(args.count),
+        Kind::Member => member(args.count),
     }
 }
 
 fn pipes(writes: u32) -> Result<()> {
-    let mut child = Command::new(std::env::current_exe()?);
-    let mut child = child.args(["bench-job", "drain", "0"]).stdin(Stdio::piped()).spawn()?;
+    let mut child = this("drain", 0)?.stdin(Stdio::piped()).spawn()?;
     let mut pipe = child.stdin.take().context("no pipe")?;
     for _ in 0..writes {
         pipe.write_all(&[b'x'; 4096])?;
@@ -56,6 +69,59 @@ fn drain() -> Result<()> {
     let mut buffer = vec![0; 65_536];
     while input.read(&mut buffer)? != 0 {}
     Ok(())
+}
+
+fn ping_pong(rounds: u32) -> Result<()> {
+    let mut child = this("echo", 0)?.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut to = child.stdin.take().context("no pipe")?;
+    let mut from = child.stdout.take().context("no pipe")?;
+    for _ in 0..rounds {
+        to.write_all(b"x")?;
+        from.read_exact(&mut [0])?;
+    }
+    drop(to);
+    let ended = child.wait()?;
+    if ended.success() { Ok(()) } else { bail!("the child failed: {ended}") }
+}
+
+fn echo() -> Result<()> {
+    let (mut input, mut output) =
+        (std::io::stdin().lock(), File::from(std::io::stdout().as_fd().try_clone_to_owned()?));
+    let mut byte = [0];
+    while input.read(&mut byte)? != 0 {
+        output.write_all(&byte)?;
+    }
+    Ok(())
+}
+
+/// Starts so many members, says so, and rests.
+fn crowd(members: u32) -> Result<()> {
+    for _ in 0..members {
+        // Waited for by nobody: they end with this process.
+        let mut child = this("member", 10)?.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        child.stdout.take().context("no pipe")?.read_exact(&mut [0])?;
+    }
+    println!("ready");
+    rest()
+}
+
+fn member(pipes: u32) -> Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    let _pipes = (0..pipes).map(|_| std::io::pipe()).collect::<std::io::Result<Vec<_>>>()?;
+    println!(".");
+    rest()
+}
+
+fn rest() -> Result<()> {
+    loop {
+        std::thread::sleep(std::time::Duration::from_secs(1_000_000));
+    }
+}
+
+fn this(kind: &str, count: u32) -> Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["bench-job", kind, &count.to_string()]);
+    Ok(command)
 }
 
 fn spawns(count: u32) -> Result<()> {

@@ -1,0 +1,70 @@
+//! What the hook on context switches costs, against a program on the same hook that does nothing.
+
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use aya::programs::{BtfTracePoint, loaded_programs};
+use aya::sys::{Stats, enable_stats};
+use aya::{Btf, Ebpf};
+
+use super::Bench;
+use crate::workspace::root;
+
+/// Nanoseconds a switch, of the tool's hook and of a program that does nothing.
+///
+/// # Errors
+/// When the statistics, a program or the job fails.
+pub fn hook(bench: &Bench) -> Result<Vec<String>> {
+    let _counting = enable_stats(Stats::RunTime).context("cannot turn the kernel's BPF statistics on")?;
+    let mut traced = bench.traced(&["sleep", "1000000"])?;
+    let hook = wait_for_hook(&mut traced.0)?;
+    // It is there as long as this.
+    let mut nothing = Ebpf::load_file(root().join("tracer-ebpf/object/tracer.bpf.o"))?;
+    let nothing: &mut BtfTracePoint =
+        nothing.program_mut("nothing").context("no program `nothing`")?.try_into()?;
+    nothing.load("sched_switch", &Btf::from_sys_fs()?)?;
+    nothing.attach()?;
+    let empty = nothing.info()?.id();
+    let mut per_call = Vec::new();
+    for kind in ["untraced", "traced"] {
+        let before = (totals(hook)?, totals(empty)?);
+        let job = bench.job("pipes", 200_000);
+        let around = if kind == "traced" { super::measure::traced(bench) } else { Vec::new() };
+        let words: Vec<&String> = around.iter().chain(&job).collect();
+        crate::exec::exec(Command::new(words[0]).args(&words[1..]).stdout(Stdio::null()))?;
+        let each = |before: (u128, u64), after: (u128, u64)| {
+            (after.0 - before.0) as f64 / (after.1 - before.1).max(1) as f64
+        };
+        let (ours, nothing) = (each(before.0, totals(hook)?), each(before.1, totals(empty)?));
+        per_call.push(format!(
+            "{kind:<9} {ours:>6.1} ns a switch, {nothing:.1} ns for nothing: {:.1} ns more, over {} switches",
+            ours - nothing,
+            totals(hook)?.1 - before.0.1
+        ));
+    }
+    Ok(per_call)
+}
+
+/// The hook's program id, once the session has loaded it.
+fn wait_for_hook(tracer: &mut Child) -> Result<u32> {
+    for _ in 0..500 {
+        let found = loaded_programs().flatten().filter(|program| program.name_as_str() == Some("on_switch"));
+        // Another version's may be there as well; ours is the youngest.
+        if let Some(youngest) = found.map(|program| program.id()).max() {
+            return Ok(youngest);
+        }
+        if let Some(ended) = tracer.try_wait()? {
+            bail!("the tracer ended before it loaded its programs: {ended}");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    bail!("the tracer has loaded no program `on_switch` in 10 s")
+}
+
+/// Nanoseconds in a program and calls of it, so far.
+fn totals(id: u32) -> Result<(u128, u64)> {
+    let program =
+        loaded_programs().flatten().find(|program| program.id() == id).context("the hook is gone")?;
+    Ok((program.run_time().as_nanos(), program.run_count()))
+}
