@@ -29,7 +29,7 @@ pub fn hook(bench: &Bench) -> Result<Vec<String>> {
     let mut per_call = Vec::new();
     for kind in ["untraced", "traced"] {
         let before = (totals(hook)?, totals(empty)?);
-        let job = bench.job("pipes", 200_000);
+        let job = bench.job("ping-pong", 100_000);
         let around = if kind == "traced" { super::measure::traced(bench) } else { Vec::new() };
         let words: Vec<&String> = around.iter().chain(&job).collect();
         crate::exec::exec(Command::new(words[0]).args(&words[1..]).stdout(Stdio::null()))?;

@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use super::Bench;
+use super::workload::TOOK;
 use crate::exec::{exec, probe};
 
 /// Somebody who runs the job: a name, and the command around the job.
@@ -16,14 +17,16 @@ pub struct Contender {
     pub before: Vec<String>,
     /// Whether the contender watches from beside, as a process of its own that is started first.
     pub beside: bool,
+    /// Which part of a workload of ours it is given, one in so many: it would take minutes for all of it.
+    pub share: u32,
 }
 
 /// The bare job, the tool, and the other tools this machine has. What is not installed is left out.
 pub fn contenders(bench: &Bench, bpftrace: &str) -> Vec<Contender> {
     let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
     let mut all = vec![
-        Contender { name: "bare", before: Vec::new(), beside: false },
-        Contender { name: "tracer-user run", before: traced(bench), beside: false },
+        Contender { name: "bare", before: Vec::new(), beside: false, share: 1 },
+        Contender { name: "tracer-user run", before: traced(bench), beside: false, share: 1 },
     ];
     let there = |program: &str| probe(Command::new("which").arg(program)).is_some();
     if there("strace") {
@@ -31,6 +34,7 @@ pub fn contenders(bench: &Bench, bpftrace: &str) -> Vec<Contender> {
             name: "strace -f",
             before: words(&["strace", "-f", "-qq", "-o", "/dev/null"]),
             beside: false,
+            share: 20,
         });
     }
     if there("bpftrace") {
@@ -38,11 +42,12 @@ pub fn contenders(bench: &Bench, bpftrace: &str) -> Vec<Contender> {
             name: "bpftrace",
             before: words(&["bpftrace", "-q", "-e", bpftrace]),
             beside: true,
+            share: 1,
         });
     }
     for exitsnoop in ["exitsnoop-bpfcc", "exitsnoop"] {
         if there(exitsnoop) {
-            all.push(Contender { name: "exitsnoop", before: words(&[exitsnoop]), beside: true });
+            all.push(Contender { name: "exitsnoop", before: words(&[exitsnoop]), beside: true, share: 1 });
             break;
         }
     }
@@ -68,6 +73,8 @@ pub struct Figure {
     pub ms: f64,
     /// Median ratio.
     pub ratio: f64,
+    /// The quartiles of the ratios.
+    pub between: [f64; 2],
 }
 
 /// Times the job under each contender, in turns.
@@ -76,8 +83,8 @@ pub struct Figure {
 /// When a contender or the job fails.
 pub fn paired(contenders: &[Contender], job: &[String], rounds: usize) -> Result<Vec<Figure>> {
     let mut times = vec![Vec::new(); contenders.len()];
-    for _ in 0..rounds {
-        for (at, contender) in contenders.iter().enumerate() {
+    for round in 0..rounds {
+        for (at, contender) in in_turn(contenders, round) {
             let slow = |one: &f64| *one > TOO_SLOW * times[0].first().copied().unwrap_or(f64::INFINITY);
             if !times[at].iter().any(|one| one.is_nan() || slow(one)) {
                 times[at].push(once(contender, job)?.unwrap_or(f64::NAN));
@@ -86,10 +93,22 @@ pub fn paired(contenders: &[Contender], job: &[String], rounds: usize) -> Result
     }
     let bare = times.first().cloned().unwrap_or_default();
     let figures = contenders.iter().zip(times).map(|(contender, times)| {
-        let ratios = times.iter().zip(&bare).map(|(time, bare)| time / bare).collect();
-        Figure { name: contender.name, ms: median(times), ratio: median(ratios) }
+        let mut ratios: Vec<f64> = times.iter().zip(&bare).map(|(time, bare)| time / bare).collect();
+        ratios.sort_by(f64::total_cmp);
+        let quartile = |nth: usize| ratios.get((ratios.len() * nth / 4).min(ratios.len() - 1)).copied();
+        let between = [1, 3].map(|nth| quartile(nth).unwrap_or(f64::NAN));
+        Figure { name: contender.name, ms: median(times), ratio: median(ratios.clone()), between }
     });
     Ok(figures.collect())
+}
+
+/// The contenders with their places; every other round the other way round, so that nobody always follows the same one.
+fn in_turn(contenders: &[Contender], round: usize) -> Vec<(usize, &Contender)> {
+    let mut all: Vec<_> = contenders.iter().enumerate().collect();
+    if round % 2 == 1 {
+        all.reverse();
+    }
+    all
 }
 
 /// Milliseconds. `None`: the contender does not run on this machine.
@@ -101,15 +120,35 @@ fn once(contender: &Contender, job: &[String]) -> Result<Option<f64>> {
     {
         return Ok(None);
     }
+    let (job, share) = part(job, contender.share);
     let words: Vec<&String> =
-        if alone { job.iter().collect() } else { contender.before.iter().chain(job).collect() };
+        if alone { job.iter().collect() } else { contender.before.iter().chain(&job).collect() };
     let mut command = Command::new(words[0]);
-    command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null());
+    // A job that says itself how long it took leaves out what starting costs, which is a row of its own.
+    let said = tempfile::NamedTempFile::new()?;
+    command.args(&words[1..]).env(TOOK, said.path()).stdin(Stdio::null()).stdout(Stdio::null());
     let began = Instant::now();
     exec(&mut command)?;
     let took = began.elapsed().as_secs_f64() * 1000.0;
+    let took = std::fs::read_to_string(said.path())?.parse().unwrap_or(took) * f64::from(share);
     drop(watcher);
     Ok(Some(took))
+}
+
+/// One part in so many of a workload of ours; of any other job, all.
+fn part(job: &[String], share: u32) -> (Vec<String>, u32) {
+    let mut job = job.to_vec();
+    let ours = job.get(1).is_some_and(|word| word == "bench-job");
+    match job.last_mut() {
+        Some(last) if ours => match last.parse::<u32>() {
+            Ok(count) if count >= share => {
+                *last = (count / share).to_string();
+                (job, share)
+            }
+            _ => (job, 1),
+        },
+        _ => (job, 1),
+    }
 }
 
 /// A tool that watches the whole machine while this exists.
@@ -156,7 +195,11 @@ pub fn lines(figures: &[Figure]) -> Vec<String> {
             if figure.ms.is_nan() {
                 return format!("{:<16} does not run here", figure.name);
             }
-            format!("{:<16} {:>9.1} ms  × {:.3}", figure.name, figure.ms, figure.ratio)
+            let [low, high] = figure.between;
+            format!(
+                "{:<16} {:>9.1} ms  × {:.3} ({low:.3} to {high:.3})",
+                figure.name, figure.ms, figure.ratio
+            )
         })
         .collect()
 }
@@ -175,7 +218,7 @@ mod tests {
     #[test]
     fn ratios_are_of_the_same_round() {
         let words = |text: &str| vec!["sh".to_string(), "-c".into(), text.into()];
-        let none = |name| Contender { name, before: Vec::new(), beside: false };
+        let none = |name| Contender { name, before: Vec::new(), beside: false, share: 1 };
         let figures = paired(&[none("one"), none("same")], &words("true"), 3).unwrap();
         assert_eq!(figures[0].ratio, 1.0);
         assert!(figures[1].ratio > 0.0 && figures[1].ms > 0.0);
