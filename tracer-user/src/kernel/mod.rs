@@ -14,7 +14,9 @@ mod bpffs;
 mod btf;
 mod error;
 mod hook;
+mod inspect;
 mod layout;
+mod load;
 mod log;
 mod object;
 mod pins;
@@ -24,6 +26,7 @@ mod tracer;
 
 pub use error::KernelError;
 pub use hook::MAPS as HOOK_MAPS;
+pub use inspect::Inspector;
 pub use layout::layout_of;
 pub use pins::{PinnedSession, Unowned, pinned_sessions, remove_session, unowned_sessions};
 pub use tracer::{KernelTracer, Lost, Settings};

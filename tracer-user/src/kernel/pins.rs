@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use aya::maps::{Map, MapData};
 use aya::programs::links::FdLink;
 use aya::programs::{BtfTracePoint, Program, ProgramError, RawTracePoint};
-use aya::{Btf, Ebpf, EbpfLoader, Endianness, VerifierLogLevel};
-use tracer_ebpf::limits;
+use aya::{Btf, Ebpf};
 
 use super::bpffs::{self, Directory};
 use super::error::KernelError;
 use super::layout::Layout;
+use super::load::Given;
 use super::log::KernelLog;
 use super::tracer::Settings;
 use super::{hook, object};
@@ -140,14 +140,9 @@ pub fn remove_session(name: &str) -> Result<(), KernelError> {
 
 /// Loads the programs and pins everything of a session. On failure nothing is left.
 pub fn install(directory: &Directory, settings: &Settings) -> Result<Installed, KernelError> {
-    let loader = std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().spawn_scoped(scope, new_loader);
-        thread.ok().and_then(|thread| thread.join().ok()).unwrap_or_default()
-    });
-    let layout = Layout::of_running_kernel();
-    let layout = layout?;
+    let layout = Layout::of_running_kernel()?;
     let path = directory.session(&settings.session);
-    match install_at(directory, &path, settings, &layout, loader) {
+    match install_at(directory, &path, settings, &layout) {
         Ok((log, lock)) => Ok(Installed { _lock: lock, log, missing: layout.missing }),
         Err(error) => {
             let _ = remove(directory, &path);
@@ -156,15 +151,15 @@ pub fn install(directory: &Directory, settings: &Settings) -> Result<Installed, 
     }
 }
 
-/// A loader without the kernel's type information: it reads and parses all of it when it is made, 30 ms of a start,
-/// and is then given what little it needs. In a thread of its own whose root directory has no `/sys` it finds none;
-/// where such a thread is not allowed it only takes longer.
-fn new_loader() -> EbpfLoader<'static> {
-    // SAFETY: this thread shares its root directory with no other from here on, and ends with this function.
-    if unsafe { libc::unshare(libc::CLONE_FS) } == 0 {
-        let _ = rustix::process::chroot("/sys");
+/// The object without a place of its own: nothing is loaded yet, pinned or shared.
+pub fn load_unpinned() -> Result<Ebpf, KernelError> {
+    let given = Given::of(&Layout::of_running_kernel()?, false)?;
+    let mut loader = given.loader();
+    for name in ["LIVE", "FATES", "SLOTS", "COLLISIONS", "STALL_LOG"] {
+        loader.map_max_entries(name, 1);
     }
-    EbpfLoader::new()
+    loader.map_max_entries("EVENTS", rustix::param::page_size() as u32);
+    loader.load(object::OBJECT).map_err(|error| KernelError::of("loading the kernel programs", error))
 }
 
 /// Refuses where our numbers for processes are not the kernel's own. A `/proc` that shows no namespaces shows no reason.
@@ -189,16 +184,9 @@ fn install_at(
     path: &Path,
     settings: &Settings,
     layout: &Layout,
-    loader: EbpfLoader<'static>,
 ) -> Result<(Option<KernelLog>, Option<OwnedFd>), KernelError> {
-    let tracepoints = Btf::parse(&layout.tracepoints, Endianness::Little)
-        .map_err(|error| KernelError::of("reading the kernel's tracepoints", error))?;
+    let given = Given::of(layout, settings.kernel_log)?;
     let hook_path = hook::path(directory);
-    let offsets = layout.offsets.to_array();
-    let abi = abi_bytes(layout);
-    let cpus = aya::util::nr_cpus().map_or(1, |count| count.max(1)) as u32;
-    let run = log_run(cpus);
-    let log_level: u8 = if settings.kernel_log { 4 } else { 0 };
 
     // The session's mark first, see `hook`. Who finds the hook whole lets go of the lock before what takes long:
     // fifty sessions that begin at once would else wait for each other's loading. Who does not keeps it until it is.
@@ -215,23 +203,11 @@ fn install_at(
         hook::lower_threshold(&locked, &hook_path, settings.stall_threshold_ns)?;
         None
     };
-    // Lives as long as what it borrows, from here on.
-    let mut loader: EbpfLoader<'_> = loader;
-    loader
-        .btf(Some(&tracepoints))
-        // The log of a refusal takes the verifier half a minute to write.
-        .verifier_log_level(VerifierLogLevel::DISABLE)
-        .override_global("OFFSETS", offsets.as_slice(), true)
-        .override_global("ABI", abi.as_slice(), true)
-        .override_global("LOG", &run, true)
-        .override_global("AYA_LOG_LEVEL", &log_level, true);
-    if !settings.kernel_log {
-        loader.map_max_entries("AYA_LOGS", rustix::param::page_size() as u32);
-    }
+    let mut loader = given.loader();
     hook::share_maps(&mut loader, &hook_path);
     let mut ebpf =
         loader.load(object::OBJECT).map_err(|error| KernelError::of("loading the kernel programs", error))?;
-    load_programs(&mut ebpf, &tracepoints, path, unfinished.is_some())?;
+    load_programs(&mut ebpf, &given.tracepoints, path, unfinished.is_some())?;
     if let Some(locked) = unfinished {
         hook::lower_threshold(&locked, &hook_path, settings.stall_threshold_ns)?;
         hook::install(&locked, &hook_path, program(&mut ebpf, HOOK)?)?;
@@ -316,11 +292,6 @@ fn keep(program: &mut Program, name: &str, path: &Path) -> Result<(), KernelErro
         .map_err(|error| KernelError::of(format!("pinning the program {name}"), error))
 }
 
-/// Records of the stall log that each CPU has: a power of two, so that a mask finds the place.
-pub fn log_run(cpus: u32) -> u32 {
-    (limits::STALL_LOG_RECORDS / cpus.next_power_of_two()).max(1)
-}
-
 /// A pinned map.
 pub fn map(path: &Path) -> Result<MapData, KernelError> {
     MapData::from_pin(path).map_err(|error| KernelError::of(format!("opening {}", path.display()), error))
@@ -333,7 +304,7 @@ pub fn typed_map(path: &Path) -> Result<Map, KernelError> {
 }
 
 /// A program of the object, as what it is.
-fn program<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut T, KernelError>
+pub fn program<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut T, KernelError>
 where
     &'a mut T: TryFrom<&'a mut Program, Error = ProgramError>,
 {
@@ -341,20 +312,9 @@ where
     program.try_into().map_err(|error| KernelError::of(format!("program {name}"), error))
 }
 
-fn wrong_object(name: &str) -> KernelError {
+pub fn wrong_object(name: &str) -> KernelError {
     KernelError::Refused {
         what: format!("the embedded kernel programs have no {name}"),
         why: "object and loader are of different versions; rebuild with `cargo xtask build-ebpf`".to_owned(),
     }
-}
-
-/// The ABI table as the words of its `repr(C)` struct; every member is a multiple of four bytes.
-fn abi_bytes(layout: &Layout) -> Vec<u32> {
-    let abi = &layout.abi;
-    let mut words: Vec<u32> =
-        abi.write_calls.iter().flat_map(|&word| [word as u32, (word >> 32) as u32]).collect();
-    words.extend([abi.splice, abi.tee, abi.vmsplice, abi.sendfile, abi.regs_number]);
-    words.extend(abi.regs_args);
-    words.extend([abi.regs_in_stack, abi.page_bytes]);
-    words
 }

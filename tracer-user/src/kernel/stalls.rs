@@ -4,26 +4,23 @@
 //! A slot may be stale, see the hook: only a thread that the kernel finds asleep in its write is told.
 
 use std::collections::{HashMap, HashSet};
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::ptr::NonNull;
 
 use aya::maps::{Array, HashMap as BpfHashMap, Map, MapData};
-use aya::programs::{RawTracePoint, RawTracePointRunOptions, TestRun as _};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use tracer_ebpf::limits;
 use tracer_ebpf::wire::{WriterSlot, ask};
 
 use super::bpffs::Directory;
 use super::error::KernelError;
+use super::inspect::Inspector;
 use super::told::{Sleep, Told};
-use super::{hook, pins};
+use super::{hook, load, pins};
 use crate::core::decode::{self, size};
-use crate::core::event::{Event, EventBody, ResourceKind};
+use crate::core::event::{Event, EventBody};
 use crate::core::identity::ProcessId;
-
-/// Buffers of a pipe whose bytes are added up: what a pipe of the system's usual limit, 1 MiB, has.
-const MAX_BUFFERS: u32 = 256;
 
 /// See the module.
 pub struct Stalls {
@@ -37,9 +34,7 @@ pub struct Stalls {
     /// Records a CPU has in the log.
     run: u64,
     missed: u64,
-    look: RawTracePoint,
-    fill: RawTracePoint,
-    answer: Array<MapData, [u8; size::INSPECTION]>,
+    inspector: Inspector,
     told: Told,
 }
 
@@ -66,13 +61,9 @@ impl Stalls {
                 .map_err(|error| KernelError::of(what("STALL_LOG"), error))?,
             cursors,
             read,
-            run: u64::from(pins::log_run(cpus)),
+            run: u64::from(load::log_run(cpus)),
             missed: 0,
-            look: program(session, pins::LOOK)?,
-            fill: program(session, pins::FILL)?,
-            answer: array(session, "INSPECTION")?
-                .try_into()
-                .map_err(|error| KernelError::of(what("INSPECTION"), error))?,
+            inspector: Inspector::of_session(session)?,
             told: Told::default(),
         })
     }
@@ -132,7 +123,8 @@ impl Stalls {
             if !self.told.is_open(sleep) {
                 continue;
             }
-            let Some(found) = self.ask(what, which).filter(|found| found.stall.since_boot_ns == sleep.1)
+            let Some(found) =
+                self.inspector.ask(what, which).filter(|found| found.stall.since_boot_ns == sleep.1)
             else {
                 continue;
             };
@@ -166,46 +158,6 @@ impl Stalls {
         }
         all
     }
-
-    /// What the kernel knows of one of this process's own file descriptors.
-    pub fn look_at_own_fd(&self, fd: BorrowedFd<'_>) -> Option<decode::Inspection> {
-        self.ask(ask::OWN_FD, fd.as_raw_fd() as u64)
-    }
-
-    fn ask(&self, what: u64, which: u64) -> Option<decode::Inspection> {
-        run(&self.look, [what, which])?;
-        let mut found = decode::inspection(&self.answer.get(&0, 0).ok()?)?;
-        if let (ResourceKind::Pipe | ResourceKind::Fifo, Some(file)) = (found.stall.kind, found.file) {
-            found.stall.used_bytes = self.bytes_in_pipe(file, found.stall.slots?.0);
-        }
-        Some(found)
-    }
-
-    /// The bytes in a pipe of which so many buffers are in use; `None` when there are too many to look at.
-    fn bytes_in_pipe(&self, file: u64, buffers: u32) -> Option<u64> {
-        if buffers > MAX_BUFFERS {
-            return None;
-        }
-        let firsts = (0..buffers).step_by(limits::PIPE_BUFFERS as usize);
-        firsts
-            .map(|first| {
-                run(&self.fill, [file, u64::from(first)])?;
-                decode::inspection(&self.answer.get(&0, 0).ok()?)?.stall.used_bytes
-            })
-            .sum()
-    }
-}
-
-fn program(session: &Path, name: &str) -> Result<RawTracePoint, KernelError> {
-    RawTracePoint::from_pin(session.join(name))
-        .map_err(|error| KernelError::of(format!("opening the program {name}"), error))
-}
-
-/// Runs a program that is not attached, with two arguments. `None` when the kernel would not.
-fn run(program: &RawTracePoint, arguments: [u64; 2]) -> Option<()> {
-    let mut options = RawTracePointRunOptions::new();
-    options.args[..2].copy_from_slice(&arguments);
-    program.test_run(options).ok().map(drop)
 }
 
 /// The hook's slots, mapped: a walk costs no system call an entry.

@@ -267,11 +267,6 @@ impl KernelTracer {
         }
     }
 
-    /// What the kernel knows of one of this process's own file descriptors: a pipe's fill, slots and ends.
-    pub fn look_at_own_fd(&self, fd: BorrowedFd<'_>) -> Option<decode::Inspection> {
-        self.stalls.look_at_own_fd(fd)
-    }
-
     /// What the kernel programs have logged since the last call; nothing unless that was asked for.
     pub fn debug_lines(&mut self) -> Vec<String> {
         self.installed.log.as_mut().map_or_else(Vec::new, KernelLog::lines)

@@ -1,6 +1,7 @@
 //! What is known of each object.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use super::fds::Opened;
@@ -17,6 +18,7 @@ pub(crate) struct Facts<'f> {
     holders: &'f Holders,
     watched: &'f HashMap<ObjectId, Vec<EpollItem>>,
     survivors: &'f Survivors,
+    kernel: PipeReader<'f>,
     /// What is known.
     pub known: BTreeMap<ObjectId, ObjectFacts>,
     /// SO_RCVTIMEO of sockets that have one.
@@ -30,8 +32,17 @@ impl<'f> Facts<'f> {
         holders: &'f Holders,
         watched: &'f HashMap<ObjectId, Vec<EpollItem>>,
         survivors: &'f Survivors,
+        kernel: PipeReader<'f>,
     ) -> Self {
-        Self { sockets, holders, watched, survivors, known: BTreeMap::new(), timeouts: HashMap::new() }
+        Self {
+            sockets,
+            holders,
+            watched,
+            survivors,
+            kernel,
+            known: BTreeMap::new(),
+            timeouts: HashMap::new(),
+        }
     }
 
     /// Adds the object behind an fd, once.
@@ -84,24 +95,25 @@ impl<'f> Facts<'f> {
     }
 
     /// A pipe, through the first ends that can be borrowed.
-    fn pipe(&self, id: &ObjectId) -> PipeFacts {
+    fn pipe(&mut self, id: &ObjectId) -> PipeFacts {
         let holders = self.holders(id);
-        let ends = |wanted: fn(&Holder) -> bool| {
-            holders.iter().filter(move |h| wanted(h)).map(|h| (self.task(h.0), h.1)).take(3)
+        let ends = |wanted: fn(&Holder) -> bool| -> Vec<(u32, u32)> {
+            holders.iter().filter(|h| wanted(h)).map(|h| (self.task(h.0), h.1)).take(3).collect()
         };
-        let mut facts = PipeFacts::default();
-        for writer in ends(|h| h.2.writes()) {
-            if let Ok(seen) = look::pipe(id, Some(writer), None) {
+        let (writers, readers) = (ends(|h| h.2.writes()), ends(|h| h.2.reads()));
+        let write_end = writers.into_iter().find_map(|end| look::pipe(id, end, true, self.kernel).ok());
+        // The kernel is asked once.
+        let asked = write_end.is_some();
+        let mut facts = write_end.unwrap_or_default();
+        let mut no_more = |_: BorrowedFd<'_>| None;
+        let kernel: PipeReader<'_> = if asked { &mut no_more } else { self.kernel };
+        let read_end = readers.into_iter().find_map(|end| look::pipe(id, end, false, kernel).ok());
+        if let Some(seen) = read_end {
+            facts.used_bytes = seen.used_bytes;
+            facts.capacity_bytes = seen.capacity_bytes;
+            facts.readable = seen.readable;
+            if !asked {
                 facts = seen;
-                break;
-            }
-        }
-        for reader in ends(|h| h.2.reads()) {
-            if let Ok(seen) = look::pipe(id, None, Some(reader)) {
-                facts.used_bytes = seen.used_bytes;
-                facts.capacity_bytes = seen.capacity_bytes;
-                facts.readable = seen.readable;
-                break;
             }
         }
         facts
@@ -157,26 +169,6 @@ impl<'f> Facts<'f> {
         }
     }
 
-    /// What the kernel's own tables say of the pipes found.
-    pub(crate) fn ask_kernel(&mut self, pipes: PipeReader<'_>) {
-        let inode = |id: &ObjectId| match id {
-            ObjectId::Pipe { ino } => Some(*ino),
-            _ => None,
-        };
-        let wanted: HashSet<u64> = self.known.keys().filter_map(inode).collect();
-        if wanted.is_empty() {
-            return;
-        }
-        let seen = pipes(&wanted);
-        for (id, facts) in &mut self.known {
-            if let (Some(ino), ObjectFacts::Pipe(facts)) = (inode(id), facts)
-                && let Some(seen) = seen.get(&ino)
-            {
-                merge(facts, seen);
-            }
-        }
-    }
-
     /// SysV objects, which no fd refers to.
     pub(crate) fn sysv(&mut self, evidence: &Evidence, gather: &mut Gather<'_>) {
         let waits = evidence.processes.iter().flat_map(|p| &p.threads).any(|thread| {
@@ -189,14 +181,4 @@ impl<'f> Facts<'f> {
             sysv::add(gather.root, &mut gather.buffer, &mut self.known);
         }
     }
-}
-
-/// The kernel's slots and counts, over what could be seen from outside.
-fn merge(into: &mut PipeFacts, seen: &PipeFacts) {
-    into.slots_used = seen.slots_used.or(into.slots_used);
-    into.slots = seen.slots.or(into.slots);
-    into.readers = seen.readers.or(into.readers);
-    into.writers = seen.writers.or(into.writers);
-    into.used_bytes = into.used_bytes.or(seen.used_bytes);
-    into.capacity_bytes = into.capacity_bytes.or(seen.capacity_bytes);
 }

@@ -30,13 +30,12 @@ pub(crate) fn objects(evidence: &mut Evidence, gather: &mut Gather<'_>, pipes: P
     let wanted = wanted(evidence, &watched, &sockets, &holders);
 
     let survivors = survivors(&evidence.processes);
-    let mut facts = Facts::new(&sockets, &holders, &watched, &survivors);
+    let mut facts = Facts::new(&sockets, &holders, &watched, &survivors, pipes);
     for (tgid, table) in &gather.opened {
         for opened in table.iter().filter(|o| wanted.contains(&o.fd.object)) {
             facts.add(opened, *tgid);
         }
     }
-    facts.ask_kernel(pipes);
     facts.sysv(evidence, gather);
     let timeouts = std::mem::take(&mut facts.timeouts);
     for (id, named) in waits::named_by_waits(evidence) {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
+use super::sample::PipeReader;
 use crate::core::evidence::{ObjectId, PipeFacts};
 
 /// Opens the pidfd of a thread, not of a process: Linux 6.9 and later. `PidfdFlags` does not name it (it is O_EXCL).
@@ -41,33 +42,24 @@ fn ready(fd: BorrowedFd<'_>, events: PollFlags) -> Option<PollFlags> {
     Some(set[0].revents())
 }
 
-/// A pipe, through one of its write ends and one of its read ends, whichever there are.
+/// A pipe, through one of its ends: a thread and its fd.
 pub(crate) fn pipe(
     object: &ObjectId,
-    writer: Option<(u32, u32)>,
-    reader: Option<(u32, u32)>,
+    end: (u32, u32),
+    writes: bool,
+    kernel: PipeReader<'_>,
 ) -> io::Result<PipeFacts> {
-    let mut facts = PipeFacts::default();
-    let mut seen = Err(io::ErrorKind::NotFound.into());
-    for (end, writes) in [(writer, true), (reader, false)] {
-        let Some((task, fd)) = end else { continue };
-        let copy = match borrow(task, fd, object) {
-            Ok(copy) => copy,
-            Err(error) => {
-                seen = seen.or(Err(error));
-                continue;
-            }
-        };
-        seen = Ok(());
-        facts.used_bytes = rustix::io::ioctl_fionread(&copy).ok();
-        facts.capacity_bytes = rustix::pipe::fcntl_getpipe_size(&copy).ok().map(|size| size as u64);
-        if writes {
-            facts.writable = ready(copy.as_fd(), PollFlags::OUT).map(|got| got.contains(PollFlags::OUT));
-        } else {
-            facts.readable = ready(copy.as_fd(), PollFlags::IN).map(|got| got.contains(PollFlags::IN));
-        }
+    let copy = borrow(end.0, end.1, object)?;
+    // What poll says comes after: it is the younger of the two.
+    let mut facts = kernel(copy.as_fd()).unwrap_or_default();
+    facts.used_bytes = rustix::io::ioctl_fionread(&copy).ok();
+    facts.capacity_bytes = rustix::pipe::fcntl_getpipe_size(&copy).ok().map(|size| size as u64);
+    if writes {
+        facts.writable = ready(copy.as_fd(), PollFlags::OUT).map(|got| got.contains(PollFlags::OUT));
+    } else {
+        facts.readable = ready(copy.as_fd(), PollFlags::IN).map(|got| got.contains(PollFlags::IN));
     }
-    seen.map(|()| facts)
+    Ok(facts)
 }
 
 /// A socket.
@@ -137,12 +129,13 @@ mod tests {
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).unwrap();
         let object = ObjectId::Pipe { ino: rustix::fs::fstat(&reader).unwrap().st_ino };
         let own = std::process::id();
-        let ends = (Some((own, writer.as_raw_fd() as u32)), Some((own, reader.as_raw_fd() as u32)));
-        let empty = pipe(&object, ends.0, ends.1).unwrap();
-        assert_eq!((empty.used_bytes, empty.writable, empty.readable), (Some(0), Some(true), Some(false)));
+        let ends = [(writer.as_raw_fd() as u32, true), (reader.as_raw_fd() as u32, false)];
+        let both = || ends.map(|(fd, writes)| pipe(&object, (own, fd), writes, &mut |_| None).unwrap());
+        let [empty, end] = both();
+        assert_eq!((empty.used_bytes, empty.writable, end.readable), (Some(0), Some(true), Some(false)));
         while rustix::io::write(&writer, &[0; 2049]).is_ok() {}
-        let full = pipe(&object, ends.0, ends.1).unwrap();
-        assert_eq!((full.writable, full.readable), (Some(false), Some(true)));
+        let [full, end] = both();
+        assert_eq!((full.writable, end.readable), (Some(false), Some(true)));
         assert!(full.used_bytes < full.capacity_bytes, "slots are full, not bytes: {full:?}");
     }
 
@@ -150,6 +143,7 @@ mod tests {
     fn another_object_under_the_same_number_is_refused() {
         let (reader, _writer) = rustix::pipe::pipe().unwrap();
         let other = ObjectId::Pipe { ino: rustix::fs::fstat(&reader).unwrap().st_ino + 1 };
-        assert!(pipe(&other, None, Some((std::process::id(), reader.as_raw_fd() as u32))).is_err());
+        let end = (std::process::id(), reader.as_raw_fd() as u32);
+        assert!(pipe(&other, end, false, &mut |_| None).is_err());
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use super::calls::Now;
@@ -61,8 +62,9 @@ pub enum LookError {
     NoProcess(u32),
 }
 
-/// Kernel-side knowledge of pipes by inode: asked within the quiet window for the pipes that matter, answers what it knows.
-pub type PipeReader<'a> = &'a mut dyn FnMut(&HashSet<u64>) -> HashMap<u64, PipeFacts>;
+/// What the kernel itself knows of a pipe: its buffers and how many hold its ends. Given one of our own fds for as long as
+/// the call takes; `None` when it does not say.
+pub type PipeReader<'a> = &'a mut dyn FnMut(BorrowedFd<'_>) -> Option<PipeFacts>;
 
 /// Looks at the machine. Takes the quiet window, and as much longer as reading takes; the reading overlaps the window.
 pub fn look(proc_root: &ProcRoot, request: &Request, pipes: PipeReader<'_>) -> Result<Evidence, LookError> {
@@ -323,7 +325,7 @@ mod tests {
     fn when_quiet(child: &Killed) -> (Evidence, Process) {
         let request = Request { ask: Ask::Tree(child.0.id()), quiet_window: Duration::from_millis(50) };
         loop {
-            let evidence = look(&ProcRoot::system(), &request, &mut |_| HashMap::new()).unwrap();
+            let evidence = look(&ProcRoot::system(), &request, &mut |_| None).unwrap();
             let process = evidence.process(child.0.id()).unwrap().clone();
             if process.threads[0].moved == Some(false) && process.exe.is_some() {
                 return (evidence, process);
@@ -370,7 +372,7 @@ mod tests {
         let parent = spawn("sh", &["-c", "(exit 7) & exec sleep 600"], Stdio::null(), Stdio::null());
         let request = Request { ask: Ask::Tree(parent.0.id()), quiet_window: Duration::ZERO };
         let zombie = loop {
-            let evidence = look(&ProcRoot::system(), &request, &mut |_| HashMap::new()).unwrap();
+            let evidence = look(&ProcRoot::system(), &request, &mut |_| None).unwrap();
             if let Some(zombie) = evidence.processes.into_iter().find(|p| p.ppid == parent.0.id() && p.zombie)
             {
                 break zombie;
@@ -385,10 +387,8 @@ mod tests {
     fn the_kernels_counts_reach_the_facts() {
         let child = spawn("cat", &[], Stdio::piped(), Stdio::null());
         let request = Request { ask: Ask::Tree(child.0.id()), quiet_window: Duration::ZERO };
-        let mut reader = |inodes: &HashSet<u64>| {
-            let facts = PipeFacts { writers: Some(5), slots: Some(16), ..PipeFacts::default() };
-            inodes.iter().map(|ino| (*ino, facts.clone())).collect()
-        };
+        let mut reader =
+            |_: BorrowedFd<'_>| Some(PipeFacts { writers: Some(5), slots: Some(16), ..PipeFacts::default() });
         let evidence = look(&ProcRoot::system(), &request, &mut reader).unwrap();
         let stdin = evidence.process(child.0.id()).unwrap().fd(0).unwrap().object;
         assert!(matches!(stdin, ObjectId::Pipe { .. }));
@@ -399,7 +399,7 @@ mod tests {
     #[test]
     fn a_pid_that_is_nobodys_is_an_error() {
         let request = Request { ask: Ask::Tree(u32::MAX), quiet_window: Duration::ZERO };
-        let answer = look(&ProcRoot::system(), &request, &mut |_| HashMap::new());
+        let answer = look(&ProcRoot::system(), &request, &mut |_| None);
         assert!(matches!(answer, Err(LookError::NoProcess(u32::MAX))));
     }
 }

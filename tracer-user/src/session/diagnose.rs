@@ -3,14 +3,14 @@
 //! A look at the machine, and a pure judgement of what was seen. Nothing is changed and nobody is signalled; the job
 //! need not have been traced before.
 
-use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::bail;
 
+use super::kernel_pipes;
 use crate::core::diagnosis::{self, Diagnosis};
-use crate::core::evidence::{Evidence, PipeFacts};
+use crate::core::evidence::Evidence;
 use crate::core::identity::ProcessId;
 use crate::core::record::sidecar::Sidecar;
 use crate::procfs_view::{self, Ask, ProcRoot, Request};
@@ -68,8 +68,7 @@ pub fn evidence(config: &Config) -> anyhow::Result<Evidence> {
         }
     };
     let request = Request { ask, quiet_window: config.quiet_window };
-    let mut pipes = |_: &HashSet<u64>| -> HashMap<u64, PipeFacts> { HashMap::new() };
-    Ok(procfs_view::look(&ProcRoot::system(), &request, &mut pipes)?)
+    Ok(procfs_view::look(&ProcRoot::system(), &request, &mut kernel_pipes::reader())?)
 }
 
 /// Id and root process of the one live session whose id begins like this.

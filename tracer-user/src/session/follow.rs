@@ -6,7 +6,6 @@
 //! after the diagnosis has been handed to the observer, which makes it durable.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
@@ -22,6 +21,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use super::clock;
 use super::ending;
 use super::keeper::Keeper;
+use super::kernel_pipes;
 use super::observer::Observer;
 use super::options::Watch;
 use super::relieve;
@@ -208,9 +208,15 @@ impl Follower {
         let id = self.keeper.live().id().to_string();
         let request =
             Request { ask: Ask::Session { id, members: self.keeper.alive() }, quiet_window: QUIET_WINDOW };
-        // What the kernel knows of pipes is added when the evidence is there.
+        // What the kernel told of pipes that are no pipes of ours to look into is added when the evidence is there.
+        let with_kernel = self.keeper.kernel().is_some();
         let evidence = tokio::task::spawn_blocking(move || {
-            procfs_view::look(&ProcRoot::system(), &request, &mut |_| HashMap::new())
+            let root = ProcRoot::system();
+            if with_kernel {
+                procfs_view::look(&root, &request, &mut kernel_pipes::reader())
+            } else {
+                procfs_view::look(&root, &request, &mut |_| None)
+            }
         });
         self.look = Some(Look { why, until, evidence });
     }

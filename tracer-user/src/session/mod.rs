@@ -12,6 +12,7 @@ pub mod history;
 pub mod in_the_way;
 pub mod job;
 pub mod keeper;
+mod kernel_pipes;
 pub mod lookout;
 pub mod observer;
 pub mod options;

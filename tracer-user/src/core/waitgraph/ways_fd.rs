@@ -227,9 +227,13 @@ fn pipe(index: &Index<'_>, at: usize, id: ObjectId, fd: Option<u32>, want: Want,
     if let Some(count) = count
         && let Some(missing) = missing_ends(found, count)
     {
-        any.push(Actor::Unseen(format!(
-            "the kernel counts {count} such ends of the pipe, of which {missing} are in no process's fd table"
-        )));
+        let flying = in_flight(index, at);
+        if flying.is_empty() {
+            any.push(Actor::Unseen(format!(
+                "the kernel counts {count} such ends of the pipe, of which {missing} are in no process's fd table"
+            )));
+        }
+        any.extend(flying.into_iter().filter(|actor| !any.contains(actor)).collect::<Vec<_>>());
     }
     Standing::one(way(op, Some(id), fd, any))
 }
@@ -275,14 +279,17 @@ pub(super) fn parties(
         )));
     } else if any.is_empty() {
         // In nobody's table: in a message that lies unread in a socket of the same job, whose owner could take it out, or out of sight.
-        any.extend(
-            receivers(index, at).into_iter().map(|process| Actor::Process { process, no_reason: true }),
-        );
+        any.extend(in_flight(index, at));
         if any.is_empty() {
             any.push(Actor::Unseen("no process was found that holds the other end".into()));
         }
     }
     any
+}
+
+/// Those who could take an end out of a message that lies unread in a socket of the waiter's job.
+fn in_flight(index: &Index<'_>, at: usize) -> Vec<Actor> {
+    receivers(index, at).into_iter().map(|process| Actor::Process { process, no_reason: true }).collect()
 }
 
 /// The processes of the waiter's job that hold a UNIX socket with fds in unread messages.
