@@ -8,12 +8,35 @@ use crate::core::evidence::{ObjectFacts, ObjectId};
 /// Adds every semaphore set and message queue of this IPC namespace.
 pub(crate) fn add(root: &Dir, buffer: &mut Vec<u8>, known: &mut BTreeMap<ObjectId, ObjectFacts>) {
     if let Ok(text) = root.read("sysvipc/sem", buffer) {
-        // The table does not say who operated last.
-        known.extend(rows(text, &[]).map(|row| (ObjectId::SysVSem { id: row.0 }, row.1)));
+        let sets: Vec<_> = rows(text, &["nsems"]).collect();
+        for (id, mut facts) in sets {
+            // The table does not say who operated last: the column read in its place counts the set.
+            if let ObjectFacts::SysV { last_pids, .. } = &mut facts {
+                *last_pids = last_operators(id, last_pids.first().copied().unwrap_or(0));
+            }
+            known.insert(ObjectId::SysVSem { id }, facts);
+        }
     }
     if let Ok(text) = root.read("sysvipc/msg", buffer) {
         known.extend(rows(text, &["lspid", "lrpid"]).map(|row| (ObjectId::SysVMsg { id: row.0 }, row.1)));
     }
+}
+
+/// Semaphores of a set that are asked about: sets are small, and each takes a system call.
+const MAX_SEMAPHORES: u32 = 64;
+
+/// Who operated last on each semaphore of a set, as far as we may know.
+fn last_operators(set: u32, semaphores: u32) -> Vec<u32> {
+    let Ok(set) = i32::try_from(set) else { return Vec::new() };
+    let pid = |number: u32| {
+        // SAFETY: GETPID takes no further argument and writes to no memory of ours.
+        let pid = unsafe { libc::semctl(set, number as i32, libc::GETPID) };
+        u32::try_from(pid).ok().filter(|pid| *pid != 0)
+    };
+    let mut pids: Vec<u32> = (0..semaphores.min(MAX_SEMAPHORES)).filter_map(pid).collect();
+    pids.sort_unstable();
+    pids.dedup();
+    pids
 }
 
 /// Rows of a table whose first line names its columns.

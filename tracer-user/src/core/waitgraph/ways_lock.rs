@@ -79,5 +79,13 @@ pub(super) fn sysv(index: &Index<'_>, at: usize, id: ObjectId) -> Standing {
         let any = vec![Actor::Unseen("who operated on its SysV object cannot be seen".into())];
         return Standing::one(way(Op::Semaphore, Some(id), None, any));
     }
+    if any.is_empty() {
+        // Whoever operated last is gone. Who else might, nothing tells: any other process of the job.
+        let others = (0..index.evidence().processes.len()).filter(|other| {
+            let process = index.process(*other);
+            *other != at && process.in_scope && !process.zombie && !process.is_observer
+        });
+        return Standing::one(way(Op::Semaphore, Some(id), None, others.map(by_process).collect()));
+    }
     Standing::one(way(Op::Semaphore, Some(id), None, any))
 }

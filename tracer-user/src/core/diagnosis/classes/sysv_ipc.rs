@@ -1,5 +1,6 @@
 //! `sysv-ipc`: a SysV semaphore or message queue, or a POSIX message queue, whose last user is gone or at rest.
 
+use crate::core::diagnosis::Verdict;
 use crate::core::diagnosis::case::{Case, Shape};
 use crate::core::diagnosis::class::Class;
 use crate::core::diagnosis::judge::Judgement;
@@ -21,7 +22,14 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
             .filter(|pid| **pid != 0 && view.graph.index.by_tgid(**pid).is_none())
             .map(u32::to_string)
             .collect();
-        if !gone.is_empty() && case.shape == Shape::DeadEnd {
+        let none_left = last_pids.iter().all(|pid| view.graph.index.by_tgid(*pid).is_none());
+        if !gone.is_empty() && none_left && matches!(case.shape, Shape::DeadEnd | Shape::Cycle) {
+            // A cycle goes through processes of the job that never used the object, as far as is known.
+            judgement.verdict = Verdict::OrphanedWait;
+            if case.shape == Shape::Cycle {
+                judgement
+                    .likely("No other process of the job is known to use the object, and none can go on.");
+            }
             judgement.because =
                 Some(format!("whoever operated on it last (pid {}) has ended", gone.join(", ")));
             judgement.subtype = Some("dead-operator");
