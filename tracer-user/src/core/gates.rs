@@ -189,7 +189,7 @@ impl std::fmt::Display for Reason {
                 }
                 _ => f.write_str("its root ended"),
             },
-            Self::RootEnded(None) => f.write_str("its root ended, nobody saw how"),
+            Self::RootEnded(None) => f.write_str("its root is gone"),
             Self::RootUnknown(why) => write!(f, "what became of its root is unknown: {why}"),
             Self::OwnerDied => f.write_str("its owner died"),
         }

@@ -47,6 +47,11 @@ impl ProcRoot {
         Self(root.into())
     }
 
+    /// Whether it is the machine's own: numbers in it are those of system calls.
+    pub fn is_system(&self) -> bool {
+        self.0 == Path::new("/proc")
+    }
+
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.0

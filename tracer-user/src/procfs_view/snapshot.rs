@@ -24,11 +24,25 @@ const MAX_FDS: u64 = 4096;
 /// Threads whose context switches are added up; those of a process with more are not known.
 const MAX_THREADS: u32 = 512;
 
+/// A process that has not run since is read whole again after so many samples: a signal may wait for it, or memory may
+/// have been taken from it, all without its running.
+const WHOLE_EVERY: u64 = 6;
+
 /// Takes snapshots, and remembers of each process what the next one needs.
 #[derive(Debug)]
 pub struct Sampler {
     root: ProcRoot,
     before: HashMap<ProcessId, CpuMark>,
+    whole: HashMap<ProcessId, Whole>,
+    sample: u64,
+}
+
+/// A snapshot that was read whole.
+#[derive(Clone, Debug)]
+struct Whole {
+    snapshot: ProcSnapshot,
+    /// The process's processor time then, to the nanosecond: whoever runs changes it.
+    ran_ns: u64,
     sample: u64,
 }
 
@@ -45,7 +59,7 @@ type SocketTable = Option<Arc<HashMap<u64, u8>>>;
 impl Sampler {
     /// Reads there.
     pub fn new(root: ProcRoot) -> Self {
-        Self { root, before: HashMap::new(), sample: 0 }
+        Self { root, before: HashMap::new(), whole: HashMap::new(), sample: 0 }
     }
 
     /// A snapshot of each of the processes that is still there. `boot_ns` is now.
@@ -61,6 +75,7 @@ impl Sampler {
         // Twice, so that a process that one sample could not read keeps its mark.
         let oldest = self.sample.saturating_sub(2);
         self.before.retain(|_, mark| mark.sample > oldest);
+        self.whole.retain(|process, _| self.before.contains_key(process));
         snapshots
     }
 
@@ -92,6 +107,11 @@ impl Sampler {
         let cpu_ns = (fields.utime + fields.stime).saturating_mul(NS_PER_TICK);
         snapshot.cpu_ns = Some(cpu_ns);
         snapshot.cpu_percent = self.cpu_percent(process, cpu_ns, boot_ns);
+        // Before the rest is read: what runs meanwhile makes the next sample a whole one.
+        let ran_ns = self.root.is_system().then(|| processor_time_ns(process.tgid)).flatten();
+        if let Some(same) = self.unchanged(&snapshot, ran_ns) {
+            return Some(same);
+        }
         read_status(directory, &mut snapshot);
         if snapshot.threads.is_some_and(|threads| threads > 1) {
             let switches = thread_switches(directory);
@@ -116,7 +136,25 @@ impl Sampler {
             snapshot.fd_count = Some(count);
             snapshot.connections = sockets.and_then(|sockets| count_connections(directory, &sockets, tables));
         }
+        if let Some(ran_ns) = ran_ns {
+            let whole = Whole { snapshot: snapshot.clone(), ran_ns, sample: self.sample };
+            self.whole.insert(process, whole);
+        }
         Some(snapshot)
+    }
+
+    /// The last whole snapshot with what is new, of a process that has not run since: most of a session rests most of
+    /// the time, and the other files cost ten times what is read by now.
+    fn unchanged(&self, now: &ProcSnapshot, ran_ns: Option<u64>) -> Option<ProcSnapshot> {
+        let whole = self.whole.get(&now.process()).filter(|whole| Some(whole.ran_ns) == ran_ns)?;
+        let then = &whole.snapshot;
+        let same = (&now.comm, now.state, now.threads) == (&then.comm, then.state, then.threads);
+        (same && self.sample - whole.sample < WHOLE_EVERY).then(|| ProcSnapshot {
+            ppid: now.ppid,
+            cpu_ns: now.cpu_ns,
+            cpu_percent: now.cpu_percent,
+            ..then.clone()
+        })
     }
 
     fn cpu_percent(&mut self, process: ProcessId, cpu_ns: u64, boot_ns: u64) -> Option<f64> {
@@ -126,6 +164,19 @@ impl Sampler {
         let used = cpu_ns.saturating_sub(before.cpu_ns);
         Some((used as f64 * 1000.0 / passed as f64).round() / 10.0)
     }
+}
+
+/// The processor time of a process and all its threads, nanoseconds; `None` when there is none. The clock of another process
+/// is named by its number (`MAKE_PROCESS_CPUCLOCK`, include/linux/posix-timers_types.h).
+fn processor_time_ns(tgid: u32) -> Option<u64> {
+    const CPUCLOCK_SCHED: libc::clockid_t = 2;
+    let clock = (!libc::clockid_t::try_from(tgid).ok()? << 3) | CPUCLOCK_SCHED;
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call fills the struct it is given.
+    if unsafe { libc::clock_gettime(clock, &raw mut time) } != 0 {
+        return None;
+    }
+    Some(u64::try_from(time.tv_sec).ok()? * 1_000_000_000 + u64::try_from(time.tv_nsec).ok()?)
 }
 
 fn open_at(directory: BorrowedFd<'_>, name: &str) -> Option<OwnedFd> {

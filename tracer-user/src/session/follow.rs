@@ -42,6 +42,10 @@ const DRAIN_EVERY: Duration = Duration::from_millis(50);
 const WALK_EVERY: Duration = Duration::from_millis(250);
 /// How often the status line is told anew.
 const STATUS_EVERY: Duration = Duration::from_millis(200);
+/// A session in which nothing has moved for so long is looked at less often: what moves next is told a moment later.
+const REST_AFTER: Duration = Duration::from_secs(5);
+/// By how much less often.
+const REST_FACTOR: u32 = 4;
 /// Between the two readings of a diagnosis.
 const QUIET_WINDOW: Duration = Duration::from_millis(400);
 /// How long a diagnosis may take when something waits for it.
@@ -163,7 +167,12 @@ impl Follower {
         tokio::select! {
             biased;
             () = ready(self.ring.as_ref()) => self.keeper.catch_up(observer),
-            _ = self.drain.tick() => self.keeper.catch_up(observer),
+            _ = self.drain.tick() => {
+                self.keeper.catch_up(observer);
+                if self.rests() {
+                    self.drain.reset_after(DRAIN_EVERY * REST_FACTOR);
+                }
+            }
             climbed = climbed(self.climb.as_mut()) => {
                 self.climb = None;
                 return Came::Climbed(climbed);
@@ -181,6 +190,9 @@ impl Follower {
                 // First who is new, so that a new process's write is not a stranger's.
                 self.keeper.catch_up(observer);
                 self.keeper.look_for_stalls(observer);
+                if self.rests() {
+                    self.walk.reset_after(self.walk.period() * REST_FACTOR);
+                }
             }
             _ = self.sample.tick() => {
                 self.keeper.sample(observer);
@@ -189,12 +201,24 @@ impl Follower {
                     self.diagnose(Why::NoProgress);
                 }
             }
-            _ = self.status.tick() => observer.status(&self.keeper.status()),
+            _ = self.status.tick() => {
+                observer.status(&self.keeper.status());
+                if self.rests() {
+                    self.status.reset_after(STATUS_EVERY * REST_FACTOR);
+                }
+            }
         }
         if self.climb.is_some() {
             *self.living.borrow_mut() = self.keeper.alive();
         }
         Came::Nothing
+    }
+
+    /// Nothing has moved for a while, nor is anybody waiting for an answer.
+    fn rests(&self) -> bool {
+        let moved = self.keeper.live().state().tracker().last_progress_boot_ns();
+        let still = Duration::from_nanos(clock::boot_ns().saturating_sub(moved));
+        still > REST_AFTER && self.look.is_none() && self.climb.is_none()
     }
 
     /// Begins a diagnosis. One that goes on already is taken for this one.

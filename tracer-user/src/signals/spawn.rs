@@ -193,7 +193,7 @@ pub fn let_go_of_inherited(keep_stdout: bool) -> io::Result<()> {
             }
         }
     }
-    let open: Vec<RawFd> = std::fs::read_dir("/dev/fd")?
+    let open: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter(|fd| *fd > 2)
         .collect();

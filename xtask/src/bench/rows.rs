@@ -139,17 +139,16 @@ fn build(bench: &Bench) -> Result<Vec<String>> {
 }
 
 fn pytest(bench: &Bench) -> Result<Vec<String>> {
-    if crate::exec::probe(Command::new("python3").args(["-m", "pytest", "--version"])).is_none() {
+    let names = ["pytest", "pytest-3"];
+    let Some(pytest) =
+        names.iter().find(|name| crate::exec::probe(Command::new(name).arg("--version")).is_some())
+    else {
         return Ok(vec!["pytest is not installed".into()]);
-    }
+    };
     let place = tempfile::tempdir()?;
     let tests = "import pytest, subprocess\n@pytest.mark.parametrize('n', range(2000))\ndef test_it(n):\n    assert n % 50 or subprocess.run(['true']).returncode == 0\n";
     fs::write(place.path().join("test_it.py"), tests)?;
-    shell(
-        bench,
-        SPAWNS,
-        &format!("cd '{}' && python3 -m pytest -q -p no:cacheprovider", place.path().display()),
-    )
+    shell(bench, SPAWNS, &format!("cd '{}' && {pytest} -q -p no:cacheprovider", place.path().display()))
 }
 
 /// A script under each contender.
