@@ -12,7 +12,7 @@ if "role=worker" in sys.argv:
     operate(sys.argv[1], -1)
     print("taken", flush=True)
     while True:
-        sum(range(1000))
+        time.sleep(0.05)
 elif "role=waiter" in sys.argv:
     open(os.environ["READY"], "w").close()
     operate(sys.argv[1], -1)
@@ -27,6 +27,6 @@ else:
     janitor = subprocess.Popen(
         [sys.executable, __file__, semaphore, "role=janitor"], stdin=subprocess.PIPE, env=clean, start_new_session=True
     )
-    worker = subprocess.Popen([sys.executable, __file__, semaphore, "role=worker"], stdout=subprocess.PIPE, env=clean)
+    worker = subprocess.Popen([sys.executable, __file__, semaphore, "role=worker"], stdout=subprocess.PIPE)
     worker.stdout.readline()
     subprocess.run([sys.executable, __file__, semaphore, "role=waiter"])
