@@ -1,5 +1,6 @@
 //! The only reader of `/proc` and of netlink: samples, file descriptors, holders, locks.
 
+mod asked;
 mod calls;
 mod cgroups;
 pub mod connector;

@@ -4,7 +4,7 @@
 //! for, so that a pid which is reused in between is never mixed in, and its start time is compared before anything else is
 //! believed. What cannot be read is `None`.
 
-use super::ProcRoot;
+use super::{ProcRoot, asked};
 use crate::core::identity::{NS_PER_TICK, ProcessId};
 use crate::core::snapshot::{ProcSnapshot, ProcState, SignalSet};
 use crate::core::text::ByteText;
@@ -108,7 +108,7 @@ impl Sampler {
         snapshot.cpu_ns = Some(cpu_ns);
         snapshot.cpu_percent = self.cpu_percent(process, cpu_ns, boot_ns);
         // Before the rest is read: what runs meanwhile makes the next sample a whole one.
-        let ran_ns = self.root.is_system().then(|| processor_time_ns(process.tgid)).flatten();
+        let ran_ns = self.root.is_system().then(|| asked::processor_time_ns(process.tgid)).flatten();
         if let Some(same) = self.unchanged(&snapshot, ran_ns) {
             return Some(same);
         }
@@ -164,19 +164,6 @@ impl Sampler {
         let used = cpu_ns.saturating_sub(before.cpu_ns);
         Some((used as f64 * 1000.0 / passed as f64).round() / 10.0)
     }
-}
-
-/// The processor time of a process and all its threads, nanoseconds; `None` when there is none. The clock of another process
-/// is named by its number (`MAKE_PROCESS_CPUCLOCK`, include/linux/posix-timers_types.h).
-fn processor_time_ns(tgid: u32) -> Option<u64> {
-    const CPUCLOCK_SCHED: libc::clockid_t = 2;
-    let clock = (!libc::clockid_t::try_from(tgid).ok()? << 3) | CPUCLOCK_SCHED;
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the call fills the struct it is given.
-    if unsafe { libc::clock_gettime(clock, &raw mut time) } != 0 {
-        return None;
-    }
-    Some(u64::try_from(time.tv_sec).ok()? * 1_000_000_000 + u64::try_from(time.tv_nsec).ok()?)
 }
 
 fn open_at(directory: BorrowedFd<'_>, name: &str) -> Option<OwnedFd> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::asked;
 use super::raw::Dir;
 use crate::core::evidence::{ObjectFacts, ObjectId};
 
@@ -27,13 +28,9 @@ const MAX_SEMAPHORES: u32 = 64;
 
 /// Who operated last on each semaphore of a set, as far as we may know.
 fn last_operators(set: u32, semaphores: u32) -> Vec<u32> {
-    let Ok(set) = i32::try_from(set) else { return Vec::new() };
-    let pid = |number: u32| {
-        // SAFETY: GETPID takes no further argument and writes to no memory of ours.
-        let pid = unsafe { libc::semctl(set, number as i32, libc::GETPID) };
-        u32::try_from(pid).ok().filter(|pid| *pid != 0)
-    };
-    let mut pids: Vec<u32> = (0..semaphores.min(MAX_SEMAPHORES)).filter_map(pid).collect();
+    let numbers = 0..semaphores.min(MAX_SEMAPHORES);
+    let mut pids: Vec<u32> =
+        numbers.filter_map(|number| asked::last_semaphore_operator(set, number)).collect();
     pids.sort_unstable();
     pids.dedup();
     pids
