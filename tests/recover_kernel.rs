@@ -111,6 +111,11 @@ fn recover_until_filed(place: &Place) -> Summary {
     place.summary("s")
 }
 
+/// All that was told of the session.
+fn events(place: &Place) -> String {
+    std::fs::read_to_string(place.temp.path().join("log/sessions/s/events.jsonl")).unwrap()
+}
+
 fn pins(place: &Place) -> usize {
     pins_of(&place.traces.pin_prefix().unwrap())
 }
@@ -139,7 +144,7 @@ fn a_job_that_ended_while_nobody_traced_is_filed_with_its_status_and_time() {
     assert_eq!((summary.processes.forked, summary.processes.exited), (3, 3), "those it forked meanwhile too");
     let end: jiff::Timestamp = summary.end_ts.unwrap().parse().unwrap();
     assert!(end >= before && end <= anchor().wall, "the kernel's time, not the recovery's");
-    let events = std::fs::read_to_string(place.temp.path().join("log/sessions/s/events.jsonl")).unwrap();
+    let events = events(&place);
     assert!(events.contains("\"signal\":\"SIGKILL\""), "{events}");
     assert_eq!((place.trace_names(), pins(&place)), (vec![], 0));
 }
@@ -177,7 +182,7 @@ fn a_session_of_another_version_is_finished_from_its_own_pins() {
         (summary.termination_reason.as_str(), summary.owner_fate, summary.events_lost),
         ("EXITED 7", OwnerFate::Died, 0)
     );
-    let events = std::fs::read_to_string(place.temp.path().join("log/sessions/s/events.jsonl")).unwrap();
+    let events = events(&place);
     assert!(events.contains("\"source\":\"kernel\""), "{events}");
     assert!(!theirs.exists() && !session.exists(), "what nobody uses goes");
 }
@@ -212,7 +217,7 @@ fn a_job_that_still_runs_is_left_alone_or_taken_over_without_a_gap() {
     assert!(adopter.0.wait().unwrap().success());
     let summary = place.summary("s");
     assert_eq!((summary.termination_reason.as_str(), summary.owner_fate), ("EXITED 5", OwnerFate::Adopted));
-    let events = std::fs::read_to_string(place.temp.path().join("log/sessions/s/events.jsonl")).unwrap();
+    let events = events(&place);
     assert_eq!(
         (summary.processes.forked, summary.processes.exited),
         (3, 3),
@@ -233,22 +238,20 @@ fn a_hang_is_explained_by_whoever_took_the_session_over() {
     job.kill_tracer();
     let fifo = place.temp.path().join("fifo");
     job.tell(&format!("mkfifo {0}; exec 5<>{0}; while :; do echo much >&5; done", fifo.display()));
-    let said = place.temp.path().join("said");
     let adopter = tracer(place.temp.path(), &["recover", "--adopt", "--min-age", "0s"])
         .stdout(Stdio::null())
-        .stderr(std::fs::File::create(&said).unwrap())
+        .stderr(Stdio::piped())
         .spawn();
     let mut adopter = Ended(adopter.unwrap());
+    let (teller, told) = std::sync::mpsc::channel();
+    let said = BufReader::new(adopter.0.stderr.take().unwrap());
+    // Reads on to the end, so that the adopter never waits for us.
+    std::thread::spawn(move || said.lines().map_while(Result::ok).for_each(|line| drop(teller.send(line))));
     let deadline = Instant::now() + PATIENCE;
-    loop {
-        let told = std::fs::read_to_string(&said).unwrap();
-        if told.contains("/fifo is full") {
-            assert!(told.contains("the only read end left is held by sh"), "{told}");
-            break;
-        }
-        assert!(Instant::now() < deadline, "nobody told of the hang: {told}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    let next = || told.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+    let hang = std::iter::from_fn(|| next().ok()).find(|line| line.contains("/fifo is full"));
+    let hang = hang.expect("the hang is told");
+    assert!(hang.contains("the only read end left is held by sh"), "{hang}");
     // It is blocked for good, so the number is its.
     let job = rustix::process::Pid::from_raw(i32::try_from(job.pid).unwrap()).unwrap();
     rustix::process::kill_process(job, rustix::process::Signal::KILL).unwrap();

@@ -131,7 +131,7 @@ pub struct Filed {
 }
 
 impl Filed {
-    /// Processes of this session's lines of a kind: number and start.
+    /// Processes of the session's lines of a kind: number and start.
     pub fn processes(&self, kind: &str) -> Vec<(u32, u64)> {
         let lines = self.events.iter().filter(|line| line["kind"] == kind);
         lines

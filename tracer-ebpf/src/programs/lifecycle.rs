@@ -35,7 +35,7 @@ const SIGURG: u32 = 23;
 const SIGWINCH: u32 = 28;
 const SIGRTMIN: u32 = 32;
 
-/// The identity of a process of this session, from its tgid; `None` for everybody else.
+/// The identity of a process of the session, from its tgid; `None` for everybody else.
 #[inline(always)]
 fn member(tgid: u32) -> Option<ProcessKey> {
     // SAFETY: without preallocation an entry is not reused under a reader.

@@ -16,7 +16,7 @@ use crate::session::reap::{ReapOptions, reap};
 /// What was typed.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Reap what is left of this session; may be given several times
+    /// Reap what is left of the session with this id; may be given several times
     #[arg(long = "session", value_name = "ID", required_unless_present_any = ["ports", "pids", "all_mine"])]
     sessions: Vec<String>,
     /// Reap whoever of yours holds this port; may be given several times

@@ -19,7 +19,7 @@ const REMEMBER_NS: u64 = 5_000_000_000;
 
 #[derive(Debug)]
 enum Known {
-    /// Not of this session.
+    /// Not of the session.
     Strangers,
     /// Told begun; found awake so often in a row.
     Begun(Stall, u8),
@@ -39,7 +39,7 @@ impl Told {
         matches!(self.sleeps.get(&sleep), None | Some(Known::Begun(..)))
     }
 
-    /// It is not of this session.
+    /// It is not of the session.
     pub fn strangers(&mut self, sleep: Sleep) {
         self.sleeps.insert(sleep, Known::Strangers);
     }

@@ -103,7 +103,7 @@ pub fn begin(
         // A full or failing file system is no reason not to run the job.
         Err(crate::store::live::CreateError::Io(error)) => {
             observer.notice(&format!(
-                "{}: {error}; this session is kept in memory and cannot be recovered",
+                "{}: {error}; the session is kept in memory and cannot be recovered",
                 directory.path().display()
             ));
             LiveSession::in_memory(enrollment, limits)?

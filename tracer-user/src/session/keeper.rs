@@ -218,7 +218,7 @@ impl Keeper {
         self.live.state().tracker().alive().collect()
     }
 
-    /// Adds to evidence what the kernel has told of this session.
+    /// Adds to evidence what the kernel has told of the session.
     pub fn add_history(&self, evidence: &mut Evidence) {
         let Some(kernel) = &self.kernel else { return };
         evidence.kernel_events = true;

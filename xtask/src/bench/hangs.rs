@@ -10,13 +10,14 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::Bench;
-use super::measure::{median, traced};
-use super::rows::Background;
+use super::measure::{median, traced_with};
 
 /// Processes of a crowd; each holds ten pipes.
 const CROWD: u32 = 1_000;
 /// How long a session rests while its tracer's processor time is counted.
 const REST: Duration = Duration::from_secs(60);
+/// Before that: longer than a session takes to be at rest.
+const BEGINNING: Duration = Duration::from_secs(15);
 /// Healthy jobs that are run beside each other.
 const AT_ONCE: usize = 4;
 /// `run --hang-after` of the healthy jobs: short, so that each rests for longer.
@@ -102,12 +103,9 @@ pub fn idle(bench: &Bench) -> Result<Vec<String>> {
     [("5 s", "60s"), ("5 s", "2s")]
         .into_iter()
         .map(|(interval, hang_after)| {
-            let words = traced_with(bench, &["--interval", "5s", "--hang-after", hang_after]);
-            let mut run = Command::new(&words[0]);
-            run.args(&words[1..]).args(job).stdin(Stdio::null()).stderr(Stdio::null());
-            let traced = Background(run.spawn()?);
-            // Until all are there and were looked at once.
-            std::thread::sleep(Duration::from_secs(15));
+            let traced = bench.traced(&["--interval", "5s", "--hang-after", hang_after], &job)?;
+            // Its beginning, with its forks and first looks, is no rest.
+            std::thread::sleep(BEGINNING);
             let before = cpu_ticks(traced.0.id())?;
             std::thread::sleep(REST);
             let ticks = cpu_ticks(traced.0.id())? - before;
@@ -208,14 +206,6 @@ pub fn healthy(bench: &Bench) -> Result<Vec<String>> {
     }
     let named = if alarms.is_empty() { String::new() } else { format!(": {}", alarms.join(", ")) };
     Ok(vec![format!("{} false alarms in {} runs with {looks} diagnoses{named}", alarms.len(), jobs.len())])
-}
-
-/// The tool around a job, with more options.
-fn traced_with(bench: &Bench, options: &[&str]) -> Vec<String> {
-    let mut words = traced(bench);
-    let end = words.len() - 1;
-    words.splice(end..end, options.iter().map(ToString::to_string));
-    words
 }
 
 fn replace_log(words: &mut [String], log: &Path) -> Result<()> {

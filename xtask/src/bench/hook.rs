@@ -1,9 +1,8 @@
 //! What the hook on context switches costs, against a program on the same hook that does nothing.
 
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use aya::programs::{BtfTracePoint, loaded_programs};
 use aya::sys::{Stats, enable_stats};
 use aya::{Btf, Ebpf};
@@ -17,8 +16,10 @@ use crate::workspace::root;
 /// When the statistics, a program or the job fails.
 pub fn hook(bench: &Bench) -> Result<Vec<String>> {
     let _counting = enable_stats(Stats::RunTime).context("cannot turn the kernel's BPF statistics on")?;
-    let mut traced = bench.traced(&["sleep", "1000000"])?;
-    let hook = wait_for_hook(&mut traced.0)?;
+    let _traced = bench.traced(&[], &["sleep", "1000000"])?;
+    // Another version's may be there as well; ours is the youngest.
+    let hooks = loaded_programs().flatten().filter(|program| program.name_as_str() == Some("on_switch"));
+    let hook = hooks.map(|program| program.id()).max().context("the session has loaded no hook")?;
     // It is there as long as this.
     let mut nothing = Ebpf::load_file(root().join("tracer-ebpf/object/tracer.bpf.o"))?;
     let nothing: &mut BtfTracePoint =
@@ -44,22 +45,6 @@ pub fn hook(bench: &Bench) -> Result<Vec<String>> {
         ));
     }
     Ok(per_call)
-}
-
-/// The hook's program id, once the session has loaded it.
-fn wait_for_hook(tracer: &mut Child) -> Result<u32> {
-    for _ in 0..500 {
-        let found = loaded_programs().flatten().filter(|program| program.name_as_str() == Some("on_switch"));
-        // Another version's may be there as well; ours is the youngest.
-        if let Some(youngest) = found.map(|program| program.id()).max() {
-            return Ok(youngest);
-        }
-        if let Some(ended) = tracer.try_wait()? {
-            bail!("the tracer ended before it loaded its programs: {ended}");
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    bail!("the tracer has loaded no program `on_switch` in 10 s")
 }
 
 /// Nanoseconds in a program and calls of it, so far.

@@ -65,6 +65,14 @@ pub fn traced(bench: &Bench) -> Vec<String> {
 /// Whoever takes so many times as long as the bare job is asked once: no more rounds are needed to tell.
 const TOO_SLOW: f64 = 5.0;
 
+/// The tool around a job, with more options.
+pub fn traced_with(bench: &Bench, options: &[&str]) -> Vec<String> {
+    let mut words = traced(bench);
+    let end = words.len() - 1;
+    words.splice(end..end, options.iter().map(ToString::to_string));
+    words
+}
+
 /// A median's milliseconds, and the median of the ratios to the first contender's time of the same round.
 pub struct Figure {
     /// The contender.

@@ -1,12 +1,13 @@
 //! The rows.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
-use super::measure::{contenders, lines, paired, traced};
+use super::measure::{contenders, lines, paired, traced, traced_with};
 use super::{Bench, Row, hangs, hook, recovery};
 
 /// All of them, in the order they are measured.
@@ -83,16 +84,20 @@ impl Bench {
         vec![self.this.display().to_string(), "bench-job".into(), kind.into(), count.to_string()]
     }
 
-    /// A traced job in the background.
-    pub fn traced(&self, job: &[&str]) -> Result<Background> {
-        let words = traced(self);
-        let child = Command::new(&words[0])
-            .args(&words[1..])
-            .args(job)
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        Ok(Background(child))
+    /// A traced job in the background, which runs when this comes back: its session has begun, with all that is loaded for it.
+    ///
+    /// # Errors
+    /// When the tracer or the job cannot be started.
+    pub fn traced(&self, options: &[&str], job: &[&str]) -> Result<Background> {
+        let words = traced_with(self, options);
+        let mut run = Command::new(&words[0]);
+        run.args(&words[1..]).args(["sh", "-c", "echo runs; exec \"$@\"", "sh"]).args(job);
+        run.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut background = Background(run.spawn()?);
+        let mut said = String::new();
+        BufReader::new(background.0.stdout.take().context("no pipe")?).read_line(&mut said)?;
+        ensure!(said == "runs\n", "`{}` did not run", job.join(" "));
+        Ok(background)
     }
 }
 
@@ -167,9 +172,7 @@ fn start(bench: &Bench) -> Result<Vec<String>> {
 fn sessions(bench: &Bench) -> Result<Vec<String>> {
     let one = traced_ms(bench)?;
     let idle: Vec<Background> =
-        (0..50).map(|_| bench.traced(&["sleep", "1000000"])).collect::<Result<_>>()?;
-    // The last to start has its programs in the kernel when its tracer sleeps; a second is ample, and no test hangs on it.
-    std::thread::sleep(Duration::from_secs(5));
+        (0..50).map(|_| bench.traced(&[], &["sleep", "1000000"])).collect::<Result<_>>()?;
     let many = traced_ms(bench)?;
     drop(idle);
     Ok(vec![format!("alone {one:.1} ms, beside 50 {many:.1} ms: × {:.3}", many / one)])
@@ -181,7 +184,7 @@ fn traced_ms(bench: &Bench) -> Result<f64> {
 }
 
 fn memory(bench: &Bench) -> Result<Vec<String>> {
-    let traced = bench.traced(&["sh", "-c", "for i in $(seq 200); do sleep 1000000 & done; wait"])?;
+    let traced = bench.traced(&[], &["sh", "-c", "for i in $(seq 200); do sleep 1000000 & done; wait"])?;
     std::thread::sleep(Duration::from_secs(20));
     let status =
         fs::read_to_string(format!("/proc/{}/status", traced.0.id())).context("the tracer ended early")?;
