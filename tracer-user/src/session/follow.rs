@@ -214,8 +214,12 @@ impl Follower {
         Came::Nothing
     }
 
-    /// Nothing has moved for a while, nor is anybody waiting for an answer.
+    /// Nothing has moved for a while, nor is anybody waiting for an answer. Never without kernel events: who is born and gone
+    /// between two looks at `/proc` would be missed.
     fn rests(&self) -> bool {
+        if self.keeper.kernel().is_none() {
+            return false;
+        }
         let moved = self.keeper.live().state().tracker().last_progress_boot_ns();
         let still = Duration::from_nanos(clock::boot_ns().saturating_sub(moved));
         still > REST_AFTER && self.look.is_none() && self.climb.is_none()
@@ -232,15 +236,10 @@ impl Follower {
         let id = self.keeper.live().id().to_string();
         let request =
             Request { ask: Ask::Session { id, members: self.keeper.alive() }, quiet_window: QUIET_WINDOW };
-        // What the kernel told of pipes that are no pipes of ours to look into is added when the evidence is there.
+        // What the kernel told of pipes whose fds cannot be borrowed is added when the evidence is there.
         let with_kernel = self.keeper.kernel().is_some();
         let evidence = tokio::task::spawn_blocking(move || {
-            let root = ProcRoot::system();
-            if with_kernel {
-                procfs_view::look(&root, &request, &mut kernel_pipes::reader())
-            } else {
-                procfs_view::look(&root, &request, &mut |_| None)
-            }
+            procfs_view::look(&ProcRoot::system(), &request, &mut kernel_pipes::reader(with_kernel))
         });
         self.look = Some(Look { why, until, evidence });
     }

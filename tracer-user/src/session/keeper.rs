@@ -264,8 +264,10 @@ impl Keeper {
         if let Some(lookout) = &mut self.lookout {
             lookout.make_due();
         }
-        self.catch_up(observer);
-        let Some(kernel) = &self.kernel else { return };
+        let Some(kernel) = &self.kernel else {
+            self.catch_up(observer);
+            return;
+        };
         let fates = kernel.fates();
         let living: HashSet<ProcessId> = kernel.living().into_iter().collect();
         // The maps are younger than what was drained: who was born meanwhile is told by the ring first. The kernel

@@ -5,10 +5,11 @@ use std::os::fd::BorrowedFd;
 use crate::core::evidence::PipeFacts;
 use crate::kernel::Inspector;
 
-/// Answers for one look. Without privileges, or on a kernel that has no such programs, it knows nothing.
-pub fn reader() -> impl FnMut(BorrowedFd<'_>) -> Option<PipeFacts> {
-    // `Some(None)`: it was tried, and cannot be had.
-    let mut inspector: Option<Option<Inspector>> = None;
+/// Answers for one look. Where kernel events are not wanted, without privileges, or on a kernel that does not take the
+/// programs, it knows nothing.
+pub fn reader(wanted: bool) -> impl FnMut(BorrowedFd<'_>) -> Option<PipeFacts> {
+    // `Some(None)`: there is none, and none is to be tried for.
+    let mut inspector: Option<Option<Inspector>> = (!wanted).then_some(None);
     move |fd| {
         let inspector = inspector.get_or_insert_with(|| Inspector::load().ok()).as_ref()?;
         let stall = inspector.own_fd(fd)?.stall;
