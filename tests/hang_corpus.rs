@@ -48,11 +48,15 @@ fn scenarios() -> Vec<String> {
     names
 }
 
-/// Runs some scenarios one after the other; what the runner says of them.
-fn judge(names: &[String]) -> String {
+/// The real program.
+const TOOL: &str = env!("CARGO_BIN_EXE_tracer-user");
+
+/// Runs some scenarios one after the other with a program; what the runner says of them.
+fn judge(program: &Path, names: &[String]) -> String {
     let output = Command::new("python3")
         .arg(hangs().join("hangs"))
-        .arg(env!("CARGO_BIN_EXE_tracer-user"))
+        .arg(program)
+        .env("TRACER_USER", TOOL)
         .args(names)
         .output()
         .expect("python3 is needed to run the corpus");
@@ -86,7 +90,7 @@ fn a_user_without_privileges_is_told_the_same_of_processes_of_its_own() {
         std::fs::copy(from, &to).expect("copied");
         to
     };
-    let program = copy(Path::new(env!("CARGO_BIN_EXE_tracer-user")), "tracer-user");
+    let program = copy(Path::new(TOOL), "tracer-user");
     let runner = copy(&hangs().join("hangs"), "hangs");
     for name in OF_ONE_USER {
         let file = format!("{name}.py");
@@ -135,12 +139,13 @@ fn may_judge() -> bool {
     false
 }
 
-/// Runs scenarios, so many at once; all have to be explained as they are.
-fn explained(names: &[String], at_once: usize) {
+/// Runs scenarios with a program, so many at once; all have to be explained as they are.
+fn explained(program: &Path, names: &[String], at_once: usize) {
     let said: Vec<String> = std::thread::scope(|scope| {
         let share = |first| names.iter().skip(first).step_by(at_once).cloned().collect::<Vec<_>>();
         let shares: Vec<Vec<String>> = (0..at_once).map(share).filter(|share| !share.is_empty()).collect();
-        let judges: Vec<_> = shares.into_iter().map(|share| scope.spawn(move || judge(&share))).collect();
+        let judges: Vec<_> =
+            shares.into_iter().map(|share| scope.spawn(move || judge(program, &share))).collect();
         judges.into_iter().map(|judge| judge.join().unwrap()).collect()
     });
     let passed = said.iter().flat_map(|text| text.lines()).filter(|line| line.starts_with("ok ")).count();
@@ -153,7 +158,19 @@ fn the_core_is_explained_as_it_is() {
         let all = scenarios();
         let core = CORE.map(String::from);
         assert!(core.iter().all(|name| all.contains(name)), "the corpus is incomplete: {all:?}");
-        explained(&core, 2);
+        explained(Path::new(TOOL), &core, 2);
+    }
+}
+
+/// Scenarios whose sockets' other ends matter.
+const OF_SOCKETS: [&str; 5] =
+    ["fd_in_flight", "loopback_tcp_full", "request_left_unread", "socketpair_full", "unix_backlog_full"];
+
+#[test]
+fn sockets_are_explained_where_sock_diag_does_not_answer() {
+    if may_judge() {
+        let program = hangs().join("../support/without_sock_diag");
+        explained(&program, &OF_SOCKETS.map(String::from), 2);
     }
 }
 
@@ -163,6 +180,6 @@ fn every_other_scenario_is_explained_as_it_is() {
         let mut others = scenarios();
         others.retain(|name| !CORE.contains(&name.as_str()));
         assert!(others.len() >= 10, "the corpus is incomplete: {others:?}");
-        explained(&others, AT_ONCE - 1);
+        explained(Path::new(TOOL), &others, AT_ONCE - 1);
     }
 }

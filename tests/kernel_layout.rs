@@ -16,8 +16,10 @@ mod play;
 #[allow(dead_code, reason = "shared with tests that use the rest")]
 mod traced;
 
-use std::os::fd::AsFd;
+use std::net::UdpSocket;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 
 use play::{Player, end, hear, say, start_ticks};
 use traced::{NO_STALLS, Traced};
@@ -115,6 +117,32 @@ fn what_is_read_of_a_pipe_is_what_its_owner_knows() {
         assert_eq!(found.ends, Some((1, 1)));
         let other = inspector.own_fd(read.as_fd()).expect("its other end");
         assert_eq!(other.stall.inode, found.inode);
+    }
+}
+
+#[test]
+fn who_is_at_the_other_end_of_a_unix_socket_is_read_as_its_owner_knows() {
+    let Some(traced) = Traced::start(NO_STALLS) else { return };
+    traced.finish();
+    let inspector = tracer_user::kernel::Inspector::load().expect("the programs load");
+    let inode = |fd: BorrowedFd<'_>| rustix::fs::fstat(fd).unwrap().st_ino;
+    let peer = |fd: BorrowedFd<'_>| inspector.own_fd(fd).expect("a file").unix_peer;
+    let (one, other) = UnixStream::pair().unwrap();
+    assert_eq!(peer(one.as_fd()), Some(inode(other.as_fd())));
+    assert_eq!(peer(other.as_fd()), Some(inode(one.as_fd())));
+    let place = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(place.path().join("socket")).unwrap();
+    assert_eq!(peer(listener.as_fd()), Some(0));
+    let client = UnixStream::connect(place.path().join("socket")).unwrap();
+    assert_eq!(peer(client.as_fd()), None, "nobody has accepted it yet");
+    let (server, _) = listener.accept().unwrap();
+    assert_eq!(peer(client.as_fd()), Some(inode(server.as_fd())));
+    let unconnected = UnixDatagram::unbound().unwrap();
+    assert_eq!(peer(unconnected.as_fd()), Some(0));
+    for stranger in
+        [OwnedFd::from(UdpSocket::bind("127.0.0.1:0").unwrap()), std::io::pipe().unwrap().0.into()]
+    {
+        assert_eq!(peer(stranger.as_fd()), None, "no UNIX socket");
     }
 }
 

@@ -213,6 +213,12 @@ offsets! {
     sock_sk_wmem_alloc: "sock", Offset(&["sk_wmem_alloc"]), OPTIONAL;
     /// Bytes that a stream (TCP) holds until they are acknowledged; zero in other sockets.
     sock_sk_wmem_queued: "sock", Offset(&["sk_wmem_queued"]), OPTIONAL;
+    /// The `socket` that a file refers to; none before a connection is accepted.
+    sock_sk_socket: "sock", Offset(&["sk_socket"]), OPTIONAL;
+    /// The other end of a UNIX socket.
+    unix_sock_peer: "unix_sock", Offset(&["peer"]), OPTIONAL;
+    /// The inode that lies behind each `socket`, which is the struct's first member.
+    socket_inode: "socket_alloc", Offset(&["vfs_inode"]), OPTIONAL;
     /// Who sent a signal and how.
     siginfo_si_code: "kernel_siginfo", Offset(&["si_code"]), OPTIONAL;
     /// Name of the executed file.

@@ -3,7 +3,7 @@
 use tracer_ebpf::{
     limits::PIPE_BUFFERS,
     offsets::ABSENT,
-    wire::{Inspection, resource_kind},
+    wire::{Inspection, NO_PEER, resource_kind},
 };
 
 use super::read::{self, global, probe};
@@ -109,6 +109,33 @@ pub fn describe(file: u64, out: &mut Inspection) {
         }
         _ => record.resource_kind = resource_kind::OTHER,
     }
+}
+
+/// Inode of the socket at the other end of a UNIX socket, see [`Inspection::unix_peer`].
+#[inline(always)]
+pub fn unix_peer(file: u64) -> u64 {
+    if mode(file) & S_IFMT != S_IFSOCK || global!(OFFSETS.unix_sock_peer) == ABSENT {
+        return 0;
+    }
+    let socket: u64 = probe!(file, file_private_data: u64);
+    let sock: u64 = probe!(socket, socket_sk: u64);
+    if probe!(sock, sock_family: u16) != AF_UNIX {
+        return 0;
+    }
+    let peer: u64 = probe!(sock, unix_sock_peer: u64);
+    if peer == 0 {
+        return NO_PEER;
+    }
+    if global!(OFFSETS.sock_sk_socket) == ABSENT || global!(OFFSETS.socket_inode) == ABSENT {
+        return 0;
+    }
+    let other: u64 = probe!(peer, sock_sk_socket: u64);
+    if other == 0 {
+        // Nobody has accepted the connection yet: that end has no inode, and who it waits with is not told here.
+        return 0;
+    }
+    let inode: u64 = other + global!(OFFSETS.socket_inode) as u64;
+    probe!(inode, inode_i_ino: u64)
 }
 
 /// Whether a character device of this major number is a terminal (`Documentation/admin-guide/devices.txt`):

@@ -28,6 +28,7 @@ pub fn look(ctx: RawTracePointContext) -> i32 {
         let file = file::of_fd(unsafe { bpf_get_current_task() } as u64, which as u32);
         found.valid = (file != 0) as u32;
         file::describe(file, &mut found);
+        found.unix_peer = file::unix_peer(file);
     } else if let Some(slot) = slot(what, which) {
         stall::describe(slot.task, slot.regs, &mut found);
         found.record.header = header::<StallRecord>(kind::STALL_OPEN, now_boot_ns());

@@ -23,11 +23,17 @@ pub struct Inspection {
     pub f_mode: u32,
     /// Address of the open file description, to tell whether two descriptors share one.
     pub file: u64,
+    /// Of a UNIX socket that was asked for by its descriptor: inode of the socket at its other end; 0: unknown;
+    /// [`NO_PEER`]: it has none.
+    pub unix_peer: u64,
     /// What is known of it.
     pub record: StallRecord,
 }
 
-const _: () = assert!(size_of::<Inspection>() == 4 + 4 + 8 + 120);
+const _: () = assert!(size_of::<Inspection>() == 4 + 4 + 8 + 8 + 120);
+
+/// No inode's number.
+pub const NO_PEER: u64 = u64::MAX;
 
 /// Settings of the machine-wide hook, in the only entry of its map.
 #[repr(C)]

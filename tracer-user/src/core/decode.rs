@@ -65,6 +65,8 @@ pub struct Fate {
 pub struct Inspection {
     /// Address of the open file description.
     pub file: Option<u64>,
+    /// Inode of the socket at the other end of a UNIX socket; `Some(0)`: it has none.
+    pub unix_peer: Option<u64>,
     /// What it is.
     pub stall: Stall,
 }
@@ -115,8 +117,12 @@ pub fn stall_record(bytes: &[u8; size::STALL]) -> Result<Event, DecodeError> {
 pub fn inspection(bytes: &[u8; size::INSPECTION]) -> Option<Inspection> {
     let b = &mut &bytes[..];
     let (valid, _f_mode, file) = (b.get_u32_le(), b.get_u32_le(), b.get_u64_le());
+    let unix_peer = match b.get_u64_le() {
+        wire::NO_PEER => Some(0),
+        inode => known(inode),
+    };
     b.advance(size_of::<wire::Header>());
-    (valid == 1).then(|| Inspection { file: known(file), stall: stall(b) })
+    (valid == 1).then(|| Inspection { file: known(file), unix_peer, stall: stall(b) })
 }
 
 /// A value of the fate map.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::fds::Opened;
 use super::join::{Holder, Holders, Survivors};
 use super::process::Gather;
-use super::sample::PipeReader;
+use super::sample::KernelReader;
 use super::sockets::Sockets;
 use super::{look, sysv};
 use crate::core::evidence::{AnonKind, EpollItem, Evidence, ObjectFacts, ObjectId, PipeFacts, Wait};
@@ -18,7 +18,7 @@ pub(crate) struct Facts<'f> {
     holders: &'f Holders,
     watched: &'f HashMap<ObjectId, Vec<EpollItem>>,
     survivors: &'f Survivors,
-    kernel: PipeReader<'f>,
+    kernel: KernelReader<'f>,
     /// What is known.
     pub known: BTreeMap<ObjectId, ObjectFacts>,
     /// SO_RCVTIMEO of sockets that have one.
@@ -32,7 +32,7 @@ impl<'f> Facts<'f> {
         holders: &'f Holders,
         watched: &'f HashMap<ObjectId, Vec<EpollItem>>,
         survivors: &'f Survivors,
-        kernel: PipeReader<'f>,
+        kernel: KernelReader<'f>,
     ) -> Self {
         Self {
             sockets,
@@ -106,7 +106,7 @@ impl<'f> Facts<'f> {
         let asked = write_end.is_some();
         let mut facts = write_end.unwrap_or_default();
         let mut no_more = |_: BorrowedFd<'_>| None;
-        let kernel: PipeReader<'_> = if asked { &mut no_more } else { self.kernel };
+        let kernel: KernelReader<'_> = if asked { &mut no_more } else { self.kernel };
         let read_end = readers.into_iter().find_map(|end| look::pipe(id, end, false, kernel).ok());
         if let Some(seen) = read_end {
             facts.used_bytes = seen.used_bytes;

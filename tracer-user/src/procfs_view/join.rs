@@ -3,14 +3,15 @@
 use std::collections::{HashMap, HashSet};
 
 use super::facts::Facts;
+use super::peers;
 use super::process::Gather;
 use super::raw::Decimal;
-use super::sample::PipeReader;
+use super::sample::KernelReader;
 use super::sockets::{self, Sockets};
 use super::waits;
 use crate::core::evidence::{
     Access, AnonKind, ChildTarget, EpollItem, Evidence, Object, ObjectFacts, ObjectId, Problem, Process,
-    Thread, ThreadState, Wait,
+    Thread, ThreadState, UnixState, Wait,
 };
 
 /// A holder: tgid, fd, access.
@@ -21,16 +22,18 @@ pub(crate) type Survivors = HashMap<u32, u32>;
 pub(crate) type Holders = HashMap<ObjectId, Vec<Holder>>;
 
 /// Fills `evidence.objects`, and what in fds and waits depends on other processes.
-pub(crate) fn objects(evidence: &mut Evidence, gather: &mut Gather<'_>, pipes: PipeReader<'_>) {
+pub(crate) fn objects(evidence: &mut Evidence, gather: &mut Gather<'_>, kernel: KernelReader<'_>) {
     let mut sockets = socket_tables(evidence, gather);
     name_families(evidence, gather, &sockets);
+    peers::ask(evidence, gather, &mut sockets, kernel);
+    evidence.reach.unix_peers = knows_peers(evidence, &sockets);
     waits::destinations(evidence, gather, &mut sockets);
     let holders = holders(&evidence.processes);
     let watched = watched(evidence, gather, &holders);
     let wanted = wanted(evidence, &watched, &sockets, &holders);
 
     let survivors = survivors(&evidence.processes);
-    let mut facts = Facts::new(&sockets, &holders, &watched, &survivors, pipes);
+    let mut facts = Facts::new(&sockets, &holders, &watched, &survivors, kernel);
     for (tgid, table) in &gather.opened {
         for opened in table.iter().filter(|o| wanted.contains(&o.fd.object)) {
             facts.add(opened, *tgid);
@@ -78,9 +81,19 @@ fn socket_tables(evidence: &mut Evidence, gather: &Gather<'_>) -> Sockets {
     for (what, why) in all.problems.drain(..) {
         evidence.problems.push(Problem { process: None, what, why });
     }
-    evidence.reach.unix_peers = all.unix.is_some();
     evidence.reach.inet_sockets = all.inet.is_some();
     all
+}
+
+/// Whether the other end of every UNIX socket that a process in scope holds is known, as far as it has one.
+fn knows_peers(evidence: &Evidence, sockets: &Sockets) -> bool {
+    let Some(unix) = &sockets.unix else { return false };
+    let held = evidence.processes.iter().filter(|p| p.in_scope).flat_map(|p| p.fds.iter().flatten());
+    let mut facts = held.filter_map(|fd| match fd.object {
+        ObjectId::Unix { ino } => unix.get(&ino),
+        _ => None,
+    });
+    facts.all(|f| f.peer.is_some() || f.state == Some(UnixState::Listening))
 }
 
 /// Says of each socket fd which family it is.
@@ -101,7 +114,8 @@ fn name_families(evidence: &mut Evidence, gather: &mut Gather<'_>, sockets: &Soc
     }
 }
 
-fn survivors(processes: &[Process]) -> Survivors {
+/// Of processes whose leader is dead, a thread that still has the fds.
+pub(crate) fn survivors(processes: &[Process]) -> Survivors {
     let dead = |thread: &Thread| thread.state == ThreadState::Zombie;
     let leaderless = processes.iter().filter(|p| p.threads.iter().any(|t| t.tid == p.id.tgid && dead(t)));
     leaderless.filter_map(|p| Some((p.id.tgid, p.threads.iter().find(|t| !dead(t))?.tid))).collect()

@@ -11,8 +11,8 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
-use super::sample::PipeReader;
-use crate::core::evidence::{ObjectId, PipeFacts};
+use super::sample::KernelReader;
+use crate::core::evidence::{ObjectFacts, ObjectId, PipeFacts};
 
 /// Opens the pidfd of a thread, not of a process: Linux 6.9 and later. `PidfdFlags` does not name it (it is O_EXCL).
 const PIDFD_THREAD: PidfdFlags = PidfdFlags::from_bits_retain(0o200);
@@ -47,11 +47,14 @@ pub(crate) fn pipe(
     object: &ObjectId,
     end: (u32, u32),
     writes: bool,
-    kernel: PipeReader<'_>,
+    kernel: KernelReader<'_>,
 ) -> io::Result<PipeFacts> {
     let copy = borrow(end.0, end.1, object)?;
     // What poll says comes after: it is the younger of the two.
-    let mut facts = kernel(copy.as_fd()).unwrap_or_default();
+    let mut facts = match kernel(copy.as_fd()) {
+        Some(ObjectFacts::Pipe(told)) => told,
+        _ => PipeFacts::default(),
+    };
     facts.used_bytes = rustix::io::ioctl_fionread(&copy).ok();
     facts.capacity_bytes = rustix::pipe::fcntl_getpipe_size(&copy).ok().map(|size| size as u64);
     if writes {
@@ -60,6 +63,11 @@ pub(crate) fn pipe(
         facts.readable = ready(copy.as_fd(), PollFlags::IN).map(|got| got.contains(PollFlags::IN));
     }
     Ok(facts)
+}
+
+/// What the kernel says of an object, through a holder: a thread and its fd.
+pub(crate) fn asked(object: &ObjectId, holder: (u32, u32), kernel: KernelReader<'_>) -> Option<ObjectFacts> {
+    kernel(borrow(holder.0, holder.1, object).ok()?.as_fd())
 }
 
 /// A socket.

@@ -18,12 +18,14 @@ pub mod machine;
 mod maps;
 mod memory;
 mod mounts;
+mod peers;
 mod process;
 mod pulse;
 mod raw;
 mod sample;
 pub mod scene;
 pub mod snapshot;
+mod socket_tables;
 mod sockets;
 mod sysv;
 mod task;
@@ -31,7 +33,7 @@ mod waits;
 
 use std::path::{Path, PathBuf};
 
-pub use sample::{Ask, LookError, PipeReader, Request, look};
+pub use sample::{Ask, KernelReader, LookError, Request, look};
 
 /// Where `/proc` is. Tests give it a directory of their own making.
 #[derive(Clone, Debug)]

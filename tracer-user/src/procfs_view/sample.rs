@@ -17,7 +17,7 @@ use super::process::Gather;
 use super::pulse::{self, Pulse};
 use super::raw::{Decimal, Dir};
 use super::{ProcRoot, join, last_failed, locks, waits};
-use crate::core::evidence::{Clock, Evidence, Host, Name, PipeFacts, Problem, Scope, Wait};
+use crate::core::evidence::{Clock, Evidence, Host, Name, ObjectFacts, Problem, Scope, Wait};
 use crate::core::identity::ProcessId;
 use crate::core::syscalls::Machine;
 
@@ -62,12 +62,16 @@ pub enum LookError {
     NoProcess(u32),
 }
 
-/// What the kernel itself knows of a pipe: its buffers and how many hold its ends. Given one of our own fds for as long as
-/// the call takes; `None` when it does not say.
-pub type PipeReader<'a> = &'a mut dyn FnMut(BorrowedFd<'_>) -> Option<PipeFacts>;
+/// What the kernel itself knows of a file: a pipe's buffers and how many hold its ends, a UNIX socket's other end. Given one
+/// of our own fds for as long as the call takes; `None` when it does not say.
+pub type KernelReader<'a> = &'a mut dyn FnMut(BorrowedFd<'_>) -> Option<ObjectFacts>;
 
 /// Looks at the machine. Takes the quiet window, and as much longer as reading takes; the reading overlaps the window.
-pub fn look(proc_root: &ProcRoot, request: &Request, pipes: PipeReader<'_>) -> Result<Evidence, LookError> {
+pub fn look(
+    proc_root: &ProcRoot,
+    request: &Request,
+    kernel: KernelReader<'_>,
+) -> Result<Evidence, LookError> {
     let root = Dir::open(proc_root.path())
         .map_err(|why| LookError::NoProc { path: proc_root.path().display().to_string(), why })?;
     let mut buffer = Vec::with_capacity(64 << 10);
@@ -97,7 +101,7 @@ pub fn look(proc_root: &ProcRoot, request: &Request, pipes: PipeReader<'_>) -> R
     evidence.locks = root.read("locks", &mut gather.buffer).ok().map(locks::parse);
     evidence.reach.whole_machine = sees_all(&root, &own_mounts);
     waits::vfork_children(&mut evidence, before.values());
-    join::objects(&mut evidence, &mut gather, pipes);
+    join::objects(&mut evidence, &mut gather, kernel);
     last_failed::gather(&mut evidence, &root);
 
     if let Some(left) = request.quiet_window.checked_sub(began.elapsed()) {
@@ -305,7 +309,7 @@ mod tests {
     use std::process::{Child, Command, Stdio};
 
     use super::*;
-    use crate::core::evidence::{Access, Object, ObjectFacts, ObjectId, Process, Timeout};
+    use crate::core::evidence::{Access, Object, ObjectId, PipeFacts, Process, Timeout};
 
     /// A child that is ended and collected whatever the test does.
     struct Killed(Child);
@@ -387,8 +391,8 @@ mod tests {
     fn the_kernels_counts_reach_the_facts() {
         let child = spawn("cat", &[], Stdio::piped(), Stdio::null());
         let request = Request { ask: Ask::Tree(child.0.id()), quiet_window: Duration::ZERO };
-        let mut reader =
-            |_: BorrowedFd<'_>| Some(PipeFacts { writers: Some(5), slots: Some(16), ..PipeFacts::default() });
+        let told = PipeFacts { writers: Some(5), slots: Some(16), ..PipeFacts::default() };
+        let mut reader = |_: BorrowedFd<'_>| Some(ObjectFacts::Pipe(told.clone()));
         let evidence = look(&ProcRoot::system(), &request, &mut reader).unwrap();
         let stdin = evidence.process(child.0.id()).unwrap().fd(0).unwrap().object;
         assert!(matches!(stdin, ObjectId::Pipe { .. }));

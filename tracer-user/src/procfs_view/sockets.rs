@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use rustix::net::netlink::SOCK_DIAG;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
+use super::socket_tables;
 use crate::core::evidence::{InetFacts, Name, SocketAddress, TcpState, UnixFacts, UnixKind, UnixState};
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
@@ -25,7 +26,7 @@ const IPPROTO_UDP: u8 = 17;
 /// The sockets of a network namespace.
 #[derive(Debug, Default)]
 pub(crate) struct Sockets {
-    /// UNIX sockets by inode; `None` when they could not be read.
+    /// UNIX sockets by inode; `None` when they could not be read. Without sock_diag nobody's peer is known.
     pub unix: Option<HashMap<u64, UnixFacts>>,
     /// Inode of the file that a UNIX socket is bound to, by the socket's; its lower 32 bits, which is all that is told.
     pub files: HashMap<u64, u32>,
@@ -68,7 +69,11 @@ pub(crate) fn here() -> Sockets {
             found.unix = Some(unix);
             found.files = files;
         }
-        Err(error) => found.problems.push(("UNIX sockets".into(), error.to_string())),
+        // `/proc` tells of all but the other ends.
+        Err(error) => match socket_tables::unix() {
+            Ok(sockets) => found.unix = Some(sockets),
+            Err(_) => found.problems.push(("UNIX sockets".into(), error.to_string())),
+        },
     }
     let mut inet = Vec::new();
     let mut complete = true;
@@ -79,8 +84,8 @@ pub(crate) fn here() -> Sockets {
         let mut answered =
             dump(&inet_request(family, protocol), |body| inet.extend(inet_answer(body, stream)));
         // The modules that answer are loaded when first asked for; where they cannot be, `/proc` tells the same.
-        if answered.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-            answered = inet_tables(family, stream).map(|sockets| inet.extend(sockets));
+        if answered.is_err() {
+            answered = socket_tables::inet(family == AF_INET6, stream).map(|sockets| inet.extend(sockets));
         }
         if let Err(error) = answered {
             found.problems.push(("IP sockets".into(), error.to_string()));
@@ -206,12 +211,7 @@ fn unix_answer(
     const SHUTDOWN: u16 = 6;
     let ino = u64::from(word(body, 4)?);
     let mut facts = UnixFacts {
-        kind: match body.get(1)? {
-            1 => Some(UnixKind::Stream),
-            2 => Some(UnixKind::Datagram),
-            5 => Some(UnixKind::SeqPacket),
-            _ => None,
-        },
+        kind: unix_kind(u32::from(*body.get(1)?)),
         // The peer's attribute is absent when there is none.
         peer: Some(0),
         ..UnixFacts::default()
@@ -253,6 +253,16 @@ fn unix_answer(
     Some(())
 }
 
+/// The kernel's number of a type (`SOCK_*`).
+pub(super) fn unix_kind(number: u32) -> Option<UnixKind> {
+    match number {
+        1 => Some(UnixKind::Stream),
+        2 => Some(UnixKind::Datagram),
+        5 => Some(UnixKind::SeqPacket),
+        _ => None,
+    }
+}
+
 /// `struct inet_diag_msg`: family, state, timer, retrans, id{sport, dport, src[4], dst[4], if, cookie[2]}, expires, rqueue,
 /// wqueue, uid, inode.
 fn inet_answer(body: &[u8], stream: bool) -> Option<(u64, InetFacts)> {
@@ -277,7 +287,7 @@ fn inet_answer(body: &[u8], stream: bool) -> Option<(u64, InetFacts)> {
 }
 
 /// The kernel's number of a state (`TCP_*`).
-fn tcp_state(number: u8) -> Option<TcpState> {
+pub(super) fn tcp_state(number: u8) -> Option<TcpState> {
     match number {
         1 => Some(TcpState::Established),
         2 => Some(TcpState::SynSent),
@@ -292,56 +302,6 @@ fn tcp_state(number: u8) -> Option<TcpState> {
         11 => Some(TcpState::Closing),
         _ => None,
     }
-}
-
-/// A protocol's sockets as the calling thread's network namespace shows them in `/proc`; none where it has no such table,
-/// as without IPv6.
-fn inet_tables(family: u8, stream: bool) -> io::Result<Vec<(u64, InetFacts)>> {
-    let name = if stream { "tcp" } else { "udp" };
-    let digit = if family == AF_INET6 { "6" } else { "" };
-    match std::fs::File::open(format!("/proc/thread-self/net/{name}{digit}")) {
-        Ok(table) => inet_table(io::BufReader::new(table), stream),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error),
-    }
-}
-
-/// `/proc/net/tcp` and its like: number, local, remote, state, queues, timer, retransmits, uid, timeout, inode. Addresses
-/// are words of the machine's byte order.
-fn inet_table(table: impl io::BufRead, stream: bool) -> io::Result<Vec<(u64, InetFacts)>> {
-    let mut sockets = Vec::new();
-    for line in table.lines().skip(1) {
-        sockets.extend(inet_row(&line?, stream));
-    }
-    Ok(sockets)
-}
-
-fn inet_row(line: &str, stream: bool) -> Option<(u64, InetFacts)> {
-    let hex = |text: &str| u64::from_str_radix(text, 16).ok();
-    let address = |text: &str| {
-        let (ip, port) = text.split_once(':')?;
-        let mut bytes = Vec::with_capacity(16);
-        for at in (0..ip.len()).step_by(8) {
-            bytes.extend(u32::from_str_radix(ip.get(at..at + 8)?, 16).ok()?.to_ne_bytes());
-        }
-        let ip = match bytes.len() {
-            4 => IpAddr::V4(Ipv4Addr::from(*bytes.first_chunk::<4>()?)),
-            _ => Ipv6Addr::from(*bytes.first_chunk::<16>()?).to_canonical(),
-        };
-        Some(SocketAddress { ip, port: u16::from_str_radix(port, 16).ok()? })
-    };
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let (send, receive) = words.get(4)?.split_once(':')?;
-    let facts = InetFacts {
-        stream,
-        state: tcp_state(u8::from_str_radix(words.get(3)?, 16).ok()?),
-        local: Some(address(words.get(1)?)?),
-        remote: Some(address(words.get(2)?)?).filter(|remote| remote.port != 0),
-        receive_queue: hex(receive),
-        send_queue: hex(send),
-        ..InetFacts::default()
-    };
-    Some((words.get(9)?.parse().ok()?, facts))
 }
 
 /// Finds each connected socket's other end on this machine, and for those nobody has accepted yet, the listener.
@@ -431,24 +391,13 @@ mod tests {
             (AF_INET, true, inode(&client)),
             (AF_INET, false, inode(&datagrams)),
         ] {
-            let tables: HashMap<_, _> = inet_tables(family, stream).unwrap().into_iter().collect();
+            let tables: HashMap<_, _> =
+                socket_tables::inet(family == AF_INET6, stream).unwrap().into_iter().collect();
             let (shown, known) = (&tables[&socket], &told[&socket]);
             assert_eq!((shown.stream, shown.state), (known.stream, known.state));
             assert_eq!((shown.local, shown.remote), (known.local, known.remote));
             assert_eq!(shown.receive_queue, known.receive_queue);
         }
-    }
-
-    #[test]
-    fn a_row_of_ipv6_is_read() {
-        let line = "   0: 0000000000000000FFFF00000100007F:1F90 00000000000000000000000001000000:0016 06 00000003:00000004 \
-                    00:00000000 00000000     0        0 77 1 0000000000000000 100 0 0 10 0";
-        let (inode, facts) = inet_row(line, true).unwrap();
-        assert_eq!((inode, facts.state), (77, Some(TcpState::TimeWait)));
-        let ends = [facts.local, facts.remote].map(|end| end.map(|end| (end.ip.to_string(), end.port)));
-        assert_eq!(ends, [Some(("127.0.0.1".into(), 8080)), Some(("::1".into(), 22))]);
-        assert_eq!((facts.send_queue, facts.receive_queue), (Some(3), Some(4)));
-        assert!(inet_table(&b"head\n  0: 1:2 cut"[..], true).unwrap().is_empty());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 
-use super::kernel_pipes;
+use super::kernel_reader;
 use crate::core::diagnosis::{self, Diagnosis};
 use crate::core::evidence::Evidence;
 use crate::core::identity::ProcessId;
@@ -68,7 +68,7 @@ pub fn evidence(config: &Config) -> anyhow::Result<Evidence> {
         }
     };
     let request = Request { ask, quiet_window: config.quiet_window };
-    Ok(procfs_view::look(&ProcRoot::system(), &request, &mut kernel_pipes::reader(true))?)
+    Ok(procfs_view::look(&ProcRoot::system(), &request, &mut kernel_reader::reader(true))?)
 }
 
 /// Id and root process of the one live session whose id begins like this.

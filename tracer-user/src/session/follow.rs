@@ -21,7 +21,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use super::clock;
 use super::ending;
 use super::keeper::Keeper;
-use super::kernel_pipes;
+use super::kernel_reader;
 use super::observer::Observer;
 use super::options::Watch;
 use super::relieve;
@@ -239,7 +239,7 @@ impl Follower {
         // What the kernel told of pipes whose fds cannot be borrowed is added when the evidence is there.
         let with_kernel = self.keeper.kernel().is_some();
         let evidence = tokio::task::spawn_blocking(move || {
-            procfs_view::look(&ProcRoot::system(), &request, &mut kernel_pipes::reader(with_kernel))
+            procfs_view::look(&ProcRoot::system(), &request, &mut kernel_reader::reader(with_kernel))
         });
         self.look = Some(Look { why, until, evidence });
     }

@@ -12,7 +12,7 @@ pub mod history;
 pub mod in_the_way;
 pub mod job;
 pub mod keeper;
-mod kernel_pipes;
+mod kernel_reader;
 pub mod lookout;
 pub mod observer;
 pub mod options;

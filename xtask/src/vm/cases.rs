@@ -49,6 +49,7 @@ pub const CASES: &[Case] = &[
         core: &[
             "what_is_read_of_a_pipe_is_what_its_owner_knows",
             "what_is_read_of_processes_is_what_proc_shows",
+            "who_is_at_the_other_end_of_a_unix_socket_is_read_as_its_owner_knows",
             "who_sends_a_signal_is_read_as_who_it_is",
         ],
         quick: false,

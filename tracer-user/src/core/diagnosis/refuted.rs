@@ -4,7 +4,7 @@ use super::class::Class;
 use super::model::{Finding, Verdict};
 use super::view::{View, fd_name};
 use crate::core::evidence::{ObjectFacts, ObjectId};
-use crate::core::waitgraph::Hope;
+use crate::core::waitgraph::{Hope, ThreadKey, Why};
 
 /// As many lines as anybody reads.
 const MOST: usize = 12;
@@ -99,6 +99,17 @@ fn progress(view: &View<'_>, out: &mut Vec<String>) {
     if let Some(first) = moving.first() {
         let more = if moving.len() > 1 { format!(" and {} more", moving.len() - 1) } else { String::new() };
         out.push(format!("Progress was seen within {window} ms: {first}{more} moved."));
+        return;
+    }
+    let unread = |key: &ThreadKey| {
+        let seed = view.graph.standing(*key).seed.as_ref();
+        view.process(key.process).in_scope && seed.is_some_and(|seed| matches!(seed.why, Why::Unread(_)))
+    };
+    let unread = view.graph.index.threads().filter(unread).count();
+    if unread > 0 {
+        out.push(format!(
+            "Nothing moved within {window} ms; what {unread} of the job's threads wait for could not be read."
+        ));
     } else if !in_scope.is_empty() {
         out.push(format!(
             "Nothing moved within {window} ms, but nothing waits for what cannot come: the job is at rest."

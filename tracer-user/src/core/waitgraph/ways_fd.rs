@@ -139,7 +139,15 @@ pub(super) fn on_object(
             let wanted = if want == Want::Data { Access::writes } else { Access::reads };
             Standing::one(way(op, Some(id), fd, parties(index, at, &id, wanted, op)))
         }
-        ObjectId::Socket { .. } => Standing::seeded(Hope::Waiting, Why::Signal),
+        ObjectId::Socket { .. } => {
+            let reach = &index.evidence().reach;
+            if reach.unix_peers && reach.inet_sockets {
+                // Of a family that is neither: the kernel tells it things, or another machine does.
+                Standing::seeded(Hope::Waiting, Why::Signal)
+            } else {
+                Standing::unread("what kind of socket it waits on could not be read")
+            }
+        }
         ObjectId::SysVSem { .. } | ObjectId::SysVMsg { .. } | ObjectId::Unknown => {
             Standing::unread("what its fd refers to could not be told")
         }

@@ -58,6 +58,10 @@ pub(super) fn unix(
             let peer = ObjectId::Unix { ino };
             Standing::one(way(op, Some(id), fd, parties(index, at, &peer, wanted, op)))
         }
+        None if call == Call::Direct => {
+            let any = vec![Actor::Unseen("the peer of its UNIX socket could not be read".into())];
+            Standing::one(way(op, Some(id), fd, any))
+        }
         None => Standing::unread("the peer of its UNIX socket could not be read"),
     }
 }

@@ -3,7 +3,7 @@
 use super::roles;
 use crate::core::diagnosis::testkit::*;
 use crate::core::diagnosis::{Class, Confidence, Role, Verdict};
-use crate::core::evidence::{Access, ObjectId, ThreadState, Timeout, Wait, events};
+use crate::core::evidence::{Access, ObjectFacts, ObjectId, ThreadState, Timeout, UnixFacts, Wait, events};
 
 const CHILD: u32 = 101;
 
@@ -137,6 +137,40 @@ fn a_node_child_s_full_socket_is_a_deadlock() {
     let said = machine.say();
     assert_eq!((said.verdict, said.findings[0].class), (Verdict::Deadlock, Class::UnixSocketFull));
     assert_eq!((said.findings[0].processes[0].pid, roles(&said, Role::Holder)), (CHILD, vec![ROOT]));
+}
+
+/// The child writes to a full socket whose other end nobody could read.
+fn full_socket_of_an_unknown_peer() -> Machine {
+    let mut machine = Machine::new();
+    machine.process(CHILD, ROOT, "child");
+    let id = ObjectId::Unix { ino: 11 };
+    machine.object(id, ObjectFacts::Unix(UnixFacts { writable: Some(false), ..UnixFacts::default() }));
+    machine.fd(CHILD, 1, id, Access::ReadWrite);
+    machine.fd(ROOT, 9, ObjectId::Unix { ino: 12 }, Access::ReadWrite);
+    machine.wait(ROOT, exit_of(CHILD));
+    machine
+}
+
+#[test]
+fn a_full_socket_whose_peer_is_unknown_is_external_and_no_guess() {
+    let mut machine = full_socket_of_an_unknown_peer();
+    machine.wait(CHILD, WRITE_OUT);
+    let said = machine.say();
+    assert_eq!((said.verdict, said.findings[0].class), (Verdict::External, Class::HiddenHolder));
+    assert!(said.findings[0].summary.contains("the peer of its UNIX socket could not be read"));
+}
+
+#[test]
+fn what_could_not_be_read_is_not_called_rest() {
+    let mut machine = full_socket_of_an_unknown_peer();
+    machine.wait(CHILD, Wait::Unreadable);
+    let said = machine.say();
+    assert_eq!(said.verdict, Verdict::NotHung);
+    let refuted = said.refuted.join("\n");
+    assert!(
+        refuted.contains("threads wait for could not be read") && !refuted.contains("at rest"),
+        "{refuted}"
+    );
 }
 
 #[test]
