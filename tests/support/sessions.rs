@@ -361,6 +361,7 @@ pub fn exit_of(process: ProcessId, status: u32) -> Exit {
         reaper_tgid: None,
         killer: None,
         oom_victim: None,
+        seen_late: false,
         cpu_ns: Some(5_000_000),
         comm: b"job".to_vec(),
     }

@@ -25,6 +25,11 @@ pub struct Traced {
 impl Traced {
     /// Begins a session. `None`: this machine has no kernel events and need not have them.
     pub fn start(stall_threshold: Duration) -> Option<Self> {
+        Self::start_missing(stall_threshold, false)
+    }
+
+    /// As [`Self::start`]; `exits`: as if the kernel missed those.
+    pub fn start_missing(stall_threshold: Duration, exits: bool) -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let settings = Settings {
@@ -32,6 +37,7 @@ impl Traced {
             stall_threshold_ns: stall_threshold.as_nanos() as u64,
             kernel_log: false,
             traces: None,
+            misses_exits: exits,
         };
         match KernelTracer::start(&settings) {
             Ok(tracer) => {

@@ -34,9 +34,9 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(limits::RING_BYTES, 0);
 #[map]
 pub static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(tracer_ebpf::wire::lost::KINDS, 0);
 
-/// Where an exit record is put together: too large for the stack.
+/// Where an exit record is put together, too large for the stack: an entry for each program that does.
 #[map]
-pub static EXIT_SCRATCH: PerCpuArray<ExitRecord> = PerCpuArray::with_max_entries(1, 0);
+pub static EXIT_SCRATCH: PerCpuArray<ExitRecord> = PerCpuArray::with_max_entries(3, 0);
 
 /// Answer of the inspection program.
 #[map]

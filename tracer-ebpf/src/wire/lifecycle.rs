@@ -91,6 +91,8 @@ pub mod fate_flags {
     pub const OOM_VICTIM: u32 = 2;
     /// It has executed a program since it was born.
     pub const EXECED: u32 = 4;
+    /// Its end was seen when it was freed: it was not later than the time says.
+    pub const SEEN_LATE: u32 = 8;
 }
 
 /// A process of the session ended.

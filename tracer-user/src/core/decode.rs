@@ -220,6 +220,7 @@ fn exit(process: ProcessId, raw: RawFate) -> Exit {
         oom_victim: Some(raw.flags & fate_flags::OOM_VICTIM != 0),
         cpu_ns: known(raw.cpu_ns),
         comm: raw.comm,
+        seen_late: raw.flags & fate_flags::SEEN_LATE != 0,
     }
 }
 

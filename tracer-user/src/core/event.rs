@@ -90,6 +90,8 @@ pub struct Exit {
     pub cpu_ns: Option<u64>,
     /// Last comm; empty when unknown.
     pub comm: Vec<u8>,
+    /// It was seen when the process was freed, not when it ended: the event's time is the latest possible.
+    pub seen_late: bool,
 }
 
 /// A process that sent a signal.

@@ -52,8 +52,9 @@ pub fn resolve(btf: &Btf, architecture: &str, has_regs_helper: bool) -> Result<S
         .iter()
         .find(|machine| machine.name == architecture)
         .ok_or_else(|| KernelError::Architecture(architecture.to_owned()))?;
+    let pt_regs = btf.struct_id("pt_regs").ok_or_else(|| KernelError::MissingField("pt_regs".to_owned()))?;
     let member = |name: &str| {
-        btf.member("pt_regs", name)
+        btf.member(pt_regs, name)
             .map(|member| member.bit_offset / 8)
             .ok_or_else(|| KernelError::MissingField(format!("pt_regs.{name}")))
     };
@@ -69,8 +70,7 @@ pub fn resolve(btf: &Btf, architecture: &str, has_regs_helper: bool) -> Result<S
     let regs_in_stack = if has_regs_helper {
         0
     } else {
-        let size =
-            btf.struct_size("pt_regs").ok_or_else(|| KernelError::MissingField("pt_regs".to_owned()))?;
+        let size = btf.struct_size(pt_regs).ok_or_else(|| KernelError::MissingField("pt_regs".to_owned()))?;
         KERNEL_STACK_BYTES - size
     };
     Ok(SyscallAbi {

@@ -29,6 +29,9 @@ pub struct Btf {
     bytes: Bytes,
     /// Byte offset of type n + 1; ids begin at 1.
     types: Vec<u32>,
+    /// Those that have names of interest, as (offset of the name, id), in their order.
+    structs: Vec<(u32, u32)>,
+    typedefs: Vec<(u32, u32)>,
     strings: usize,
 }
 
@@ -59,11 +62,17 @@ impl Btf {
             return Err("shorter than its header says".to_owned());
         }
         let mut types = Vec::with_capacity((types_end - types_at) / 24);
+        let (mut structs, mut typedefs) = (Vec::new(), Vec::new());
         let mut at = types_at;
         while at < types_end {
             let info = u32_at(&bytes, at + 4).ok_or("cut short in a type")?;
             types.push(at as u32);
             let (kind, length) = (info >> 24 & 0x1f, (info & 0xffff) as usize);
+            match kind {
+                kind::STRUCT => structs.push((word(at)?, types.len() as u32)),
+                kind::TYPEDEF => typedefs.push((word(at)?, types.len() as u32)),
+                _ => {}
+            }
             at += TYPE
                 + match kind {
                     1 | 14 | 17 => 4,
@@ -74,12 +83,17 @@ impl Btf {
                     unknown => return Err(format!("type {} is of unknown kind {unknown}", types.len())),
                 };
         }
-        Ok(Self { bytes, types, strings })
+        Ok(Self { bytes, types, structs, typedefs, strings })
     }
 
-    /// Offset of `struct_name`'s member `path` ("a.b" for a member of a member). Anonymous members are looked into.
-    pub fn member(&self, struct_name: &str, path: &str) -> Option<Member> {
-        let mut found = Member { bit_offset: 0, type_id: self.struct_id(struct_name)? };
+    /// Id of a struct. To find it takes longer than to find its members.
+    pub fn struct_id(&self, name: &str) -> Option<u32> {
+        self.id(&self.structs, name)
+    }
+
+    /// Offset of a struct's member `path` ("a.b" for a member of a member). Anonymous members are looked into.
+    pub fn member(&self, struct_id: u32, path: &str) -> Option<Member> {
+        let mut found = Member { bit_offset: 0, type_id: struct_id };
         for name in path.split('.') {
             let inner = self.find_member(self.resolved(found.type_id)?, name, 0)?;
             found = Member { bit_offset: found.bit_offset + inner.bit_offset, type_id: inner.type_id };
@@ -88,14 +102,14 @@ impl Btf {
     }
 
     /// Size of a struct, bytes.
-    pub fn struct_size(&self, struct_name: &str) -> Option<u32> {
-        let at = self.at(self.struct_id(struct_name)?)?;
+    pub fn struct_size(&self, struct_id: u32) -> Option<u32> {
+        let at = self.at(struct_id)?;
         u32_at(&self.bytes, at + 8)
     }
 
     /// Id of a typedef.
     pub fn typedef_id(&self, name: &str) -> Option<u32> {
-        self.id(name, kind::TYPEDEF)
+        self.id(&self.typedefs, name)
     }
 
     /// Type information that has the given typedefs under their ids and nothing else of interest: enough to
@@ -136,27 +150,9 @@ impl Btf {
         blob
     }
 
-    fn struct_id(&self, name: &str) -> Option<u32> {
-        self.id(name, kind::STRUCT)
-    }
-
-    fn id(&self, name: &str, kind: u32) -> Option<u32> {
-        // The kernel's own has each string once: to compare numbers is a tenth of the work.
-        let whole = [b"\0", name.as_bytes(), b"\0"].concat();
-        let at = memchr::memmem::find(self.bytes.get(self.strings..)?, &whole)? + 1;
-        let first = u32::try_from(at).ok()?;
-        self.position(kind, |offset| offset == first)
-            .or_else(|| self.position(kind, |offset| self.is_string(offset, name)))
-    }
-
-    /// Id of the first type of a kind whose name, as an offset, is the one wanted.
-    fn position(&self, kind: u32, wanted: impl Fn(u32) -> bool) -> Option<u32> {
-        let found = self.types.iter().position(|&at| {
-            let at = at as usize;
-            u32_at(&self.bytes, at + 4).is_some_and(|info| info >> 24 & 0x1f == kind)
-                && u32_at(&self.bytes, at).is_some_and(&wanted)
-        })?;
-        u32::try_from(found + 1).ok()
+    /// The id that goes with the first of these names that is the one wanted.
+    fn id(&self, named: &[(u32, u32)], name: &str) -> Option<u32> {
+        named.iter().find(|(offset, _)| self.is_string(*offset, name)).map(|(_, id)| *id)
     }
 
     fn at(&self, id: u32) -> Option<usize> {
@@ -249,14 +245,18 @@ mod tests {
     #[test]
     fn members_are_found_through_anonymous_members_typedefs_and_bit_fields() {
         let btf = Btf::parse(blob().into()).unwrap();
-        let bits = |path| btf.member("outer", path).map(|m| m.bit_offset);
+        let outer = btf.struct_id("outer").unwrap();
+        let bits = |path| btf.member(outer, path).map(|m| m.bit_offset);
         assert_eq!(bits("a"), Some(0));
         assert_eq!(bits("b"), Some(32));
         assert_eq!(bits("c.d"), Some(64));
         assert_eq!(bits("flag"), Some(100));
         assert_eq!(bits("nothing"), None);
-        assert_eq!(btf.member("outer_", "a"), None);
-        assert_eq!(btf.struct_size("outer"), Some(16));
+        assert_eq!(
+            (btf.struct_id("outer_"), btf.struct_id("oute"), btf.struct_id("inner_t")),
+            (None, None, None)
+        );
+        assert_eq!(btf.struct_size(outer), Some(16));
     }
 
     #[test]
@@ -275,7 +275,7 @@ mod tests {
             bytes[at % length] = value;
             bytes.truncate(length - cut % length);
             if let Ok(btf) = Btf::parse(bytes.into()) {
-                let _ = btf.member("outer", "c.d");
+                let _ = btf.struct_id("outer").and_then(|outer| btf.member(outer, "c.d"));
                 let _ = btf.with_only_typedefs(&["inner_t"]);
             }
         }

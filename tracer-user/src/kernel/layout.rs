@@ -15,8 +15,15 @@ use super::{abi, btf::Btf, error::KernelError};
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 /// The tracepoints that programs attach to.
-pub const TRACEPOINTS: [&str; 5] =
-    ["sched_process_fork", "sched_process_exec", "sched_process_exit", "signal_generate", "sched_switch"];
+pub const TRACEPOINTS: [&str; 7] = [
+    "sched_process_fork",
+    "sched_wakeup_new",
+    "sched_process_exec",
+    "sched_process_exit",
+    "sched_process_free",
+    "signal_generate",
+    "sched_switch",
+];
 
 /// All that the programs are told about a kernel.
 pub struct Layout {
@@ -28,6 +35,8 @@ pub struct Layout {
     pub missing: Vec<String>,
     /// Type information with the tracepoints alone, for the loader.
     pub tracepoints: Vec<u8>,
+    /// Hash maps grow from memory of their own (6.1 and later), so that they can be added to where no memory can be asked for.
+    pub maps_have_memory: bool,
 }
 
 impl Layout {
@@ -35,17 +44,22 @@ impl Layout {
     fn resolve(btf: &Btf, architecture: &str) -> Result<Self, KernelError> {
         let mut numbers = [ABSENT; FIELDS.len()];
         let mut missing = Vec::new();
+        let mut of: (&str, Option<u32>) = ("", None);
         for (number, field) in numbers.iter_mut().zip(FIELDS) {
+            // Fields of a struct follow each other.
+            if of.0 != field.of {
+                of = (field.of, btf.struct_id(field.of));
+            }
+            let member = |path: &str| btf.member(of.1?, path);
             let (found, what) = match field.ask {
                 Ask::Offset(paths) => {
-                    let found = paths.iter().find_map(|path| btf.member(field.of, path));
+                    let found = paths.iter().find_map(|path| member(path));
                     (found.map(|member| member.bit_offset / 8), format!("{}.{}", field.of, paths[0]))
                 }
-                Ask::BitOffset(path) => (
-                    btf.member(field.of, path).map(|member| member.bit_offset),
-                    format!("{}.{path}", field.of),
-                ),
-                Ask::Size => (btf.struct_size(field.of), format!("struct {}", field.of)),
+                Ask::BitOffset(path) => {
+                    (member(path).map(|member| member.bit_offset), format!("{}.{path}", field.of))
+                }
+                Ask::Size => (of.1.and_then(|id| btf.struct_size(id)), format!("struct {}", field.of)),
             };
             match found {
                 Some(found) => *number = found,
@@ -61,7 +75,9 @@ impl Layout {
         let typedefs = TRACEPOINTS.map(|name| format!("btf_trace_{name}"));
         // The helper came with its own BTF-typed prototype in 5.15, as did the enumerator in the helper list.
         let has_regs_helper = btf.typedef_id("btf_bpf_task_pt_regs").is_some();
+        let maps = btf.struct_id("bpf_htab");
         Ok(Self {
+            maps_have_memory: maps.is_some_and(|maps| btf.member(maps, "ma").is_some()),
             offsets: Offsets::from_array(numbers),
             abi: abi::resolve(btf, architecture, has_regs_helper)?,
             missing,

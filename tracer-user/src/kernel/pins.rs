@@ -23,12 +23,14 @@ use crate::core::identity::INITIAL_PIDNS_INO;
 /// The maps that are a session's own, by their names in the object.
 const MAPS: [&str; 5] = ["LIVE", "FATES", "EVENTS", "LOST", "INSPECTION"];
 
-/// A session's programs: name in the object, tracepoint.
-const PROGRAMS: [(&str, &str); 4] = [
-    ("on_fork", "sched_process_fork"),
+/// A session's programs, name in the object and tracepoint: that for births, by the kernel's maps, and the others.
+const AT_FORK: (&str, &str) = ("on_fork", "sched_process_fork");
+const AT_FIRST_WAKE_UP: (&str, &str) = ("on_new", "sched_wakeup_new");
+const OTHERS: [(&str, &str); 4] = [
     ("on_exec", "sched_process_exec"),
     ("on_exit", "sched_process_exit"),
     ("on_signal", "signal_generate"),
+    ("on_free", "sched_process_free"),
 ];
 
 /// The hook's program.
@@ -207,7 +209,8 @@ fn install_at(
     hook::share_maps(&mut loader, &hook_path);
     let mut ebpf =
         loader.load(object::OBJECT).map_err(|error| KernelError::of("loading the kernel programs", error))?;
-    load_programs(&mut ebpf, &given.tracepoints, path, unfinished.is_some())?;
+    let attached = attached(layout, settings);
+    load_programs(&mut ebpf, &given.tracepoints, path, unfinished.is_some(), &attached)?;
     if let Some(locked) = unfinished {
         hook::lower_threshold(&locked, &hook_path, settings.stall_threshold_ns)?;
         hook::install(&locked, &hook_path, program(&mut ebpf, HOOK)?)?;
@@ -224,6 +227,13 @@ fn install_at(
     Ok((Some(log), lock))
 }
 
+/// What of the session's own programs is to be attached.
+fn attached(layout: &Layout, settings: &Settings) -> Vec<(&'static str, &'static str)> {
+    let births = if layout.maps_have_memory { AT_FIRST_WAKE_UP } else { AT_FORK };
+    let others = OTHERS.into_iter().filter(|(name, _)| *name != "on_exit" || !settings.misses_exits);
+    std::iter::once(births).chain(others).collect()
+}
+
 /// Loads, attaches and pins the session's own programs, and loads the hook's where that is to be [installed](hook::install),
 /// all at the same time: the kernel checks each for milliseconds, on as many CPUs as there are.
 fn load_programs(
@@ -231,15 +241,17 @@ fn load_programs(
     tracepoints: &Btf,
     path: &Path,
     with_hook: bool,
+    attached: &[(&'static str, &'static str)],
 ) -> Result<(), KernelError> {
     let mut programs: HashMap<&str, &mut Program> = ebpf.programs_mut().collect();
     // The one that takes longest first.
-    let all = with_hook.then_some(HOOK).into_iter().chain([LOOK, FILL]).chain(PROGRAMS.map(|(name, _)| name));
+    let all = with_hook.then_some(HOOK).into_iter().chain([LOOK, FILL]);
+    let all = all.chain(attached.iter().map(|(name, _)| *name));
     std::thread::scope(|scope| {
         let mut threads = Vec::new();
         for name in all {
             let program = programs.remove(name).ok_or_else(|| wrong_object(name))?;
-            let attached_to = PROGRAMS.iter().find(|(attached, _)| *attached == name);
+            let attached_to = attached.iter().find(|(attached, _)| *attached == name);
             let load = move || match (name, attached_to) {
                 (HOOK, _) => load_hook(program, tracepoints),
                 (_, Some((_, tracepoint))) => attach(program, name, tracepoint, tracepoints, path),

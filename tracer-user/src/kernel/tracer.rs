@@ -32,6 +32,9 @@ pub struct Settings {
     /// The directory in which the session's sidecar will be. Should owner and directory go, anybody may collect the
     /// pins. `None`: there will be no sidecar.
     pub traces: Option<PathBuf>,
+    /// As if the kernel missed every run of the program that tells of ends, as newer ones may: the programs behind it have
+    /// to. For tests.
+    pub misses_exits: bool,
 }
 
 /// What did not fit into the kernel's buffers.

@@ -144,6 +144,7 @@ mod tests {
             reaper_tgid: None,
             killer: None,
             oom_victim: None,
+            seen_late: false,
             cpu_ns: None,
             comm: Vec::new(),
         });

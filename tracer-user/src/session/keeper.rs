@@ -460,6 +460,7 @@ fn gone(process: ProcessId) -> ExitLine {
         oom_victim: None,
         cpu_ns: None,
         comm: None,
+        seen_late: false,
         source: Source::Proc,
     }
 }

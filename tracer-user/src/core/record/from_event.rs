@@ -75,6 +75,7 @@ impl ExitLine {
             oom_victim: exit.oom_victim,
             cpu_ns: exit.cpu_ns,
             comm: name(&exit.comm),
+            seen_late: exit.seen_late,
             source,
         }
     }

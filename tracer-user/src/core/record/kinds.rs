@@ -190,6 +190,9 @@ pub struct ExitLine {
     pub cpu_ns: Option<u64>,
     /// Last name.
     pub comm: Option<ByteText>,
+    /// It was seen when the process was freed, not when it ended: the line's time is the latest possible.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub seen_late: bool,
     /// Where this was learnt from.
     pub source: Source,
 }

@@ -97,6 +97,7 @@ fn events() -> Vec<EventBody> {
             reaper_tgid: Some(1),
             killer: Some(Killer { tgid: 100, comm: b"root".to_vec(), signal: 9 }),
             oom_victim: Some(true),
+            seen_late: false,
             cpu_ns: Some(5),
             comm: vec![],
         }),

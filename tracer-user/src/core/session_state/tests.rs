@@ -72,6 +72,7 @@ fn exit(at: u64, process: ProcessId, status: u32, oom_victim: bool) -> Input {
         reaper_tgid: None,
         killer: None,
         oom_victim: Some(oom_victim),
+        seen_late: false,
         cpu_ns: Some(7),
         comm: b"sh".to_vec(),
     });
@@ -337,6 +338,7 @@ fn an_end_that_was_learnt_otherwise_says_so() {
             reaper_tgid: None,
             killer: None,
             oom_victim: None,
+            seen_late: false,
             cpu_ns: None,
             comm: vec![],
         },

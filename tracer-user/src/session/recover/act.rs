@@ -188,6 +188,7 @@ fn look_for_the_rest(
                 reaper_tgid: None,
                 killer: None,
                 oom_victim: None,
+                seen_late: false,
                 cpu_ns: None,
                 comm: Vec::new(),
             };
