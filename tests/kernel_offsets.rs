@@ -20,12 +20,12 @@ const RUNNING: &str = "/sys/kernel/btf/vmlinux";
 /// Bytes of a kernel stack, at whose upper end a task's `pt_regs` is.
 const KERNEL_STACK: u32 = 16 * 1024;
 
-/// The running kernel and those in the cache: release and type information.
-fn kernels() -> Vec<(String, PathBuf)> {
+/// The running kernel and those in the cache: release, type information, machine.
+fn kernels() -> Vec<(String, PathBuf, &'static str)> {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap().trim().to_owned();
     let mut kernels = xtask::vm::cached_btf();
     if Path::new(RUNNING).exists() {
-        kernels.push((release, RUNNING.into()));
+        kernels.push((release, RUNNING.into(), std::env::consts::ARCH));
     }
     kernels
 }
@@ -88,11 +88,11 @@ fn the_table_has_a_row_for_each_field_and_knows_eleven_kernels() {
 #[test]
 fn what_the_loader_finds_is_what_the_table_says() {
     let mut held = 0;
-    for (release, path) in kernels() {
+    for (release, path, machine) in kernels() {
         let Some(mut expected) = column(&release) else { continue };
         let size = expected.iter().position(|row| row.0 == "pt_regs_size").unwrap();
         let size = expected.remove(size).1.unwrap();
-        let (offsets, abi) = layout_of(&path, "x86_64").unwrap();
+        let (offsets, abi) = layout_of(&path, machine).unwrap();
         assert_eq!(resolved(&offsets, &abi, size), expected, "{release}");
         held += 1;
     }
@@ -101,8 +101,8 @@ fn what_the_loader_finds_is_what_the_table_says() {
 
 #[test]
 fn what_the_loader_finds_is_what_another_reader_finds() {
-    for (release, path) in kernels() {
-        let (offsets, _) = layout_of(&path, std::env::consts::ARCH).unwrap();
+    for (release, path, machine) in kernels() {
+        let (offsets, _) = layout_of(&path, machine).unwrap();
         let reader = Reader(Btf::from_file(&path).unwrap());
         for (field, number) in FIELDS.iter().zip(offsets.to_array()) {
             let found = match field.ask {

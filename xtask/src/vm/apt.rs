@@ -8,6 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::machine::Machine;
 use crate::exec::{exec, output, shown};
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -31,6 +32,8 @@ const ENDS: &[(&str, &str)] =
 /// apt with its own state.
 pub struct Apt {
     place: PathBuf,
+    /// Whose packages.
+    machine: Machine,
 }
 
 impl Apt {
@@ -38,26 +41,27 @@ impl Apt {
     ///
     /// # Errors
     /// Without apt or Debian's keyring, or when no suite can be reached.
-    pub fn open(cache: &Path) -> Result<Self> {
-        Self::with(cache, SUITES)
+    pub fn open(cache: &Path, machine: Machine) -> Result<Self> {
+        Self::with(cache, machine, SUITES)
     }
 
     /// As [`Self::open`], with the suites alone that have the oldest and the newest kernels.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn open_ends(cache: &Path) -> Result<Self> {
-        Self::with(cache, ENDS)
+    pub fn open_ends(cache: &Path, machine: Machine) -> Result<Self> {
+        Self::with(cache, machine, ENDS)
     }
 
-    fn with(cache: &Path, suites: &[(&str, &str)]) -> Result<Self> {
+    fn with(cache: &Path, machine: Machine, suites: &[(&str, &str)]) -> Result<Self> {
         if !Path::new(KEYRING).exists() {
             bail!("no {KEYRING}: `apt-get install debian-archive-keyring` gets it");
         }
-        let apt = Self { place: cache.join("apt") };
+        let apt = Self { place: cache.join("apt"), machine };
         for folder in ["state/lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(apt.place.join(folder))?;
         }
+        fs::write(apt.place.join("nothing"), "")?;
         let mirror = mirror();
         let line = |(archive, suite): &(&str, &str)| {
             format!("deb [signed-by={KEYRING}] {mirror}/{archive} {suite} main\n")
@@ -89,13 +93,24 @@ impl Apt {
             at("Dir::Cache", "cache"),
             at("Dir::Etc::SourceList", "sources.list"),
             "Dir::Etc::SourceParts=/dev/null".into(),
-            "Dir::State::status=/var/lib/dpkg/status".into(),
+            // Of another machine's packages nothing is installed here.
+            if self.foreign() {
+                at("Dir::State::status", "nothing")
+            } else {
+                "Dir::State::status=/var/lib/dpkg/status".into()
+            },
+            format!("APT::Architecture={}", self.machine.debian()),
+            format!("APT::Architectures={}", self.machine.debian()),
             "APT::Sandbox::User=root".into(),
         ] {
             command.args(["-o", &option]);
         }
         command.env("LC_ALL", "C");
         command
+    }
+
+    fn foreign(&self) -> bool {
+        self.machine != Machine::here()
     }
 
     /// Names of the packages that match a regular expression.
@@ -119,19 +134,12 @@ impl Apt {
         Ok(())
     }
 
-    /// What would be installed, on this machine, along with a package of another suite: `name=version`.
-    pub fn closure(&self, suite: &str, package: &str) -> Result<Vec<String>> {
+    /// What would be installed along with packages of a suite: `name=version`. On this machine, as it is; on another, as if
+    /// nothing were.
+    pub fn closure(&self, suite: &str, packages: &[&str]) -> Result<Vec<String>> {
         let mut plan = self.command("apt-get");
-        plan.args([
-            "install",
-            "--simulate",
-            "--reinstall",
-            "--no-install-recommends",
-            "-q",
-            "-t",
-            suite,
-            package,
-        ]);
+        plan.args(["install", "--simulate", "--reinstall", "--no-install-recommends", "-q", "-t", suite]);
+        plan.args(packages);
         let plan = output(&mut plan)?;
         Ok(plan.lines().filter_map(planned).collect())
     }

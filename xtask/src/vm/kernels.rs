@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use object::{Object as _, ObjectSection as _};
 
 use super::apt::Apt;
+use super::machine::Machine;
 use crate::exec::shown;
 
 /// What a Debian system loads by itself as soon as somebody asks for sockets, in an order that they can be loaded in.
@@ -22,7 +23,7 @@ pub struct Kernel {
     pub series: String,
     /// `6.12.117+deb13-cloud-amd64`
     pub release: String,
-    /// The decompressed kernel: it spares the guest the work.
+    /// What is booted: the decompressed kernel, which spares the guest the work.
     pub vmlinux: PathBuf,
     /// Its type information.
     pub btf: PathBuf,
@@ -39,8 +40,8 @@ pub struct Offered {
 }
 
 /// The newest cloud kernel of each series that apt lists, oldest series first.
-pub fn offered(apt: &Apt) -> Result<Vec<Offered>> {
-    Ok(newest(&apt.names("^linux-(image|binary)-[0-9].*-cloud-amd64$")?))
+pub fn offered(apt: &Apt, machine: Machine) -> Result<Vec<Offered>> {
+    Ok(newest(&apt.names(&format!("^linux-(image|binary)-[0-9].*-cloud-{}$", machine.debian()))?))
 }
 
 fn newest(packages: &[String]) -> Vec<Offered> {
@@ -76,7 +77,8 @@ fn newest(packages: &[String]) -> Vec<Offered> {
 }
 
 fn numbers(version: &str) -> Vec<u64> {
-    let digits = version.trim_end_matches("-cloud-amd64").split(|c: char| !c.is_ascii_digit());
+    let version = version.split_once("-cloud-").map_or(version, |(version, _)| version);
+    let digits = version.split(|c: char| !c.is_ascii_digit());
     digits.filter_map(|part| part.parse().ok()).collect()
 }
 
@@ -101,7 +103,7 @@ fn read(folder: &Path) -> Option<Kernel> {
 }
 
 /// Brings a kernel into the cache: `vmlinux`, `btf`, `modules`, and last of all `release`, so that half a kernel is none.
-pub fn fetch(apt: &Apt, cache: &Path, offer: &Offered) -> Result<Kernel> {
+pub fn fetch(apt: &Apt, cache: &Path, offer: &Offered, machine: Machine) -> Result<Kernel> {
     let folder = cache.join("kernels").join(&offer.series);
     if let Some(kernel) = read(&folder).filter(|kernel| kernel.release == offer.release) {
         return Ok(kernel);
@@ -114,9 +116,16 @@ pub fn fetch(apt: &Apt, cache: &Path, offer: &Offered) -> Result<Kernel> {
     packages.extend(apt.names(&format!("^linux-modules-{}$", regex_free(&offer.release)))?);
     apt.unpack(&packages, unpacked.path())?;
     let image = find_image(unpacked.path()).with_context(|| format!("{} holds no kernel", offer.package))?;
-    let vmlinux =
-        decompressed(&fs::read(&image)?).with_context(|| format!("cannot unpack {}", image.display()))?;
-    fs::write(folder.join("btf"), btf(&vmlinux)?)?;
+    let packed = fs::read(&image)?;
+    let (vmlinux, btf) = match machine {
+        Machine::X86_64 => decompressed(&packed).and_then(|vmlinux| {
+            let btf = btf_of_elf(&vmlinux)?;
+            Ok((vmlinux, btf))
+        }),
+        Machine::Aarch64 => btf_within(&packed).map(|btf| (packed, btf)),
+    }
+    .with_context(|| format!("cannot unpack {}", image.display()))?;
+    fs::write(folder.join("btf"), btf)?;
     fs::write(folder.join("vmlinux"), vmlinux)?;
     let modules = folder.join("modules");
     fs::create_dir_all(&modules)?;
@@ -217,7 +226,28 @@ fn filter(program: &str, input: &[u8]) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-fn btf(vmlinux: &[u8]) -> Result<Vec<u8>> {
+/// The type information in a kernel that is no ELF file: an arm64 `Image`, the kernel as it lies in memory.
+fn btf_within(image: &[u8]) -> Result<Vec<u8>> {
+    /// Magic number, version, flags and length of the header; types begin after it.
+    const BEGINNING: [u8; 12] = [0x9f, 0xeb, 1, 0, 24, 0, 0, 0, 0, 0, 0, 0];
+    if image.get(0x38..0x3c) != Some(b"ARMd") {
+        bail!("no kernel image of arm64");
+    }
+    let whole = |at: usize| {
+        let word = |n: usize| {
+            let bytes = image.get(at + n..at + n + 4)?.try_into().ok()?;
+            Some(u32::from_le_bytes(bytes) as usize)
+        };
+        let (types, strings_at, strings) = (word(12)?, word(16)?, word(20)?);
+        (types == strings_at && types > 0)
+            .then(|| image.get(at..at + BEGINNING.len() + 12 + types + strings))?
+    };
+    let beginnings = memchr::memmem::find_iter(image, &BEGINNING);
+    let found = beginnings.filter_map(whole).max_by_key(|btf| btf.len());
+    Ok(found.context("the kernel has no BTF")?.to_vec())
+}
+
+fn btf_of_elf(vmlinux: &[u8]) -> Result<Vec<u8>> {
     let file = object::File::parse(vmlinux).context("cannot read the unpacked kernel")?;
     Ok(file.section_by_name(".BTF").context("the kernel has no BTF")?.data()?.to_vec())
 }
@@ -254,6 +284,19 @@ mod tests {
     fn series_are_ordered_by_number() {
         assert_eq!(newer("6.9", "6.12"), Ordering::Less);
         assert_eq!(newer("7.0.13+deb13", "7.0.9+deb13"), Ordering::Greater);
+    }
+
+    #[test]
+    fn type_information_is_found_in_an_image() {
+        let mut image = vec![0; 100];
+        image[0x38..0x3c].copy_from_slice(b"ARMd");
+        assert!(btf_within(&image).is_err());
+        let header = [0x9f, 0xeb, 1, 0, 24, 0, 0, 0, 0, 0, 0, 0, 12, 0, 0, 0, 12, 0, 0, 0, 1, 0, 0, 0];
+        image.extend(header);
+        assert!(btf_within(&image).is_err(), "cut short");
+        image.extend([7; 13]);
+        image.push(9);
+        assert_eq!(btf_within(&image).unwrap(), [&header[..], &[7; 13]].concat());
     }
 
     #[test]

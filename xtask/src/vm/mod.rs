@@ -6,10 +6,13 @@
 mod apt;
 mod cases;
 mod cpio;
+mod cross;
 mod kernels;
+mod machine;
 mod payload;
 mod qemu;
 mod table;
+mod userland;
 
 use std::collections::VecDeque;
 use std::env;
@@ -24,6 +27,7 @@ use crate::workspace::{root, target_dir};
 use apt::Apt;
 use cases::Extent;
 use kernels::{Kernel, Offered};
+use machine::Machine;
 use qemu::{Death, Qemu};
 use table::Column;
 
@@ -35,16 +39,19 @@ pub struct Args {
     /// Every kernel that the suites offer
     #[arg(long, conflicts_with = "kernels")]
     all: bool,
+    /// Machine of the guests; the tests are cross-built for another than this one
+    #[arg(long, value_enum, default_value_t = Machine::here())]
+    arch: Machine,
     /// Of the cases those of this test program
     #[arg(long, value_name = "PROGRAM", conflicts_with = "write")]
     only: Vec<String>,
     /// Looks for newer kernels than the cached ones
     #[arg(long)]
     refresh: bool,
-    /// The cases that matter most
-    #[arg(long)]
-    short: bool,
-    /// Those of them that need the least time
+    /// Every case, also what takes long or has limits of time that an emulated machine may not keep
+    #[arg(long, conflicts_with_all = ["quick", "write"])]
+    long: bool,
+    /// Of the cases those that need the least time
     #[arg(long)]
     quick: bool,
     /// Only fetches what the guests need, kernels and emulator
@@ -63,10 +70,10 @@ pub struct Args {
 
 impl Args {
     fn extent(&self) -> Extent {
-        match (self.quick, self.short) {
+        match (self.quick, self.long) {
             (true, _) => Extent::Quick,
-            (_, true) => Extent::Short,
-            _ => Extent::All,
+            (_, true) => Extent::Long,
+            _ => Extent::Core,
         }
     }
 
@@ -101,9 +108,9 @@ fn report<'a>(ill: impl Iterator<Item = &'a Column>) -> Result<()> {
 
 /// Runs the tests, prints the table, and hands back how each kernel did: none, when kernels were only to be fetched.
 fn columns(args: &Args) -> Result<Vec<Column>> {
-    let cache = cache()?;
+    let cache = cache(args.arch)?;
     // What has to be quick can do with one processor for each guest.
-    let qemu = qemu::find(&cache, !args.quick && !args.ends_alone())?;
+    let qemu = qemu::find(&cache, args.arch, !args.quick && !args.ends_alone())?;
     let kernels = wanted(args, &cache)?;
     if args.fetch {
         let releases: Vec<&str> = kernels.iter().map(|kernel| kernel.release.as_str()).collect();
@@ -118,7 +125,7 @@ fn columns(args: &Args) -> Result<Vec<Column>> {
     let programs = cases::programs(&cases, extent);
     // Its own, should another run be on its way.
     let initrd = tempfile::NamedTempFile::new_in(&place)?;
-    fs::write(initrd.path(), payload::make(programs, extent != Extent::Quick, &kernels)?)?;
+    fs::write(initrd.path(), payload::make(programs, extent != Extent::Quick, &kernels, args.arch, &cache)?)?;
     println!("{}, {} processors a guest, {} guests at a time", qemu.version, qemu.cpus, args.jobs);
     let began = Instant::now();
     let columns = boot_all(&qemu, kernels, initrd.path(), args)?;
@@ -126,7 +133,7 @@ fn columns(args: &Args) -> Result<Vec<Column>> {
     let table = table::markdown(&cases, &columns);
     println!("\n{table}\n{} kernels in {took} s", columns.len());
     if args.write {
-        write(&table, &columns, &qemu, took)?;
+        write(&table, &columns, &qemu, took, args)?;
     }
     Ok(columns)
 }
@@ -140,8 +147,9 @@ pub fn run_if_fetched() -> Result<()> {
     let args = Args {
         kernels: Vec::new(),
         all: false,
+        arch: Machine::here(),
         refresh: false,
-        short: false,
+        long: false,
         quick: true,
         only: Vec::new(),
         fetch: false,
@@ -149,13 +157,13 @@ pub fn run_if_fetched() -> Result<()> {
         jobs: 2,
         limit: 240,
     };
-    let cache = cache()?;
+    let cache = cache(args.arch)?;
     let known = fs::read_to_string(cache.join(args.list())).unwrap_or_default();
     let cached = kernels::cached(&cache);
     let chosen = chosen(&args, &known.lines().collect::<Vec<_>>()).unwrap_or_default();
     if chosen.is_empty()
         || chosen.iter().any(|series| find(&cached, series).is_none())
-        || !qemu::is_there(&cache)
+        || !qemu::is_there(&cache, args.arch)
     {
         println!("no kernels or no emulator in {}: `cargo xtask vm --fetch` gets them", cache.display());
         return Ok(());
@@ -163,22 +171,27 @@ pub fn run_if_fetched() -> Result<()> {
     report(columns(&args)?.iter().filter(|column| !column.all_well() && !column.only_late()))
 }
 
-/// The kernels in the cache: each one's release and the file with its type information.
+/// The kernels in the cache: each one's release, the file with its type information, and its machine as
+/// `std::env::consts::ARCH` names it.
 #[must_use]
-pub fn cached_btf() -> Vec<(String, PathBuf)> {
-    let Some(cache) = place() else { return Vec::new() };
-    let cached = kernels::cached(&cache).into_iter();
-    cached.map(|kernel| (kernel.release, kernel.btf)).collect()
+pub fn cached_btf() -> Vec<(String, PathBuf, &'static str)> {
+    let of = |machine: Machine| {
+        let cached = place(machine).map(|cache| kernels::cached(&cache)).unwrap_or_default();
+        cached.into_iter().map(move |kernel| (kernel.release, kernel.btf, machine.name()))
+    };
+    [Machine::X86_64, Machine::Aarch64].into_iter().flat_map(of).collect()
 }
 
-fn place() -> Option<PathBuf> {
+/// Each machine has a place of its own; this one's is that of them all.
+fn place(machine: Machine) -> Option<PathBuf> {
     let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    Some(env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home)?.join("tracer-user/vm"))
+    let place = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home)?.join("tracer-user/vm");
+    Some(if machine == Machine::here() { place } else { place.join(machine.name()) })
 }
 
 /// Where kernels and the emulator are kept.
-fn cache() -> Result<PathBuf> {
-    let cache = place().context("neither XDG_CACHE_HOME nor HOME is set")?;
+fn cache(machine: Machine) -> Result<PathBuf> {
+    let cache = place(machine).context("neither XDG_CACHE_HOME nor HOME is set")?;
     fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
     Ok(cache)
 }
@@ -194,13 +207,14 @@ fn wanted(args: &Args, cache: &Path) -> Result<Vec<Kernel>> {
     {
         return Ok(kernels);
     }
-    let apt = if args.ends_alone() { Apt::open_ends(cache)? } else { Apt::open(cache)? };
-    let offers = kernels::offered(&apt)?;
+    let apt =
+        if args.ends_alone() { Apt::open_ends(cache, args.arch)? } else { Apt::open(cache, args.arch)? };
+    let offers = kernels::offered(&apt, args.arch)?;
     let series: Vec<&str> = offers.iter().map(Offered::series).collect();
     fs::write(cache.join(args.list()), series.join("\n"))?;
     let chosen = chosen(args, &series)?;
     let offers = offers.iter().filter(|offer| chosen.contains(&offer.series()));
-    offers.map(|offer| kernels::fetch(&apt, cache, offer)).collect()
+    offers.map(|offer| kernels::fetch(&apt, cache, offer, args.arch)).collect()
 }
 
 fn find(kernels: &[Kernel], series: &str) -> Option<Kernel> {
@@ -255,7 +269,8 @@ fn boot_all(qemu: &Qemu, kernels: Vec<Kernel>, initrd: &Path, args: &Args) -> Re
 }
 
 fn boot(qemu: &Qemu, kernel: &Kernel, initrd: &Path, limit: Duration) -> Result<Column> {
-    let boot = || qemu.boot(kernel, initrd, &console_of(&kernel.series), limit);
+    let console = console_of(&kernel.release);
+    let boot = || qemu.boot(kernel, initrd, &console, limit);
     let mut outcome = boot()?;
     // A kernel that a busy machine kept from booting says nothing of us.
     if outcome.died == Some(Death::Sudden) && !outcome.console.contains(payload::BEGIN) {
@@ -270,8 +285,8 @@ fn boot(qemu: &Qemu, kernel: &Kernel, initrd: &Path, limit: Duration) -> Result<
     })
 }
 
-fn console_of(series: &str) -> PathBuf {
-    target_dir().join(format!("vm/{series}.console"))
+fn console_of(release: &str) -> PathBuf {
+    target_dir().join(format!("vm/{release}.console"))
 }
 
 /// A line on how a kernel did, with what failed.
@@ -282,7 +297,7 @@ fn told(column: &Column) -> String {
     if column.all_well() {
         return format!("{series}: {} tests passed in {seconds} s", results.len());
     }
-    let console = console_of(series);
+    let console = console_of(&column.release);
     format!(
         "{series}: failed after {seconds} s{died}: {} (console: {})",
         failures.join(", "),
@@ -290,15 +305,16 @@ fn told(column: &Column) -> String {
     )
 }
 
-/// Replaces what is between the marks in docs/kernels.md.
-fn write(table: &str, columns: &[Column], qemu: &Qemu, took: u64) -> Result<()> {
-    const MARKS: (&str, &str) = ("<!-- table: cargo xtask vm --all --write -->\n", "<!-- end of table -->");
+/// Replaces what is between the machine's marks in docs/kernels.md.
+fn write(table: &str, columns: &[Column], qemu: &Qemu, took: u64, args: &Args) -> Result<()> {
+    let begin = format!("<!-- table: cargo xtask vm --arch {} --all --write -->\n", args.arch.name());
+    let end = "<!-- end of table -->";
     let file = root().join("docs/kernels.md");
     let page = fs::read_to_string(&file).context("cannot read docs/kernels.md")?;
-    let (before, rest) = page.split_once(MARKS.0).context("docs/kernels.md has no mark for its table")?;
-    let (_, after) = rest.split_once(MARKS.1).context("docs/kernels.md has no mark after its table")?;
+    let (before, rest) = page.split_once(&begin).context("docs/kernels.md has no mark for its table")?;
+    let (_, after) = rest.split_once(end).context("docs/kernels.md has no mark after its table")?;
     let releases: Vec<String> = columns.iter().map(|column| format!("`{}`", column.release)).collect();
     let made = format!("{} kernels in {took} s, {}: {}.\n", columns.len(), qemu.version, releases.join(", "));
-    fs::write(&file, format!("{before}{}\n{table}\n{made}\n{}{after}", MARKS.0, MARKS.1))
+    fs::write(&file, format!("{before}{begin}\n{table}\n{made}\n{end}{after}"))
         .context("cannot write docs/kernels.md")
 }

@@ -3,7 +3,7 @@
 //! They are what `cargo test` builds anyway, and lie where they lie on this machine: tests know the tool by the path cargo
 //! built it at.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,15 +13,13 @@ use serde_json::Value;
 
 use super::cases::Programs;
 use super::cpio::Archive;
+use super::cross::Cross;
 use super::kernels::{Kernel, MODULES};
+use super::machine::Machine;
 use super::qemu::LAST_LINE;
-use crate::exec::{exec, output, probe};
-use crate::setup;
+use super::userland;
+use crate::exec::{exec, output};
 use crate::workspace::{cargo, root};
-
-const BUSYBOX: &str = "/bin/busybox";
-/// Programs beside busybox's that tests use, taken along where this machine has them.
-const PROGRAMS: &[&str] = &["/bin/bash", "/usr/bin/setsid", "/usr/bin/env"];
 
 /// Before and after a test program's output on the console.
 pub const BEGIN: &str = "@@ begin ";
@@ -38,12 +36,16 @@ struct Program {
 /// Builds the tool and the test programs of a run, and makes the initial file system.
 ///
 /// # Errors
-/// When something does not build, or busybox cannot be had.
-pub fn make(programs: Programs, with_python: bool, kernels: &[Kernel]) -> Result<Vec<u8>> {
-    if !Path::new(BUSYBOX).exists() {
-        setup::install(&["busybox-static"])?;
-    }
-    let (programs, tool) = build(programs)?;
+/// When something does not build, or what the guests need cannot be had.
+pub fn make(
+    programs: Programs,
+    with_python: bool,
+    kernels: &[Kernel],
+    machine: Machine,
+    cache: &Path,
+) -> Result<Vec<u8>> {
+    let cross = if machine == Machine::here() { None } else { Some(Cross::get(cache, machine)?) };
+    let (programs, tool) = build(programs, cross.as_ref())?;
     let mut archive = Archive::default();
     for folder in ["proc", "sys", "dev", "tmp", "run", "root", "var/log", "etc"] {
         archive.folder(folder);
@@ -56,37 +58,14 @@ pub fn make(programs: Programs, with_python: bool, kernels: &[Kernel]) -> Result
         b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n",
     );
     archive.file("etc/group", 0o644, b"root:x:0:\nnogroup:x:65534:\n");
-    archive.file(BUSYBOX, 0o755, &fs::read(BUSYBOX)?);
-    let own: Vec<&str> = PROGRAMS.iter().copied().filter(|program| Path::new(program).exists()).collect();
-    for applet in output(Command::new(BUSYBOX).arg("--list-full"))?.lines() {
-        let path = format!("/{applet}");
-        if path != BUSYBOX && !own.iter().any(|own| same_name(own, &path)) {
-            archive.link(&path, BUSYBOX);
-        }
+    let built: Vec<&Path> = programs.iter().map(|program| program.path.as_path()).chain([&*tool]).collect();
+    match &cross {
+        None => userland::of_this_machine(&mut archive, with_python, &built)?,
+        Some(cross) => userland::unpacked(&mut archive, cross.userland())?,
     }
-    let mut libraries = BTreeSet::new();
-    for program in &own {
-        archive.file(program, 0o755, &fs::read(program)?);
-        // Scripts and tests look in both places, which are one on this machine.
-        let other = program.strip_prefix("/usr").map_or_else(|| format!("/usr{program}"), String::from);
-        archive.link(&other, program);
-        libraries.extend(needed(Path::new(program))?);
-    }
-    if let Some(python) = Python::of_this_machine().filter(|_| with_python) {
-        archive.file("usr/bin/python3", 0o755, &fs::read(&python.program)?);
-        libraries.extend(needed(&python.program)?);
-        add_below(&mut archive, &python.modules)?;
-        // Its modules in C bring libraries of their own.
-        for module in fs::read_dir(python.modules.join("lib-dynload")).into_iter().flatten() {
-            libraries.extend(needed(&module?.path())?);
-        }
-    }
-    for path in programs.iter().map(|program| &program.path).chain([&tool]) {
-        archive.file(&path.to_string_lossy(), 0o755, &stripped(path)?);
-        libraries.extend(needed(path)?);
-    }
-    for library in libraries {
-        archive.file(&library.to_string_lossy(), 0o755, &fs::read(&library)?);
+    let strip = cross.as_ref().map_or_else(|| "strip".into(), Cross::strip);
+    for path in built {
+        archive.file(&path.to_string_lossy(), 0o755, &stripped(&strip, path)?);
     }
     for kernel in kernels {
         for module in MODULES {
@@ -96,34 +75,15 @@ pub fn make(programs: Programs, with_python: bool, kernels: &[Kernel]) -> Result
             }
         }
     }
-    add_below(&mut archive, &root().join("tests"))?;
-    archive.file("init", 0o755, init(&programs).as_bytes());
+    userland::add_below(&mut archive, &root().join("tests"))?;
+    archive.file("init", 0o755, init(&programs, machine).as_bytes());
     for program in &programs {
         archive.folder(&program.folder.to_string_lossy());
     }
     Ok(archive.finish())
 }
 
-/// The distribution's Python: tests write their hanging programs in it, though none of a quick run.
-struct Python {
-    program: PathBuf,
-    modules: PathBuf,
-}
-
-impl Python {
-    fn of_this_machine() -> Option<Self> {
-        let ask = "import os, sys, sysconfig; print(os.path.realpath(sys.executable)); print(sysconfig.get_path('stdlib'))";
-        let told = probe(Command::new("/usr/bin/python3").args(["-I", "-c", ask]))?;
-        let mut lines = told.lines().map(PathBuf::from);
-        Some(Self { program: lines.next()?, modules: lines.next()? })
-    }
-}
-
-fn same_name(one: &str, other: &str) -> bool {
-    Path::new(one).file_name() == Path::new(other).file_name()
-}
-
-fn init(programs: &[Program]) -> String {
+fn init(programs: &[Program], machine: Machine) -> String {
     let mut script = String::from(
         "#!/bin/busybox sh\n\
          export PATH=/usr/bin:/bin:/usr/sbin:/sbin HOME=/root TRACER_REQUIRE_BPF=1 RUST_BACKTRACE=1\n\
@@ -133,14 +93,19 @@ fn init(programs: &[Program]) -> String {
          mount -t proc proc /proc\n\
          mount -t sysfs sys /sys\n\
          mount -t devpts -o ptmxmode=0666 pts /dev/pts\n\
-         for dir in /tmp /run /dev/shm; do mount -t tmpfs -o mode=1777 tmpfs $dir; done\n\
+         mount -t tmpfs -o mode=1777 tmpfs /dev/shm\n\
          mount -t bpf bpf /sys/fs/bpf\n\
          mount -t debugfs debug /sys/kernel/debug\n\
          mount -t tracefs trace /sys/kernel/tracing 2>/dev/null\n\
          mount -t cgroup2 cgroup /sys/fs/cgroup\n\
-         ip link set lo up\n\
-         stty raw -echo -F /dev/ttyS0\n",
+         ip link set lo up\n",
     );
+    // What lies below one of these, as a repository may, would be hidden.
+    let hides = |folder: &&&str| !programs.iter().any(|program| program.path.starts_with(folder));
+    for folder in ["/tmp", "/run"].iter().filter(hides) {
+        script += &format!("mount -t tmpfs -o mode=1777 tmpfs {folder}\n");
+    }
+    script += &format!("stty raw -echo -F /dev/{}\n", machine.console());
     script += &format!(
         "for module in {}; do insmod /modules/$(uname -r)/$module.ko 2>/dev/null; done\n",
         MODULES.join(" ")
@@ -160,8 +125,11 @@ fn init(programs: &[Program]) -> String {
 }
 
 /// Builds the test programs asked for, and the tool.
-fn build(wanted: Programs) -> Result<(Vec<Program>, PathBuf)> {
+fn build(wanted: Programs, cross: Option<&Cross>) -> Result<(Vec<Program>, PathBuf)> {
     let mut command = cargo();
+    if let Some(cross) = cross {
+        cross.prepare(&mut command);
+    }
     command.args(["test", "--quiet", "--package=tracer-user", "--no-run", "--message-format=json"]);
     command.args(wanted.iter().map(|(program, _)| format!("--test={program}")));
     let messages = output(&mut command)?;
@@ -186,32 +154,8 @@ fn build(wanted: Programs) -> Result<(Vec<Program>, PathBuf)> {
 }
 
 /// A program without its symbols: a guest's memory is small.
-fn stripped(program: &Path) -> Result<Vec<u8>> {
+fn stripped(strip: &str, program: &Path) -> Result<Vec<u8>> {
     let smaller = tempfile::NamedTempFile::new()?;
-    exec(Command::new("strip").arg("-o").arg(smaller.path()).arg(program))?;
+    exec(Command::new(strip).arg("-o").arg(smaller.path()).arg(program))?;
     Ok(fs::read(smaller.path())?)
-}
-
-/// The shared libraries a program is run with, its loader among them; none when it is static.
-fn needed(program: &Path) -> Result<Vec<PathBuf>> {
-    let Some(listed) = probe(Command::new("ldd").arg(program)) else { return Ok(Vec::new()) };
-    let paths = listed.lines().filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')));
-    Ok(paths.map(PathBuf::from).collect())
-}
-
-fn add_below(archive: &mut Archive, folder: &Path) -> Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        // Python's own tests are half of it; links lead out of it.
-        if path.ends_with("test") || path.is_symlink() {
-            continue;
-        }
-        if path.is_dir() {
-            add_below(archive, &path)?;
-        } else {
-            let mode = if path.extension().is_none() { 0o755 } else { 0o644 };
-            archive.file(&path.to_string_lossy(), mode, &fs::read(&path)?);
-        }
-    }
-    Ok(())
 }

@@ -11,15 +11,16 @@ use anyhow::{Context as _, Result, bail};
 
 use super::apt::Apt;
 use super::kernels::Kernel;
+use super::machine::Machine;
 use crate::exec::probe;
 use crate::setup;
 
 /// qemu 7.2's threaded emulation makes guests with two processors die while BPF programs come and go; 10 does not.
 const SAFE_FOR_TWO_CPUS: u32 = 10;
-const NAME: &str = "qemu-system-x86_64";
 
 /// An emulator.
 pub struct Qemu {
+    machine: Machine,
     program: PathBuf,
     /// A folder that an emulator was unpacked into, with its own libraries and firmware.
     unpacked: Option<PathBuf>,
@@ -29,48 +30,51 @@ pub struct Qemu {
     pub cpus: u32,
 }
 
-/// The machine's emulator where it is new enough; else a newer one in the cache, which in bookworm its backports have; else
-/// the machine's with one processor for the guest. `newer`: a newer one is worth fetching.
+/// The host's emulator of a machine where it is new enough; else a newer one in the cache, which in bookworm its backports
+/// have; else the host's with one processor for the guest. `newer`: a newer one is worth fetching.
 ///
 /// # Errors
 /// Without any.
-pub fn find(cache: &Path, newer: bool) -> Result<Qemu> {
-    let mut installed = at(NAME.into(), None);
+pub fn find(cache: &Path, machine: Machine, newer: bool) -> Result<Qemu> {
+    let (name, package) = (machine.emulator(), machine.emulator_package());
+    let mut installed = at(machine, name.clone().into(), None);
     if installed.is_none() {
-        setup::install(&["qemu-system-x86"])?;
-        installed = at(NAME.into(), None);
+        setup::install(&[package])?;
+        installed = at(machine, name.clone().into(), None);
     }
-    let installed = installed.context("no qemu-system-x86_64: `apt-get install qemu-system-x86` gets it")?;
+    let installed = installed.with_context(|| format!("no {name}: `apt-get install {package}` gets it"))?;
     if installed.cpus > 1 {
         return Ok(installed);
     }
-    let unpacked = cache.join("qemu");
-    let private = || at(unpacked.join("usr/bin").join(NAME), Some(unpacked.clone()));
-    if let Some(qemu) = private() {
+    if let Some(qemu) = private(cache, machine) {
         return Ok(qemu);
     }
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     if newer && release.contains("VERSION_CODENAME=bookworm") {
-        let apt = Apt::open(cache)?;
-        let newer = apt.closure("bookworm-backports", "qemu-system-x86")?;
-        if let Err(error) = apt.unpack(&newer, &unpacked) {
+        let apt = Apt::open(cache, Machine::here())?;
+        let newer = apt.closure("bookworm-backports", &[package])?;
+        if let Err(error) = apt.unpack(&newer, &cache.join("qemu")) {
             eprintln!(
                 "the emulator of bookworm-backports cannot be had, guests get one processor: {error:#}"
             );
         }
     }
-    Ok(private().unwrap_or(installed))
+    Ok(private(cache, machine).unwrap_or(installed))
 }
 
 /// Whether an emulator is there without fetching one.
-pub fn is_there(cache: &Path) -> bool {
-    let unpacked = cache.join("qemu");
-    at(NAME.into(), None).is_some()
-        || at(unpacked.join("usr/bin").join(NAME), Some(unpacked.clone())).is_some()
+pub fn is_there(cache: &Path, machine: Machine) -> bool {
+    at(machine, machine.emulator().into(), None).is_some() || private(cache, machine).is_some()
 }
 
-fn at(program: PathBuf, unpacked: Option<PathBuf>) -> Option<Qemu> {
-    let mut qemu = Qemu { program, unpacked, version: String::new(), cpus: 1 };
+/// The one in the cache.
+fn private(cache: &Path, machine: Machine) -> Option<Qemu> {
+    let unpacked = cache.join("qemu");
+    at(machine, unpacked.join("usr/bin").join(machine.emulator()), Some(unpacked))
+}
+
+fn at(machine: Machine, program: PathBuf, unpacked: Option<PathBuf>) -> Option<Qemu> {
+    let mut qemu = Qemu { machine, program, unpacked, version: String::new(), cpus: 1 };
     qemu.version = probe(qemu.command().arg("--version"))?.lines().next()?.to_string();
     let number = qemu.version.split("version ").nth(1)?.split('.').next()?.parse().unwrap_or(0);
     qemu.cpus = if number >= SAFE_FOR_TWO_CPUS { 2 } else { 1 };
@@ -112,7 +116,7 @@ impl Qemu {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         if let Some(root) = &self.unpacked {
-            command.env("LD_LIBRARY_PATH", root.join("usr/lib/x86_64-linux-gnu"));
+            command.env("LD_LIBRARY_PATH", root.join("usr/lib").join(Machine::here().gnu()));
             for firmware in ["usr/share/qemu", "usr/share/seabios"] {
                 command.arg("-L").arg(root.join(firmware));
             }
@@ -134,7 +138,7 @@ impl Qemu {
             .arg(qemu.get_program())
             .args(qemu.get_args());
         command.envs(qemu.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        command.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-machine", "q35", "-m", "2G"]);
+        command.args(["-accel", "tcg,thread=multi", "-m", "2G"]);
         command.args([
             "-smp",
             &self.cpus.to_string(),
@@ -147,12 +151,7 @@ impl Qemu {
         fs::write(console, "").with_context(|| format!("cannot write {}", console.display()))?;
         command.arg("-serial").arg(format!("file:{}", console.display()));
         command.arg("-kernel").arg(&kernel.vmlinux).arg("-initrd").arg(initrd);
-        // On a busy machine the time stamp counter's rate is measured wrongly, and the guest's clock runs away; and the timer
-        // is found not to work.
-        command.args([
-            "-append",
-            "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off nokaslr no5lvl clocksource=hpet no_timer_check random.trust_cpu=on",
-        ]);
+        command.args(self.machine.board()).args(["-append", &self.machine.command_line()]);
         let began = std::time::Instant::now();
         let output = command.stdin(Stdio::null()).output().context("cannot start qemu")?;
         let console = fs::read(console).with_context(|| format!("cannot read {}", console.display()))?;
