@@ -57,8 +57,14 @@ impl Observer for Live<'_> {
     }
 
     fn diagnosed(&mut self, diagnosis: &Diagnosis, why: Why) {
-        let written = report::write(diagnosis, &self.reports)
-            .and_then(|()| report::publish(diagnosis, |name| std::env::var(name).ok()));
+        // Silence that is no hang is nobody's business: a job may sleep for ten minutes.
+        let idle =
+            why == Why::NoProgress && matches!(diagnosis.verdict, Verdict::External | Verdict::NotHung);
+        let publish = || match idle {
+            true => Ok(()),
+            false => report::publish(diagnosis, |name| std::env::var(name).ok()),
+        };
+        let written = report::write(diagnosis, &self.reports).and_then(|()| publish());
         if let Err(error) = written {
             self.output.note(&format!("{error:#}"));
         }
@@ -66,8 +72,7 @@ impl Observer for Live<'_> {
             line.clear();
         }
         match (why, diagnosis.verdict) {
-            // Silence that is no hang is nobody's business: a job may sleep for ten minutes.
-            (Why::NoProgress, Verdict::External | Verdict::NotHung) => {}
+            _ if idle => {}
             (Why::AskedToEnd | Why::Timeout, Verdict::NotHung) => {
                 self.output.note("nothing hung when the job was to end; the trace has what was seen");
             }

@@ -51,7 +51,11 @@ pub fn publish(diagnosis: &Diagnosis, lookup: impl Fn(&str) -> Option<String>) -
     if lookup("GITHUB_ACTIONS").as_deref() != Some("true") {
         return Ok(());
     }
-    let _ = std::io::stderr().lock().write_all(report::annotations(diagnosis).as_bytes());
+    let annotations = report::annotations(diagnosis);
+    if !annotations.is_empty() {
+        // The job may have left a line unfinished in the same log, and only at the beginning of one they count.
+        let _ = std::io::stderr().lock().write_all(format!("\n{annotations}").as_bytes());
+    }
     let Some(page) = lookup("GITHUB_STEP_SUMMARY").filter(|page| !page.is_empty()) else { return Ok(()) };
     let mut file = OpenOptions::new()
         .append(true)

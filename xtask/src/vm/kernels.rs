@@ -31,49 +31,45 @@ pub struct Kernel {
     pub modules: PathBuf,
 }
 
-/// A kernel that a suite offers.
+/// What suites offer of a series.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offered {
     series: String,
-    release: String,
-    package: String,
+    /// Release and package of each kernel, the newest first.
+    kernels: Vec<(String, String)>,
 }
 
-/// The newest cloud kernel of each series that apt lists, oldest series first.
+/// The cloud kernels that apt lists, oldest series first.
 pub fn offered(apt: &Apt, machine: Machine) -> Result<Vec<Offered>> {
-    Ok(newest(&apt.names(&format!("^linux-(image|binary)-[0-9].*-cloud-{}$", machine.debian()))?))
+    Ok(by_series(&apt.names(&format!("^linux-(image|binary)-[0-9].*-cloud-{}$", machine.debian()))?))
 }
 
-fn newest(packages: &[String]) -> Vec<Offered> {
-    let mut best: Vec<Offered> = Vec::new();
+fn by_series(packages: &[String]) -> Vec<Offered> {
+    let mut all: Vec<Offered> = Vec::new();
     for package in packages {
         // From 6.19 on the kernel is in `linux-binary-…`; the image package of that name only points to it.
-        let Some(release) =
-            package.strip_prefix("linux-image-").or_else(|| package.strip_prefix("linux-binary-"))
-        else {
-            continue;
-        };
+        let binary = package.strip_prefix("linux-binary-");
+        let Some(release) = binary.or_else(|| package.strip_prefix("linux-image-")) else { continue };
         let version = numbers(release);
         // `linux-image-6.1-cloud-amd64` points to whatever is newest.
         if version.len() < 3 || release.matches('.').count() < 2 {
             continue;
         }
-        let offer = Offered {
-            series: format!("{}.{}", version[0], version[1]),
-            release: release.into(),
-            package: package.clone(),
-        };
-        match best.iter_mut().find(|other| other.series == offer.series) {
-            None => best.push(offer),
-            Some(other) => match newer(&offer.release, &other.release) {
-                Ordering::Greater => *other = offer,
-                Ordering::Equal if offer.package.starts_with("linux-binary-") => *other = offer,
-                _ => {}
-            },
+        if binary.is_none() && packages.iter().any(|other| *other == format!("linux-binary-{release}")) {
+            continue;
+        }
+        let series = format!("{}.{}", version[0], version[1]);
+        let kernel = (release.to_owned(), package.clone());
+        match all.iter_mut().find(|other| other.series == series) {
+            Some(other) => other.kernels.push(kernel),
+            None => all.push(Offered { series, kernels: vec![kernel] }),
         }
     }
-    best.sort_by(|one, other| newer(&one.series, &other.series));
-    best
+    for offer in &mut all {
+        offer.kernels.sort_by(|(one, _), (other, _)| newer(other, one));
+    }
+    all.sort_by(|one, other| newer(&one.series, &other.series));
+    all
 }
 
 fn numbers(version: &str) -> Vec<u64> {
@@ -102,20 +98,44 @@ fn read(folder: &Path) -> Option<Kernel> {
     modules.is_dir().then_some(Kernel { series, release, vmlinux, btf, modules })
 }
 
-/// Brings a kernel into the cache: `vmlinux`, `btf`, `modules`, and last of all `release`, so that half a kernel is none.
+/// Kernels of a series that are tried: a list may name one whose file is not there.
+const TRIES: usize = 3;
+
+/// Brings the newest kernel of a series that can be had into the cache.
 pub fn fetch(apt: &Apt, cache: &Path, offer: &Offered, machine: Machine) -> Result<Kernel> {
-    let folder = cache.join("kernels").join(&offer.series);
-    if let Some(kernel) = read(&folder).filter(|kernel| kernel.release == offer.release) {
+    let mut failed = None;
+    for (release, package) in offer.kernels.iter().take(TRIES) {
+        match fetch_one(apt, cache, &offer.series, (release, package), machine) {
+            Ok(kernel) => return Ok(kernel),
+            Err(error) => {
+                eprintln!("{package}: {error:#}");
+                failed = Some(error);
+            }
+        }
+    }
+    Err(failed.context("no suite offers it")?)
+}
+
+/// `vmlinux`, `btf`, `modules`, and last of all `release`, so that half a kernel is none.
+fn fetch_one(
+    apt: &Apt,
+    cache: &Path,
+    series: &str,
+    (release, package): (&str, &str),
+    machine: Machine,
+) -> Result<Kernel> {
+    let folder = cache.join("kernels").join(series);
+    if let Some(kernel) = read(&folder).filter(|kernel| kernel.release == release) {
         return Ok(kernel);
     }
-    println!("fetching {}", offer.package);
+    println!("fetching {package}");
     fs::create_dir_all(&folder)?;
     let unpacked = tempfile::tempdir_in(cache)?;
-    let mut packages = vec![offer.package.clone()];
+    let mut packages = vec![package.to_owned()];
     // In a package of their own where the kernel is in one.
-    packages.extend(apt.names(&format!("^linux-modules-{}$", regex_free(&offer.release)))?);
+    packages.extend(apt.names(&format!("^linux-modules-{}$", regex_free(release)))?);
     apt.unpack(&packages, unpacked.path())?;
-    let image = find_image(unpacked.path()).with_context(|| format!("{} holds no kernel", offer.package))?;
+    let image = find_image(unpacked.path()).with_context(|| format!("{package} holds no kernel"))?;
     let packed = fs::read(&image)?;
     let (vmlinux, btf) = match machine {
         Machine::X86_64 => decompressed(&packed).and_then(|vmlinux| {
@@ -135,7 +155,7 @@ pub fn fetch(apt: &Apt, cache: &Path, offer: &Offered, machine: Machine) -> Resu
             fs::write(modules.join(format!("{name}.ko")), module)?;
         }
     }
-    fs::write(folder.join("release"), &offer.release)?;
+    fs::write(folder.join("release"), release)?;
     read(&folder).context("the kernel went away again")
 }
 
@@ -268,8 +288,8 @@ mod tests {
             "linux-image-7.0.13+deb13-cloud-amd64",
             "linux-image-7.3-cloud-amd64",
         ];
-        let found = newest(&packages.map(String::from));
-        let names: Vec<&str> = found.iter().map(|offer| offer.package.as_str()).collect();
+        let found = by_series(&packages.map(String::from));
+        let names: Vec<&str> = found.iter().map(|offer| offer.kernels[0].1.as_str()).collect();
         assert_eq!(
             names,
             [

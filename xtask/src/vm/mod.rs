@@ -111,7 +111,7 @@ fn columns(args: &Args) -> Result<Vec<Column>> {
     let cache = cache(args.arch)?;
     // What has to be quick can do with one processor for each guest.
     let qemu = qemu::find(&cache, args.arch, !args.quick && !args.ends_alone())?;
-    let kernels = wanted(args, &cache)?;
+    let (kernels, missing) = wanted(args, &cache)?;
     if args.fetch {
         let releases: Vec<&str> = kernels.iter().map(|kernel| kernel.release.as_str()).collect();
         println!("{}; in {}: {}", qemu.version, cache.display(), releases.join(", "));
@@ -128,10 +128,12 @@ fn columns(args: &Args) -> Result<Vec<Column>> {
     fs::write(initrd.path(), payload::make(programs, extent != Extent::Quick, &kernels, args.arch, &cache)?)?;
     println!("{}, {} processors a guest, {} guests at a time", qemu.version, qemu.cpus, args.jobs);
     let began = Instant::now();
-    let columns = boot_all(&qemu, kernels, initrd.path(), args)?;
+    let mut columns = boot_all(&qemu, kernels, initrd.path(), args)?;
+    columns.extend(missing);
+    columns.sort_by(|one, other| kernels::newer(&one.series, &other.series));
     let took = began.elapsed().as_secs();
     let table = table::markdown(&cases, &columns);
-    println!("\n{table}\n{} kernels in {took} s", columns.len());
+    println!("\n{table}\n{} kernels in {took} s", columns.iter().filter(|c| c.release.is_some()).count());
     if args.write {
         write(&table, &columns, &qemu, took, args)?;
     }
@@ -196,8 +198,8 @@ fn cache(machine: Machine) -> Result<PathBuf> {
     Ok(cache)
 }
 
-/// The kernels asked for: from the cache, or fetched where one is not in it.
-fn wanted(args: &Args, cache: &Path) -> Result<Vec<Kernel>> {
+/// The kernels asked for: from the cache, or fetched where one is not in it. When all are, also those that cannot be had.
+fn wanted(args: &Args, cache: &Path) -> Result<(Vec<Kernel>, Vec<Column>)> {
     let cached = kernels::cached(cache);
     let known = fs::read_to_string(cache.join(args.list())).unwrap_or_default();
     let known: Vec<&str> = known.lines().collect();
@@ -205,7 +207,7 @@ fn wanted(args: &Args, cache: &Path) -> Result<Vec<Kernel>> {
         && let Ok(series) = chosen(args, &known)
         && let Some(kernels) = series.iter().map(|series| find(&cached, series)).collect()
     {
-        return Ok(kernels);
+        return Ok((kernels, Vec::new()));
     }
     let apt =
         if args.ends_alone() { Apt::open_ends(cache, args.arch)? } else { Apt::open(cache, args.arch)? };
@@ -213,8 +215,15 @@ fn wanted(args: &Args, cache: &Path) -> Result<Vec<Kernel>> {
     let series: Vec<&str> = offers.iter().map(Offered::series).collect();
     fs::write(cache.join(args.list()), series.join("\n"))?;
     let chosen = chosen(args, &series)?;
-    let offers = offers.iter().filter(|offer| chosen.contains(&offer.series()));
-    offers.map(|offer| kernels::fetch(&apt, cache, offer, args.arch)).collect()
+    let (mut kernels, mut missing) = (Vec::new(), Vec::new());
+    for offer in offers.iter().filter(|offer| chosen.contains(&offer.series())) {
+        match kernels::fetch(&apt, cache, offer, args.arch) {
+            Ok(kernel) => kernels.push(kernel),
+            Err(_) if args.all => missing.push(Column::missing(offer.series())),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((kernels, missing))
 }
 
 fn find(kernels: &[Kernel], series: &str) -> Option<Kernel> {
@@ -263,9 +272,7 @@ fn boot_all(qemu: &Qemu, kernels: Vec<Kernel>, initrd: &Path, args: &Args) -> Re
         }
         Ok(())
     })?;
-    let mut columns = columns.into_inner().unwrap_or_default();
-    columns.sort_by(|one: &Column, other| kernels::newer(&one.series, &other.series));
-    Ok(columns)
+    Ok(columns.into_inner().unwrap_or_default())
 }
 
 fn boot(qemu: &Qemu, kernel: &Kernel, initrd: &Path, limit: Duration) -> Result<Column> {
@@ -278,7 +285,7 @@ fn boot(qemu: &Qemu, kernel: &Kernel, initrd: &Path, limit: Duration) -> Result<
     }
     Ok(Column {
         series: kernel.series.clone(),
-        release: kernel.release.clone(),
+        release: Some(kernel.release.clone()),
         seconds: outcome.took.as_secs(),
         died: outcome.died,
         results: table::read(&outcome.console),
@@ -297,7 +304,7 @@ fn told(column: &Column) -> String {
     if column.all_well() {
         return format!("{series}: {} tests passed in {seconds} s", results.len());
     }
-    let console = console_of(&column.release);
+    let console = console_of(column.release.as_deref().unwrap_or(series));
     format!(
         "{series}: failed after {seconds} s{died}: {} (console: {})",
         failures.join(", "),
@@ -313,8 +320,16 @@ fn write(table: &str, columns: &[Column], qemu: &Qemu, took: u64, args: &Args) -
     let page = fs::read_to_string(&file).context("cannot read docs/kernels.md")?;
     let (before, rest) = page.split_once(&begin).context("docs/kernels.md has no mark for its table")?;
     let (_, after) = rest.split_once(end).context("docs/kernels.md has no mark after its table")?;
-    let releases: Vec<String> = columns.iter().map(|column| format!("`{}`", column.release)).collect();
-    let made = format!("{} kernels in {took} s, {}: {}.\n", columns.len(), qemu.version, releases.join(", "));
+    let releases = columns.iter().filter_map(|column| column.release.as_deref());
+    let releases: Vec<String> = releases.map(|release| format!("`{release}`")).collect();
+    let made = format!(
+        "{} kernels in {took} s, {} guests at a time, {} processors a guest, {}: {}.\n",
+        releases.len(),
+        args.jobs,
+        qemu.cpus,
+        qemu.version.split(" (").next().unwrap_or_default(),
+        releases.join(", ")
+    );
     fs::write(&file, format!("{before}{begin}\n{table}\n{made}\n{end}{after}"))
         .context("cannot write docs/kernels.md")
 }

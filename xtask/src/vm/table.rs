@@ -61,8 +61,8 @@ fn test_line(line: &str) -> Option<(&str, Verdict)> {
 pub struct Column {
     /// `6.12`
     pub series: String,
-    /// `6.12.117+deb13-cloud-amd64`
-    pub release: String,
+    /// `6.12.117+deb13-cloud-amd64`; `None`: suites list kernels of the series, and none could be fetched.
+    pub release: Option<String>,
     /// Seconds it lived.
     pub seconds: u64,
     /// Why there are no or not all results.
@@ -72,6 +72,11 @@ pub struct Column {
 }
 
 impl Column {
+    /// Of a kernel that could not be had.
+    pub fn missing(series: &str) -> Self {
+        Self { series: series.into(), release: None, seconds: 0, died: None, results: Results::new() }
+    }
+
     /// What stands in a case's cell: how many tests passed, or how many of how many failed, or `-` when none ran.
     pub fn cell(&self, case: &Case) -> String {
         let ran: Vec<Verdict> =
@@ -90,9 +95,10 @@ impl Column {
         failed.map(|(name, _)| name.as_str()).collect()
     }
 
-    /// Whether every test ran to a good end.
+    /// Whether every test ran to a good end, or there was no kernel to try them in.
     pub fn all_well(&self) -> bool {
-        self.died.is_none() && !self.results.is_empty() && self.failures().is_empty()
+        self.release.is_none()
+            || self.died.is_none() && !self.results.is_empty() && self.failures().is_empty()
     }
 
     /// Whether it was ended for its slowness and all that had been tried until then was well.
@@ -115,6 +121,7 @@ pub fn markdown(cases: &[&Case], columns: &[Column]) -> String {
     }
     table += &of_columns("whole guest", &|column| match &column.died {
         Some(why) => why.to_string(),
+        None if column.release.is_none() => "not to be had".into(),
         None => format!("{} s", column.seconds),
     });
     table
@@ -129,7 +136,7 @@ mod tests {
 
     fn column() -> Column {
         let results = read(CONSOLE);
-        Column { series: "6.1".into(), release: "6.1.0".into(), seconds: 9, died: None, results }
+        Column { series: "6.1".into(), release: Some("6.1.0".into()), seconds: 9, died: None, results }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 use super::hope::Hope;
 use super::index::{Index, ThreadKey};
 use super::{ways_fd, ways_lock, ways_socket};
-use crate::core::evidence::{ChildTarget, ObjectId, Thread, ThreadState, Timeout, Wait};
+use crate::core::evidence::{ChildTarget, ObjectId, Scope, Thread, ThreadState, Timeout, Wait};
 
 /// A sleep or time-out that ends within this is "soon": nobody who waits for such a party is hung. Nanoseconds.
 pub const SOON_NS: u64 = 10_000_000_000;
@@ -456,18 +456,23 @@ fn open(index: &Index<'_>, at: usize, object: Option<ObjectId>) -> Standing {
     };
     // Whoever belongs to the same job might still open the other end; strangers have no reason to.
     let family = index.process(at);
-    let any = (0..index.evidence().processes.len())
-        .filter(|other| {
-            let p = index.process(*other);
-            *other != at
-                && !p.zombie
-                && !p.kernel_thread
-                && (p.shares_session(family)
-                    || family.sid.is_none() && p.in_scope
-                    || index.is_ancestor(at, *other))
-        })
-        .map(by_process)
-        .collect();
+    let relatives = (0..index.evidence().processes.len()).filter(|other| {
+        let p = index.process(*other);
+        *other != at
+            && !p.zombie
+            && !p.kernel_thread
+            && (p.shares_session(family)
+                || family.sid.is_none() && p.in_scope
+                || index.is_ancestor(at, *other))
+    });
+    // A traced session is the whole job. Who started it, a shell or a CI runner, may be busy with anything.
+    let whole = family.in_scope && matches!(index.evidence().scope, Scope::Session(_));
+    let (inside, outside): (Vec<usize>, Vec<usize>) =
+        relatives.partition(|other| !whole || index.process(*other).in_scope);
+    let mut any: Vec<Actor> = inside.into_iter().map(by_process).collect();
+    if !outside.is_empty() {
+        any.push(Actor::Anyone("a process outside of the job may open it"));
+    }
     Standing::one(way(Op::OpenFifo, Some(id), None, any))
 }
 

@@ -4,7 +4,7 @@ use super::roles;
 use crate::core::diagnosis::testkit::*;
 use crate::core::diagnosis::{Class, Confidence, Role, Verdict};
 use crate::core::evidence::{
-    Access, AnonKind, InetFacts, ObjectFacts, ObjectId, Ptraced, PtySide, SocketAddress, TcpState,
+    Access, AnonKind, InetFacts, ObjectFacts, ObjectId, Ptraced, PtySide, Scope, SocketAddress, TcpState,
     ThreadState, Timeout, Wait,
 };
 
@@ -113,6 +113,24 @@ fn a_semaphore_whose_last_user_is_dead() {
     machine.get(101).threads[0].moved = Some(true);
     machine.0.objects[0].facts = ObjectFacts::SysV { last_pids: vec![101], creator: None, key: None };
     assert_eq!(machine.say().verdict, Verdict::NotHung);
+}
+
+#[test]
+fn who_started_a_traced_job_is_not_awaited_to_open_its_fifos() {
+    let mut machine = Machine::new();
+    machine.process(101, ROOT, "child");
+    let object = Some(ObjectId::Fifo { dev: 8, ino: 77 });
+    machine.wait(ROOT, exit_of(101));
+    machine.wait(101, Wait::Open { path: Some("/t/fifo".into()), object, flags: 0 });
+    // A busy shell of the same login session.
+    machine.process(90, 1, "shell");
+    machine.get(90).in_scope = false;
+    machine.get(90).threads[0].moved = Some(true);
+    assert_eq!(machine.say().verdict, Verdict::NotHung, "asked about a part of what the shell does");
+    machine.0.scope = Scope::Session("s".into());
+    let said = machine.say();
+    assert_eq!((said.verdict, said.findings[0].class), (Verdict::OrphanedWait, Class::FifoOpen));
+    assert_eq!(said.findings[0].confidence, Confidence::Likely);
 }
 
 #[test]
