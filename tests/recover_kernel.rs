@@ -290,8 +290,12 @@ fn pins_whose_trace_directory_is_gone_are_collected_and_no_others() {
     assert_eq!(pins_of(&prefix), 1, "its sidecar is where they say");
     std::fs::rename(&traces, &aside).unwrap();
     std::fs::create_dir(&traces).unwrap();
-    recover();
-    assert_eq!(pins_of(&prefix), 0, "what is there now is another directory");
+    let began = Instant::now();
+    // A recovery that finds another one at it, as of a test beside this one, leaves it to that.
+    while pins_of(&prefix) != 0 {
+        assert!(began.elapsed() < PATIENCE, "what is there now is another directory");
+        recover();
+    }
 }
 
 /// A tracer that is stopped lives: its lock says so, whatever else it does not do.
