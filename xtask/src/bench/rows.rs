@@ -89,7 +89,8 @@ impl Bench {
     /// # Errors
     /// When the tracer or the job cannot be started.
     pub fn traced(&self, options: &[&str], job: &[&str]) -> Result<Background> {
-        let words = traced_with(self, options);
+        // A shell that is ended leaves its background jobs behind, which the tracer then ends.
+        let words = traced_with(self, &[&["--reap-leaked", "--grace", "1s"], options].concat());
         let mut run = Command::new(&words[0]);
         run.args(&words[1..]).args(["sh", "-c", "echo runs; exec \"$@\"", "sh"]).args(job);
         run.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
