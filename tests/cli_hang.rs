@@ -1,10 +1,21 @@
 //! A hang under `run` in a CI log: annotated, ended, and told by the exit status.
+#![allow(clippy::panic, reason = "a test says what is wrong")]
 
 #[path = "support/talk.rs"]
 #[allow(dead_code, reason = "shared with tests that use the rest")]
 mod talk;
 
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+/// Far longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits for a child whose output it does not read, after half a line.
 const HANGS: &str = "
@@ -13,18 +24,20 @@ print('test_it ... ', end='', flush=True)
 subprocess.Popen([sys.executable, '-c', 'print(\"x\" * 300000)'], stdout=subprocess.PIPE).wait()
 ";
 
-/// The log of a job that GitHub Actions would run, and its exit code.
-fn logged(job: &[&str], options: &[&str]) -> (String, Option<i32>) {
-    let place = tempfile::tempdir().expect("a directory");
-    let log = std::fs::File::create(place.path().join("log")).expect("a log");
-    let both = || Stdio::from(log.try_clone().expect("the log"));
+/// A job that GitHub Actions would run in this directory, with its output and the tool's in the file `log`.
+fn in_ci(place: &Path, job: &[&str], options: &[&str]) -> Command {
+    let log = File::create(place.join("log")).expect("a log");
     let mut command = Command::new(env!("CARGO_BIN_EXE_tracer-user"));
     command.args(["run", "--quiet", "--interval", "200ms", "--grace", "1s"]).args(options);
-    command.arg("--").args(job).current_dir(place.path());
-    command.env("GITHUB_ACTIONS", "true").env("GITHUB_STEP_SUMMARY", place.path().join("page"));
+    command.args(["--hang-after", "1s", "--on-hang", "interrupt", "--"]).args(job).current_dir(place);
+    command.env("GITHUB_ACTIONS", "true").env("GITHUB_STEP_SUMMARY", place.join("page"));
     talk::isolate(&mut command);
-    let status = command.stdin(Stdio::null()).stdout(both()).stderr(both()).status().expect("the tool runs");
-    (std::fs::read_to_string(place.path().join("log")).expect("a log"), status.code())
+    command.stdin(Stdio::null()).stdout(log.try_clone().expect("the log")).stderr(log);
+    command
+}
+
+fn log(place: &Path) -> String {
+    std::fs::read_to_string(place.join("log")).expect("a log")
 }
 
 #[test]
@@ -34,8 +47,10 @@ fn a_hang_is_annotated_at_the_beginning_of_a_line() {
         (["sh", "-c", "mkfifo fifo; printf 'test_it ... '; cat fifo"], "orphaned-wait%3A fifo-open"),
     ];
     for (job, title) in jobs {
-        let (log, code) = logged(&job, &["--hang-after", "1s", "--on-hang", "interrupt"]);
-        assert_eq!(code, Some(124), "{log}");
+        let place = tempfile::tempdir().expect("a directory");
+        let status = in_ci(place.path(), &job, &[]).status().expect("the tool runs");
+        let log = log(place.path());
+        assert_eq!(status.code(), Some(124), "{log}");
         assert!(log.contains("test_it ... \n"), "{log}");
         let annotations: Vec<&str> = log.lines().filter(|line| line.starts_with("::")).collect();
         let [error] = annotations[..] else { panic!("one annotation: {log}") };
@@ -45,8 +60,28 @@ fn a_hang_is_annotated_at_the_beginning_of_a_line() {
 
 #[test]
 fn a_silence_that_is_no_hang_is_not_annotated() {
-    let job = "printf 'sleeping '; sleep 3; echo done";
-    let (log, code) = logged(&["sh", "-c", job], &["--hang-after", "500ms", "--on-hang", "interrupt"]);
-    assert!(log.ends_with("sleeping done\n") && !log.contains("::"), "{log}");
-    assert_eq!(code, Some(0));
+    let place = tempfile::tempdir().expect("a directory");
+    let report = place.path().join("report");
+    mknodat(CWD, &report, FileType::Fifo, Mode::RWXU, 0).expect("a FIFO");
+    let (tell, told) = mpsc::channel();
+    let path = report.clone();
+    std::thread::spawn(move || {
+        let mut fifo = File::open(path).expect("the report is written");
+        let mut text = String::new();
+        fifo.read_to_string(&mut text).expect("a report");
+        // Open for as long as the tool may write another one.
+        let _ = tell.send((text, fifo));
+    });
+    // It is silent until the report of its silence is there.
+    let job = ["sh", "-c", "printf 'waits '; read -r line; echo done"];
+    let mut command = in_ci(place.path(), &job, &["--report", "json=report"]);
+    let mut tool = command.stdin(Stdio::piped()).spawn().expect("the tool runs");
+    let said = told.recv_timeout(PATIENCE);
+    tool.stdin.take().expect("a pipe").write_all(b"\n").expect("the job reads");
+    let status = tool.wait().expect("it ends");
+    let log = log(place.path());
+    let (report, _fifo) = said.unwrap_or_else(|why| panic!("no report ({why}): {log}"));
+    assert!(report.contains("\"verdict\""), "{report}");
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains("waits done\n") && !log.contains("::"), "{log}");
 }
