@@ -11,7 +11,7 @@ use super::sockets::{self, Sockets};
 use super::waits;
 use crate::core::evidence::{
     Access, AnonKind, ChildTarget, EpollItem, Evidence, Object, ObjectFacts, ObjectId, Problem, Process,
-    Thread, ThreadState, UnixState, Wait,
+    Thread, ThreadState, Wait,
 };
 
 /// A holder: tgid, fd, access.
@@ -25,14 +25,14 @@ pub(crate) type Holders = HashMap<ObjectId, Vec<Holder>>;
 pub(crate) fn objects(evidence: &mut Evidence, gather: &mut Gather<'_>, kernel: KernelReader<'_>) {
     let mut sockets = socket_tables(evidence, gather);
     name_families(evidence, gather, &sockets);
-    peers::ask(evidence, gather, &mut sockets, kernel);
+    let survivors = survivors(&evidence.processes);
+    peers::ask(evidence, gather, &survivors, &mut sockets, kernel);
     evidence.reach.unix_peers = knows_peers(evidence, &sockets);
     waits::destinations(evidence, gather, &mut sockets);
     let holders = holders(&evidence.processes);
     let watched = watched(evidence, gather, &holders);
     let wanted = wanted(evidence, &watched, &sockets, &holders);
 
-    let survivors = survivors(&evidence.processes);
     let mut facts = Facts::new(&sockets, &holders, &watched, &survivors, kernel);
     for (tgid, table) in &gather.opened {
         for opened in table.iter().filter(|o| wanted.contains(&o.fd.object)) {
@@ -93,7 +93,7 @@ fn knows_peers(evidence: &Evidence, sockets: &Sockets) -> bool {
         ObjectId::Unix { ino } => unix.get(&ino),
         _ => None,
     });
-    facts.all(|f| f.peer.is_some() || f.state == Some(UnixState::Listening))
+    !facts.any(peers::is_unknown)
 }
 
 /// Says of each socket fd which family it is.
@@ -115,7 +115,7 @@ fn name_families(evidence: &mut Evidence, gather: &mut Gather<'_>, sockets: &Soc
 }
 
 /// Of processes whose leader is dead, a thread that still has the fds.
-pub(crate) fn survivors(processes: &[Process]) -> Survivors {
+fn survivors(processes: &[Process]) -> Survivors {
     let dead = |thread: &Thread| thread.state == ThreadState::Zombie;
     let leaderless = processes.iter().filter(|p| p.threads.iter().any(|t| t.tid == p.id.tgid && dead(t)));
     leaderless.filter_map(|p| Some((p.id.tgid, p.threads.iter().find(|t| !dead(t))?.tid))).collect()

@@ -1,26 +1,33 @@
 //! Who is at the other end of a UNIX socket where sock_diag does not tell: the kernel is asked, a socket at a time.
 
-use super::join::survivors;
+use super::join::Survivors;
 use super::look;
 use super::process::Gather;
 use super::sample::KernelReader;
 use super::sockets::Sockets;
-use crate::core::evidence::{Evidence, ObjectFacts, ObjectId, UnixKind, UnixState};
+use crate::core::evidence::{Evidence, ObjectFacts, ObjectId, UnixFacts, UnixKind, UnixState};
+
+/// Whether nobody has said who is at the other end, or that nobody is.
+pub(crate) fn is_unknown(facts: &UnixFacts) -> bool {
+    facts.peer.is_none() && facts.state != Some(UnixState::Listening)
+}
 
 /// Fills in the peers of the sockets that processes in scope hold.
-pub(crate) fn ask(evidence: &Evidence, gather: &Gather<'_>, sockets: &mut Sockets, kernel: KernelReader<'_>) {
+pub(crate) fn ask(
+    evidence: &Evidence,
+    gather: &Gather<'_>,
+    survivors: &Survivors,
+    sockets: &mut Sockets,
+    kernel: KernelReader<'_>,
+) {
     let Some(unix) = &mut sockets.unix else { return };
-    let survivors = survivors(&evidence.processes);
     for process in evidence.processes.iter().filter(|process| process.in_scope) {
         let tgid = process.id.tgid;
         let task = survivors.get(&tgid).copied().unwrap_or(tgid);
         for opened in gather.opened.get(&tgid).into_iter().flatten() {
             let object = opened.fd.object;
             let ObjectId::Unix { ino } = object else { continue };
-            let unknown = |ino| {
-                unix.get(&ino).filter(|f| f.peer.is_none() && f.state != Some(UnixState::Listening)).is_some()
-            };
-            if !unknown(ino) {
+            if !unix.get(&ino).is_some_and(is_unknown) {
                 continue;
             }
             let told = look::asked(&object, (task, opened.fd.number), kernel);
