@@ -24,7 +24,7 @@ use traced::{NO_STALLS, Traced};
 use tracer_user::core::event::{Event, EventBody, Exit};
 use tracer_user::core::identity::{ProcessId, WaitStatus};
 
-parts! {
+helpers! {
     "exits" => exit_parts::exits,
     "ends_with" => exit_parts::ends_with,
     "execs_again" => exit_parts::execs_again,

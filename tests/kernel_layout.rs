@@ -25,7 +25,7 @@ use play::{Player, end, hear, say, start_ticks};
 use traced::{NO_STALLS, Traced};
 use tracer_user::core::event::{EventBody, ResourceKind};
 
-parts! {
+helpers! {
     "facts" => facts,
     "named" => named,
     "waits" => waits,

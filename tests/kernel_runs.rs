@@ -8,8 +8,8 @@
     reason = "a test says what is wrong, also from its helpers"
 )]
 
-#[path = "support/house.rs"]
-mod house;
+#[path = "support/sandbox.rs"]
+mod sandbox;
 #[macro_use]
 #[path = "support/play.rs"]
 #[allow(dead_code, reason = "shared with tests that use the rest")]
@@ -23,19 +23,19 @@ mod tree_parts;
 use std::collections::BTreeSet;
 use std::process::Stdio;
 
-use house::{Filed, House, TRACER};
 use play::{PATIENCE, Player};
+use sandbox::{Filed, TRACER, TracerSandbox};
 use traced::{NO_STALLS, Traced};
 use tracer_user::core::event::EventBody;
 
-parts! {
+helpers! {
     "leaf" => tree_parts::leaf,
     "tree" => tree_parts::tree,
     "nest" => tree_parts::nest,
     "waits" => tree_parts::waits,
     "outlives" => tree_parts::outlives,
     "storm" => tree_parts::storm,
-    "keeps_house" => tree_parts::keeps_house,
+    "holds_namespace" => tree_parts::holds_namespace,
     "takes_over" => tree_parts::takes_over,
 }
 
@@ -77,8 +77,8 @@ fn is_whole(session: &Filed, of: usize) {
 
 #[test]
 fn a_session_has_all_that_descends_from_its_job_and_nobody_else() {
-    let Some(house) = House::open() else { return };
-    let mut player = Player::start(house.run("tree", "tree", &[]));
+    let Some(sandbox) = TracerSandbox::open() else { return };
+    let mut player = Player::start(sandbox.run("tree", "tree", &[]));
     let lines = lines(&mut player);
     assert!(player.wait().success());
     let said = members(&lines);
@@ -88,23 +88,23 @@ fn a_session_has_all_that_descends_from_its_job_and_nobody_else() {
     {
         assert!(roles.contains(role), "{role} in {lines:?}");
     }
-    let session = house.filed("tree");
+    let session = sandbox.filed("tree");
     let truth: BTreeSet<Process> = said.iter().map(|(_, process)| *process).collect();
     assert_eq!(truth.len(), 19, "{lines:?}");
     assert_eq!(session.processes("fork").into_iter().collect::<BTreeSet<_>>(), truth);
     is_whole(&session, truth.len());
-    house.is_clean("a run");
+    sandbox.is_clean("a run");
 }
 
 #[test]
 fn a_session_within_a_session_is_part_of_it_and_not_the_other_way_round() {
-    let Some(house) = House::open() else { return };
-    let directory = house.directory().to_str().unwrap().to_owned();
-    let mut player = Player::start(house.run("outer", "nest", &[TRACER, &directory]));
+    let Some(sandbox) = TracerSandbox::open() else { return };
+    let directory = sandbox.directory().to_str().unwrap().to_owned();
+    let mut player = Player::start(sandbox.run("outer", "nest", &[TRACER, &directory]));
     let lines = lines(&mut player);
     assert!(player.wait().success());
     assert!(lines.contains(&"inner 0".to_owned()), "{lines:?}");
-    let (outer, inner) = (house.filed("outer"), house.filed("inner"));
+    let (outer, inner) = (sandbox.filed("outer"), sandbox.filed("inner"));
     let outside = ["outer root", "outer only"];
     let (without, within): (Vec<_>, Vec<_>) =
         members(&lines).into_iter().partition(|(role, _)| outside.contains(&role.as_str()));
@@ -116,17 +116,17 @@ fn a_session_within_a_session_is_part_of_it_and_not_the_other_way_round() {
     assert!(without.iter().all(|(_, process)| all.contains(process)), "{lines:?}");
     // And the inner tracer.
     is_whole(&outer, within.len() + without.len() + 1);
-    house.is_clean("a run within a run");
+    sandbox.is_clean("a run within a run");
 }
 
 #[test]
 fn many_at_once_see_their_own_and_share_one_hook() {
     const COUNT: usize = 12;
-    let Some(house) = House::open() else { return };
+    let Some(sandbox) = TracerSandbox::open() else { return };
     let mut players: Vec<Player> =
-        (0..COUNT).map(|number| Player::start(house.run(&format!("s{number}"), "waits", &[]))).collect();
+        (0..COUNT).map(|number| Player::start(sandbox.run(&format!("s{number}"), "waits", &[]))).collect();
     let jobs: Vec<Process> = players.iter_mut().map(|player| member(&player.line()).unwrap().1).collect();
-    let pins = house.pins();
+    let pins = sandbox.pins();
     let (hooks, sessions): (Vec<_>, Vec<_>) = pins.iter().partition(|name| name.starts_with("hook-"));
     assert_eq!(hooks.len(), 1, "{pins:?}");
     assert_eq!(sessions.len(), COUNT, "{pins:?}");
@@ -135,17 +135,17 @@ fn many_at_once_see_their_own_and_share_one_hook() {
     }
     for (number, (player, job)) in players.iter_mut().zip(&jobs).enumerate() {
         assert_eq!(player.wait().code(), Some(3));
-        let session = house.filed(&format!("s{number}"));
+        let session = sandbox.filed(&format!("s{number}"));
         assert_eq!(session.processes("fork"), [*job]);
         is_whole(&session, 1);
     }
-    house.is_clean("many runs");
+    sandbox.is_clean("many runs");
 }
 
 #[test]
 fn what_is_refused_leaves_nothing_behind() {
-    let Some(house) = House::open() else { return };
-    let at = |name: &str| house.directory().join(name).to_str().unwrap().to_owned();
+    let Some(sandbox) = TracerSandbox::open() else { return };
+    let at = |name: &str| sandbox.directory().join(name).to_str().unwrap().to_owned();
     let (log, live) = (at("log"), at("live"));
     std::os::unix::fs::symlink(&live, at("link")).unwrap();
     std::fs::write(at("plain"), "no program").unwrap();
@@ -173,20 +173,20 @@ fn what_is_refused_leaves_nothing_behind() {
         (attach("2"), 125),
     ] {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let output = house.tracer(&words).stdin(Stdio::null()).output().unwrap();
+        let output = sandbox.tracer(&words).stdin(Stdio::null()).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         println!("{:?} {words:?}\n    {}", output.status.code(), said.trim_end());
         let expected = if words[0] == "attach" { vec![Some(125), Some(2)] } else { vec![Some(code)] };
         assert!(expected.contains(&output.status.code()), "{words:?}: {} {said}", output.status);
         assert_eq!(said.lines().count(), 1, "{words:?}: {said}");
-        house.is_clean(&format!("{words:?}"));
+        sandbox.is_clean(&format!("{words:?}"));
     }
 }
 
 #[test]
 fn a_killed_tracer_harms_nobody_and_the_kernel_goes_on_recording() {
-    let Some(house) = House::open() else { return };
-    let mut player = Player::start(house.run("killed", "outlives", &[]));
+    let Some(sandbox) = TracerSandbox::open() else { return };
+    let mut player = Player::start(sandbox.run("killed", "outlives", &[]));
     let (_, (pid, ticks)) = member(&player.line()).unwrap();
     let job = rustix::process::pidfd_open(
         rustix::process::Pid::from_raw(pid as i32).unwrap(),
@@ -199,12 +199,12 @@ fn a_killed_tracer_harms_nobody_and_the_kernel_goes_on_recording() {
     let mut ended = [rustix::event::PollFd::new(&job, rustix::event::PollFlags::IN)];
     let timeout = rustix::event::Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
     assert_eq!(rustix::event::poll(&mut ended, Some(&timeout)), Ok(1), "it ends by itself");
-    let pins = house.pins();
+    let pins = sandbox.pins();
     let sessions: Vec<_> = pins.iter().filter(|name| !name.starts_with("hook-")).collect();
     let [session] = sessions[..] else { panic!("one session in {pins:?}") };
     let root = format!("{pid}-{ticks}");
 
-    let mut heir = Player::start(house.inside(play::command("takes_over", &[session])));
+    let mut heir = Player::start(sandbox.inside(play::command("takes_over", &[session])));
     let told = lines(&mut heir);
     assert!(heir.wait().success());
     let late = format!("{}-{}", late.0, late.1);
@@ -218,7 +218,7 @@ fn a_killed_tracer_harms_nobody_and_the_kernel_goes_on_recording() {
         assert!(told.contains(&line), "{line} in {told:?}");
     }
     assert_eq!(told.last().map(String::as_str), Some("end"));
-    assert_eq!(house.pins(), BTreeSet::new());
+    assert_eq!(sandbox.pins(), BTreeSet::new());
 }
 
 /// How many processes a storm makes: `TRACER_STORM`, or enough for both CPUs to be busy a while.
@@ -288,17 +288,17 @@ fn a_storm_of_short_processes_is_told_to_the_last() {
 
 #[test]
 fn a_storm_under_run_is_filed_to_the_last() {
-    let Some(house) = House::open() else { return };
+    let Some(sandbox) = TracerSandbox::open() else { return };
     let count = storm();
-    let mut player = Player::start(house.run("storm", "storm", &[&count.to_string()]));
+    let mut player = Player::start(sandbox.run("storm", "storm", &[&count.to_string()]));
     let lines = lines(&mut player);
     assert!(player.wait().success());
-    let session = house.filed("storm");
+    let session = sandbox.filed("storm");
     let summary = &session.summary;
     println!("{} {}", summary["processes"], summary["duration_seconds"]);
     assert_eq!(storm_truth(&lines).iter().sum::<u64>(), count);
     assert_eq!(summary["events_lost"], 0, "{summary}");
     assert_eq!(summary["processes"]["forked"], count + 3, "{summary}");
     assert_eq!(summary["processes"]["exited"], count + 3, "{summary}");
-    house.is_clean("a storm");
+    sandbox.is_clean("a storm");
 }

@@ -25,7 +25,7 @@ use play::{Player, boot_ns};
 use traced::Traced;
 use writer::{THRESHOLD, Writer, own_times, stall};
 
-parts! {
+helpers! {
     "stalls" => stall_parts::stalls,
     "stalls_when_told" => stall_parts::stalls_when_told,
 }

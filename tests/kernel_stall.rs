@@ -30,7 +30,7 @@ use tracer_user::core::event::{EventBody, ResourceKind, Stall};
 use tracer_user::core::identity::WaitStatus;
 use writer::{THRESHOLD, Writer, own_times, stall};
 
-parts! {
+helpers! {
     "stalls" => stall_parts::stalls,
     "sleeps" => stall_parts::sleeps,
     "two_writers" => stall_parts::two_writers,

@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
 
+#[path = "support/twice.rs"]
+mod run_suite_twice;
 #[path = "support/sessions.rs"]
 mod sessions;
-#[path = "support/twice.rs"]
-mod twice;
 
 use sessions::*;
 use std::path::Path;
@@ -190,5 +190,5 @@ fn the_copy_goes_with_the_session() {
 
 #[test]
 fn this_suite_runs_twice_at_once() {
-    twice::twice("this_suite_runs_twice_at_once", start);
+    run_suite_twice::run_suite_twice("this_suite_runs_twice_at_once", start);
 }

@@ -4,10 +4,10 @@
 #![allow(clippy::print_stderr, reason = "a skipped test says why")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should fail")]
 
+#[path = "support/twice.rs"]
+mod run_suite_twice;
 #[path = "support/sessions.rs"]
 mod sessions;
-#[path = "support/twice.rs"]
-mod twice;
 
 use sessions::*;
 use std::io::{BufRead, BufReader, Write};
@@ -321,5 +321,5 @@ fn a_hung_owner_keeps_its_session() {
 
 #[test]
 fn this_suite_runs_twice_at_once() {
-    twice::twice("this_suite_runs_twice_at_once", start);
+    run_suite_twice::run_suite_twice("this_suite_runs_twice_at_once", start);
 }

@@ -214,6 +214,6 @@ fn a_cleared_log_begins_anew_and_keeps_everything() {
         list(&place.log_config(), filter).unwrap().sessions.into_iter().map(|row| row.session_id).collect()
     };
     assert_eq!(names(&Filter::default()), ["after"]);
-    assert_eq!(names(&Filter { before_fence: true, ..Filter::default() }), ["before", "after"]);
+    assert_eq!(names(&Filter { include_cleared: true, ..Filter::default() }), ["before", "after"]);
     assert_eq!(place.filed(), ["after", "before"]);
 }

@@ -5,10 +5,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should fail")]
 
+#[path = "support/twice.rs"]
+mod run_suite_twice;
 #[path = "support/sessions.rs"]
 mod sessions;
-#[path = "support/twice.rs"]
-mod twice;
 
 use sessions::*;
 use std::sync::Arc;
@@ -496,5 +496,5 @@ fn an_end_nobody_saw_is_told_as_such() {
 
 #[test]
 fn this_suite_runs_twice_at_once() {
-    twice::twice("this_suite_runs_twice_at_once", start);
+    run_suite_twice::run_suite_twice("this_suite_runs_twice_at_once", start);
 }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
 
 #[path = "support/twice.rs"]
-mod twice;
+mod run_suite_twice;
 
 use jiff::Timestamp;
 use rustix::fd::AsFd;
@@ -188,5 +188,5 @@ fn the_lock_goes_with_its_owner_and_the_name_with_its_session() {
 
 #[test]
 fn this_suite_runs_twice_at_once() {
-    twice::twice("this_suite_runs_twice_at_once", std::process::Command::spawn);
+    run_suite_twice::run_suite_twice("this_suite_runs_twice_at_once", std::process::Command::spawn);
 }

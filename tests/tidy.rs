@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 #[test]
-fn the_house_is_tidy() {
+fn repository_is_tidy() {
     let help = Command::new(env!("CARGO_BIN_EXE_tracer-user")).arg("--help").output().unwrap();
     assert!(help.status.success(), "--help: {}", help.status);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();

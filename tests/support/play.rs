@@ -33,7 +33,7 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 pub type Part = (&'static str, fn(&[String]));
 
 /// Makes a test program play these parts: call once, at the top of the file.
-macro_rules! parts {
+macro_rules! helpers {
     ($($name:literal => $part:path),* $(,)?) => {
         #[used]
         #[unsafe(link_section = ".init_array")]

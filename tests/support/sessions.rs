@@ -19,7 +19,7 @@ use tracer_user::core::summary::{Ending, OwnerFate};
 use tracer_user::core::time::Anchor;
 use tracer_user::procfs_view::ProcRoot;
 use tracer_user::session::recover::{
-    Entry, FateSource, Here, KernelFate, KernelRecord, NoKernel, Outcome, RecoverConfig, Report,
+    Entry, FateSource, KernelFate, KernelRecord, LocalHost, NoKernel, Outcome, RecoverConfig, Report,
 };
 use tracer_user::store::{
     Finish, Layout, Limits, LiveSession, LogConfig, ResolveConfig, SessionLog, TraceDir,
@@ -130,8 +130,8 @@ pub fn uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-pub fn here() -> Here {
-    Here::now(ProcRoot::system())
+pub fn here() -> LocalHost {
+    LocalHost::now(ProcRoot::system())
 }
 
 pub fn anchor() -> Anchor {

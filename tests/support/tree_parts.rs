@@ -153,7 +153,7 @@ pub fn storm(words: &[String]) {
 }
 
 /// Stays, so that others can come into its mount namespace, which has a BPF file system of its own.
-pub fn keeps_house(_: &[String]) {
+pub fn holds_namespace(_: &[String]) {
     // SAFETY: plain calls with constant strings.
     unsafe {
         assert_eq!(libc::unshare(libc::CLONE_NEWNS), 0, "{}", std::io::Error::last_os_error());

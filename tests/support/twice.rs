@@ -35,7 +35,7 @@ impl Drop for Suite {
 /// # Panics
 /// When a test of either fails or does not end, with what it said.
 #[track_caller]
-pub fn twice(caller: &str, start: impl Fn(&mut Command) -> std::io::Result<Child>) {
+pub fn run_suite_twice(caller: &str, start: impl Fn(&mut Command) -> std::io::Result<Child>) {
     let me = std::env::current_exe().expect("this program");
     let suites: Vec<Suite> = (0..2)
         .map(|_| {

@@ -44,7 +44,7 @@ pub static INSPECTION: Array<Inspection> = Array::with_max_entries(1, 0);
 
 /// Settings of the hook on context switches.
 #[map]
-pub static HOOK: Array<HookSettings> = Array::with_max_entries(1, 0);
+pub static SWITCH_HOOK: Array<HookSettings> = Array::with_max_entries(1, 0);
 
 /// Sleeping writers of the whole machine, by the low bits of their thread id.
 #[map]

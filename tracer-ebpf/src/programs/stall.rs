@@ -28,7 +28,7 @@ use tracer_ebpf::{
 use super::{
     emit::{header, now_boot_ns},
     file,
-    maps::{COLLISIONS, HOOK, SLOTS, STALL_CURSORS, STALL_LOG},
+    maps::{COLLISIONS, SLOTS, STALL_CURSORS, STALL_LOG, SWITCH_HOOK},
     read::{self, direct, global, probe},
 };
 
@@ -119,7 +119,7 @@ fn wake(task: *const u8) {
         }
     };
     let lasted_ns = now_boot_ns().wrapping_sub(since_boot_ns);
-    let Some(settings) = HOOK.get(0) else { return };
+    let Some(settings) = SWITCH_HOOK.get(0) else { return };
     if lasted_ns >= settings.threshold_ns && switches(task) == left {
         ended(task, tid, since_boot_ns);
     }

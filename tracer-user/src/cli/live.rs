@@ -12,7 +12,7 @@ use crate::core::report as core_report;
 use crate::core::summary::{Leaked, Summary};
 use crate::core::text::ByteText;
 use crate::core::timeline::{self, millis};
-use crate::session::follow::Why;
+use crate::session::driver::Why;
 use crate::session::observer::{Observer, Status};
 use crate::session::options::ReportTo;
 

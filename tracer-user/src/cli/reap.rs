@@ -10,8 +10,8 @@ use super::output::{Output, one_line};
 use super::preflight::LookArgs;
 use super::value::{self, Format, FormatArg};
 use crate::core::leftover::{Ownership, Plan, Reaped, Selection};
-use crate::session::ending::Step;
 use crate::session::reap::{ReapOptions, reap};
+use crate::session::terminate::Step;
 
 /// What was typed.
 #[derive(clap::Args, Debug)]
@@ -66,8 +66,10 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
             }
         },
         |step| match step {
-            Step::Rung(rung, count) => shared.borrow().note(&format!("{} to {count} processes", rung.name())),
-            Step::Done(climbed) => shared.borrow().note(&climbed.sentence()),
+            Step::EscalationStep(step, count) => {
+                shared.borrow().note(&format!("{} to {count} processes", step.name()))
+            }
+            Step::Done(terminations) => shared.borrow().note(&terminations.sentence()),
         },
     )
     .context("reap")?;
@@ -108,8 +110,8 @@ fn plan_as_text(plan: &Plan) -> String {
 
 fn outcome_as_text(reaped: &Reaped) -> String {
     let mut out = String::new();
-    for climbed in &reaped.ended {
-        out.push_str(&format!("ended    {}\n", climbed.sentence()));
+    for terminations in &reaped.ended {
+        out.push_str(&format!("ended    {}\n", terminations.sentence()));
     }
     for path in &reaped.removed {
         out.push_str(&format!("removed  {}\n", path.text()));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::exit::{Exit, Failure};
 use super::output::{Output, one_line};
 use super::value::{self, Format, FormatArg};
-use crate::core::mask;
+use crate::core::redact;
 use crate::core::summary::{IndexRow, Summary};
 use crate::core::text::ByteText;
 use crate::session::sessions::{self, Filter, Listing, Shown};
@@ -142,7 +142,7 @@ fn list(args: &ListArgs, output: &mut Output) -> Result<(), Failure> {
         }),
         labels: args.labels.clone(),
         outcome: args.outcome.clone(),
-        before_fence: args.all,
+        include_cleared: args.all,
         limit: args.limit,
     };
     let listing = sessions::list(&sessions::log(args.log.log_dir.clone()), &filter)?;
@@ -190,7 +190,7 @@ fn row(row: &IndexRow) -> [String; 7] {
         outcome(row),
         row.stall_count.to_string(),
         row.anomaly_count.to_string(),
-        mask::line(&row.command.text()),
+        redact::line(&row.command.text()),
     ]
 }
 
@@ -234,7 +234,7 @@ fn text(shown: &Shown) -> String {
     }
     out.push('\n');
     for line in shown.timeline() {
-        out.push_str(&mask::line(&one_line(&line)));
+        out.push_str(&redact::line(&one_line(&line)));
         out.push('\n');
     }
     out
@@ -254,7 +254,7 @@ fn facts(summary: &Summary) -> Vec<(&'static str, String)> {
     let stalls = &summary.stalls;
     let mut facts = vec![
         ("session", summary.dir_name.clone()),
-        ("command", mask::argv(&words).join(" ")),
+        ("command", redact::argv(&words).join(" ")),
         ("root", format!("pid {} ({})", summary.pid, name(summary.tracked_comm.as_ref()))),
         ("began", summary.start_ts.clone()),
         ("ended", end),
@@ -286,7 +286,7 @@ fn facts(summary: &Summary) -> Vec<(&'static str, String)> {
         facts.push(("leaked", format!("pid {} ({})", leaked.who.pid, name(leaked.comm.as_ref()))));
     }
     for (key, value) in &summary.labels {
-        facts.push(("label", format!("{key}={}", mask::line(value))));
+        facts.push(("label", format!("{key}={}", redact::line(value))));
     }
     if summary.degraded {
         facts.push(("degraded", "not everything could be written".to_owned()));

@@ -17,7 +17,7 @@ use super::error::KernelError;
 use super::object;
 
 /// The maps that belong to the hook, by their names in the object.
-pub const MAPS: [&str; 5] = ["HOOK", "SLOTS", "COLLISIONS", "STALL_LOG", "STALL_CURSORS"];
+pub const MAPS: [&str; 5] = ["SWITCH_HOOK", "SLOTS", "COLLISIONS", "STALL_LOG", "STALL_CURSORS"];
 
 const LINK: &str = "link";
 /// What the name of a session's mark begins with; the version follows.
@@ -78,7 +78,7 @@ pub fn install(_locked: &Locked<'_>, hook: &Path, program: &mut BtfTracePoint) -
 /// session may rely on it, and each leaves out what is too short for itself.
 pub fn lower_threshold(_locked: &Locked<'_>, hook: &Path, threshold_ns: u64) -> Result<(), KernelError> {
     let what = "setting the stall threshold";
-    let data = MapData::from_pin(hook.join("HOOK")).map_err(|error| KernelError::of(what, error))?;
+    let data = MapData::from_pin(hook.join("SWITCH_HOOK")).map_err(|error| KernelError::of(what, error))?;
     let mut settings: Array<MapData, u64> =
         Array::try_from(Map::Array(data)).map_err(|error| KernelError::of(what, error))?;
     let now = settings.get(&0, 0).map_err(|error| KernelError::of(what, error))?;

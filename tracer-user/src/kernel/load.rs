@@ -7,7 +7,7 @@ use super::error::KernelError;
 use super::layout::Layout;
 
 /// What the programs are given: it lives as long as the loader that borrows it.
-pub struct Given {
+pub struct LoadParams {
     /// The kernel's tracepoints alone.
     pub tracepoints: Btf,
     offsets: Vec<u32>,
@@ -16,7 +16,7 @@ pub struct Given {
     log_level: u8,
 }
 
-impl Given {
+impl LoadParams {
     /// On a kernel like this.
     pub fn of(layout: &Layout, kernel_log: bool) -> Result<Self, KernelError> {
         let tracepoints = Btf::parse(&layout.tracepoints, Endianness::Little)

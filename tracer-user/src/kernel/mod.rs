@@ -20,8 +20,8 @@ mod load;
 mod log;
 mod object;
 mod pins;
+mod stall_reports;
 mod stalls;
-mod told;
 mod tracer;
 
 pub use error::KernelError;

@@ -14,7 +14,7 @@ use aya::{Btf, Ebpf};
 use super::bpffs::{self, Directory};
 use super::error::KernelError;
 use super::layout::Layout;
-use super::load::Given;
+use super::load::LoadParams;
 use super::log::KernelLog;
 use super::tracer::Settings;
 use super::{hook, object};
@@ -155,8 +155,8 @@ pub fn install(directory: &Directory, settings: &Settings) -> Result<Installed, 
 
 /// The object without a place of its own: nothing is loaded yet, pinned or shared.
 pub fn load_unpinned() -> Result<Ebpf, KernelError> {
-    let given = Given::of(&Layout::of_running_kernel()?, false)?;
-    let mut loader = given.loader();
+    let params = LoadParams::of(&Layout::of_running_kernel()?, false)?;
+    let mut loader = params.loader();
     for name in ["LIVE", "FATES", "SLOTS", "COLLISIONS", "STALL_LOG"] {
         loader.map_max_entries(name, 1);
     }
@@ -187,7 +187,7 @@ fn install_at(
     settings: &Settings,
     layout: &Layout,
 ) -> Result<(Option<KernelLog>, Option<OwnedFd>), KernelError> {
-    let given = Given::of(layout, settings.kernel_log)?;
+    let params = LoadParams::of(layout, settings.kernel_log)?;
     let hook_path = hook::path(directory);
 
     // The session's mark first, see `hook`. Who finds the hook whole lets go of the lock before what takes long:
@@ -205,12 +205,12 @@ fn install_at(
         hook::lower_threshold(&locked, &hook_path, settings.stall_threshold_ns)?;
         None
     };
-    let mut loader = given.loader();
+    let mut loader = params.loader();
     hook::share_maps(&mut loader, &hook_path);
     let mut ebpf =
         loader.load(object::OBJECT).map_err(|error| KernelError::of("loading the kernel programs", error))?;
     let attached = attached(layout, settings);
-    load_programs(&mut ebpf, &given.tracepoints, path, unfinished.is_some(), &attached)?;
+    load_programs(&mut ebpf, &params.tracepoints, path, unfinished.is_some(), &attached)?;
     if let Some(locked) = unfinished {
         hook::lower_threshold(&locked, &hook_path, settings.stall_threshold_ns)?;
         hook::install(&locked, &hook_path, program(&mut ebpf, HOOK)?)?;

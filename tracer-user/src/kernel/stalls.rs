@@ -16,7 +16,7 @@ use tracer_ebpf::wire::{WriterSlot, ask};
 use super::bpffs::Directory;
 use super::error::KernelError;
 use super::inspect::Inspector;
-use super::told::{Sleep, Told};
+use super::stall_reports::{SleepKey, StallReports};
 use super::{hook, load, pins};
 use crate::core::decode::{self, size};
 use crate::core::event::{Event, EventBody};
@@ -35,7 +35,7 @@ pub struct Stalls {
     run: u64,
     missed: u64,
     inspector: Inspector,
-    told: Told,
+    reports: StallReports,
 }
 
 impl Stalls {
@@ -64,7 +64,7 @@ impl Stalls {
             run: u64::from(load::log_run(cpus)),
             missed: 0,
             inspector: Inspector::of_session(session)?,
-            told: Told::default(),
+            reports: StallReports::default(),
         })
     }
 
@@ -101,7 +101,7 @@ impl Stalls {
                 if let EventBody::StallClosed(stall) = &event.body
                     && members.contains_key(&stall.process)
                     && event.boot_ns.saturating_sub(stall.since_boot_ns) >= self.threshold_ns
-                    && self.told.recorded((stall.tid, stall.since_boot_ns))
+                    && self.reports.recorded((stall.tid, stall.since_boot_ns))
                 {
                     events.push(event);
                 }
@@ -120,7 +120,7 @@ impl Stalls {
         let (mut there, mut asleep) = (HashSet::new(), HashSet::new());
         for (what, which, sleep) in self.sleeping_since(now_boot_ns.saturating_sub(self.threshold_ns)) {
             there.insert(sleep);
-            if !self.told.is_open(sleep) {
+            if !self.reports.is_open(sleep) {
                 continue;
             }
             let Some(found) =
@@ -129,24 +129,24 @@ impl Stalls {
                 continue;
             };
             if !members.contains_key(&found.stall.process) {
-                self.told.strangers(sleep);
+                self.reports.strangers(sleep);
                 continue;
             }
             asleep.insert(sleep);
-            if self.told.asleep(sleep, &found.stall) {
+            if self.reports.asleep(sleep, &found.stall) {
                 let boot_ns = sleep.1 + self.threshold_ns;
                 events.push(Event { boot_ns, body: EventBody::StallOpen(found.stall) });
             }
         }
-        for stall in self.told.walked(&there, &asleep, now_boot_ns) {
+        for stall in self.reports.walked(&there, &asleep, now_boot_ns) {
             events.push(Event { boot_ns: now_boot_ns, body: EventBody::StallClosed(stall) });
         }
     }
 
     /// What to ask the inspection program for each thread that is said to be asleep since before then.
-    fn sleeping_since(&self, deadline_boot_ns: u64) -> Vec<(u64, u64, Sleep)> {
+    fn sleeping_since(&self, deadline_boot_ns: u64) -> Vec<(u64, u64, SleepKey)> {
         let slots = self.slots.sleeping_since(deadline_boot_ns).into_iter();
-        let mut all: Vec<(u64, u64, Sleep)> = slots
+        let mut all: Vec<(u64, u64, SleepKey)> = slots
             .map(|(index, slot)| (ask::SLOT, u64::from(index), (slot.tid, slot.since_boot_ns)))
             .collect();
         for tid in self.collisions.keys().flatten() {

@@ -322,12 +322,12 @@ const F_OFD_SETLKW: u64 = 38;
 mod tests {
     use std::path::Path;
 
-    use super::super::raw::Dir;
+    use super::super::proc_dir::ProcDir;
     use super::*;
 
     /// The call of a thread of this very process, so that pointers lead somewhere.
     fn wait(name: &str, args: [u64; 6]) -> Wait {
-        let own = Dir::open(Path::new("/proc/self")).unwrap();
+        let own = ProcDir::open(Path::new("/proc/self")).unwrap();
         let memory = Memory::of(&own);
         let now = Now { realtime: 5_000_000_000, monotonic: 2_000_000_000, boottime: 0 };
         Call { name, number: 1, args, memory: &memory, wchan: None, pgrp: 42, now }.wait()

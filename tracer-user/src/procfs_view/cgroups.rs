@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::mounts;
-use super::raw::Dir;
-use super::task::decimal64;
+use super::proc_dir::ProcDir;
+use super::stat::decimal64;
 use crate::core::evidence::Name;
 
 /// What is known of a process's cgroups.
@@ -142,7 +142,7 @@ fn below(root: &Option<PathBuf>, path: Option<&[u8]>) -> Option<PathBuf> {
 
 fn read(dir: &Path, file: &str) -> Option<Vec<u8>> {
     let mut text = Vec::new();
-    Dir::open(dir).ok()?.read(file, &mut text).ok()?;
+    ProcDir::open(dir).ok()?.read(file, &mut text).ok()?;
     Some(text)
 }
 

@@ -5,11 +5,11 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use super::fds::Opened;
-use super::join::{Holder, Holders, Survivors};
+use super::objects::{Holder, Holders, Survivors};
 use super::process::Gather;
 use super::sample::KernelReader;
 use super::sockets::Sockets;
-use super::{look, sysv};
+use super::{borrowed_fd, sysv};
 use crate::core::evidence::{AnonKind, EpollItem, Evidence, ObjectFacts, ObjectId, PipeFacts, Wait};
 
 /// Facts by object, as they are gathered.
@@ -61,7 +61,7 @@ impl<'f> Facts<'f> {
             ObjectId::Unix { ino } => self.unix(&id, ino, opened.info.fds_in_flight),
             ObjectId::Inet { ino } => self.inet(&id, ino),
             ObjectId::Pty { .. } | ObjectId::Tty { .. } => {
-                let look = look::terminal(&id, holder).unwrap_or_default();
+                let look = borrowed_fd::terminal(&id, holder).unwrap_or_default();
                 ObjectFacts::Terminal {
                     path: opened.path.clone(),
                     readable_bytes: look.readable_bytes,
@@ -76,7 +76,7 @@ impl<'f> Facts<'f> {
             },
             ObjectId::Device { .. } => ObjectFacts::Device { path: opened.path.clone() },
             ObjectId::MessageQueue { .. } => ObjectFacts::MessageQueue {
-                bytes: look::message_queue(&id, holder).unwrap_or(None),
+                bytes: borrowed_fd::message_queue(&id, holder).unwrap_or(None),
                 path: opened.path.clone(),
             },
             ObjectId::Anon { kind, .. } => self.anonymous(kind, opened),
@@ -101,13 +101,14 @@ impl<'f> Facts<'f> {
             holders.iter().filter(|h| wanted(h)).map(|h| (self.task(h.0), h.1)).take(3).collect()
         };
         let (writers, readers) = (ends(|h| h.2.writes()), ends(|h| h.2.reads()));
-        let write_end = writers.into_iter().find_map(|end| look::pipe(id, end, true, self.kernel).ok());
+        let write_end =
+            writers.into_iter().find_map(|end| borrowed_fd::pipe(id, end, true, self.kernel).ok());
         // The kernel is asked once.
         let asked = write_end.is_some();
         let mut facts = write_end.unwrap_or_default();
         let mut no_more = |_: BorrowedFd<'_>| None;
         let kernel: KernelReader<'_> = if asked { &mut no_more } else { self.kernel };
-        let read_end = readers.into_iter().find_map(|end| look::pipe(id, end, false, kernel).ok());
+        let read_end = readers.into_iter().find_map(|end| borrowed_fd::pipe(id, end, false, kernel).ok());
         if let Some(seen) = read_end {
             facts.used_bytes = seen.used_bytes;
             facts.capacity_bytes = seen.capacity_bytes;
@@ -119,10 +120,12 @@ impl<'f> Facts<'f> {
         facts
     }
 
-    fn look_socket(&mut self, id: &ObjectId) -> look::SocketLook {
+    fn look_socket(&mut self, id: &ObjectId) -> borrowed_fd::SocketLook {
         let tries = self.holders(id).iter().take(3);
-        let seen =
-            tries.filter_map(|h| look::socket(id, (self.task(h.0), h.1)).ok()).next().unwrap_or_default();
+        let seen = tries
+            .filter_map(|h| borrowed_fd::socket(id, (self.task(h.0), h.1)).ok())
+            .next()
+            .unwrap_or_default();
         if let Some(Some(timeout)) = seen.receive_timeout {
             self.timeouts.insert(*id, timeout);
         }

@@ -1,6 +1,6 @@
 //! `/proc/PID/fdinfo/N`: access mode, locks, and what the anonymous kinds tell about themselves.
 
-use super::task::{decimal, decimal64, hex, words};
+use super::stat::{decimal, decimal64, hex, words};
 use crate::core::evidence::{Access, FdLock, LockKind, LockMode};
 
 const O_NONBLOCK: u32 = 0o4000;

@@ -6,7 +6,7 @@ use rustix::fs::{AtFlags, FileType, StatxFlags, makedev, statx};
 
 use super::fdinfo::{self, FdInfo};
 use super::mounts::Mounts;
-use super::raw::{Decimal, Dir};
+use super::proc_dir::{Decimal, ProcDir};
 use crate::core::evidence::{AnonKind, Fd, Name, ObjectId, PtySide};
 
 /// An fd and what else was learned while looking at it.
@@ -41,7 +41,7 @@ const MQUEUE_MAGIC: u64 = 0x1980_0202;
 
 impl Scanner {
     /// All fds of a process. `tty` is its controlling terminal, which `/dev/tty` stands for.
-    pub(crate) fn table(&mut self, process: &Dir, tgid: u32, tty: u32) -> io::Result<Vec<Opened>> {
+    pub(crate) fn table(&mut self, process: &ProcDir, tgid: u32, tty: u32) -> io::Result<Vec<Opened>> {
         let links = process.sub("fd")?;
         let infos = process.sub("fdinfo")?;
         self.link.resize(LINK_MAX, 0);
@@ -85,8 +85,8 @@ impl Scanner {
         &mut self,
         opened: &mut Opened,
         mut path: Vec<u8>,
-        process: &Dir,
-        links: &Dir,
+        process: &ProcDir,
+        links: &ProcDir,
         digits: &str,
         tty: u32,
     ) {
@@ -203,7 +203,7 @@ mod tests {
         let (reader, writer) = rustix::pipe::pipe().unwrap();
         let file = tempfile_unlinked();
         let event = rustix::event::eventfd(3, rustix::event::EventfdFlags::empty()).unwrap();
-        let own = Dir::open(Path::new("/proc/self")).unwrap();
+        let own = ProcDir::open(Path::new("/proc/self")).unwrap();
         let table = Scanner::default().table(&own, std::process::id(), 0).unwrap();
         let find = |fd: i32| table.iter().find(|o| o.fd.number == fd as u32).unwrap();
         let (r, w) = (find(reader.as_raw_fd()), find(writer.as_raw_fd()));

@@ -5,7 +5,7 @@
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 
-use super::raw::{Decimal, Dir};
+use super::proc_dir::{Decimal, ProcDir};
 use crate::core::evidence::{Evidence, LastFailed, Name, Process};
 
 /// Where pytest keeps it, below its root directory.
@@ -16,7 +16,7 @@ const MOST_BYTES: usize = 1 << 20;
 const MOST_TESTS: usize = 20;
 
 /// Fills [`Evidence::last_failed`], from the working directories of the question's pytest processes.
-pub(crate) fn gather(evidence: &mut Evidence, root: &Dir) {
+pub(crate) fn gather(evidence: &mut Evidence, root: &ProcDir) {
     let mut places = Vec::new();
     for process in evidence.processes.iter().filter(|p| p.in_scope && !p.zombie && is_pytest(p)) {
         // Its workers work in the same directory.
@@ -41,7 +41,7 @@ fn is_pytest(process: &Process) -> bool {
     })
 }
 
-fn read(directory: &Dir, uid: Option<u32>) -> Option<Vec<Name>> {
+fn read(directory: &ProcDir, uid: Option<u32>) -> Option<Vec<Name>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     let file = rustix::fs::openat2(directory, PLACE, flags, Mode::empty(), resolve).ok()?;
@@ -70,12 +70,12 @@ fn parse(text: &[u8]) -> Option<Vec<Name>> {
 mod tests {
     use super::*;
 
-    fn place(text: &[u8]) -> (tempfile::TempDir, Dir) {
+    fn place(text: &[u8]) -> (tempfile::TempDir, ProcDir) {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join(PLACE);
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(&file, text).unwrap();
-        let opened = Dir::open(directory.path()).unwrap();
+        let opened = ProcDir::open(directory.path()).unwrap();
         (directory, opened)
     }
 

@@ -3,20 +3,20 @@
 use std::cell::OnceCell;
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::raw::Dir;
+use super::proc_dir::ProcDir;
 
 /// Longest path the kernel takes.
 const PATH_MAX: usize = 4096;
 
 /// A process's memory, opened when it is first asked for.
 pub(crate) struct Memory<'d> {
-    process: &'d Dir,
+    process: &'d ProcDir,
     file: OnceCell<Option<OwnedFd>>,
 }
 
 impl<'d> Memory<'d> {
     /// Of the process whose `/proc` directory this is.
-    pub(crate) fn of(process: &'d Dir) -> Self {
+    pub(crate) fn of(process: &'d ProcDir) -> Self {
         Self { process, file: OnceCell::new() }
     }
 
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn own_memory_is_read() {
-        let own = Dir::open(Path::new("/proc/self")).unwrap();
+        let own = ProcDir::open(Path::new("/proc/self")).unwrap();
         let memory = Memory::of(&own);
         let words: [i64; 2] = [3, 500];
         let address = std::ptr::from_ref(&words) as u64;

@@ -1,7 +1,8 @@
 //! The only reader of `/proc` and of netlink: samples, file descriptors, holders, locks.
 
-mod asked;
+mod borrowed_fd;
 mod calls;
+pub mod census;
 mod cgroups;
 pub mod connector;
 pub mod ended;
@@ -9,26 +10,25 @@ mod facts;
 mod fdinfo;
 mod fds;
 mod futex;
-mod join;
-pub mod kin;
 mod last_failed;
 mod locks;
-mod look;
 pub mod machine;
 mod maps;
 mod memory;
 mod mounts;
-mod peers;
+mod objects;
+mod proc_dir;
 mod process;
-mod pulse;
-mod raw;
 mod sample;
-pub mod scene;
 pub mod snapshot;
 mod socket_tables;
 mod sockets;
+mod stat;
+mod sys;
 mod sysv;
-mod task;
+pub mod table;
+mod thread_sample;
+mod unix_peers;
 mod waits;
 
 use std::path::{Path, PathBuf};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rustix::fs::makedev;
 
-use super::raw::Dir;
+use super::proc_dir::ProcDir;
 
 /// A mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub(crate) struct Mounts {
 
 impl Mounts {
     /// The mount with this id, looked for in the process's namespace when it is not known yet.
-    pub(crate) fn find(&mut self, id: u32, process: &Dir, buffer: &mut Vec<u8>) -> Option<&Mount> {
+    pub(crate) fn find(&mut self, id: u32, process: &ProcDir, buffer: &mut Vec<u8>) -> Option<&Mount> {
         if !self.known.contains_key(&id) {
             // Once a namespace: a mount that was detached (`umount -l`) is in none.
             let namespace = process.stat("ns/mnt").map(|s| s.st_ino).unwrap_or(0);

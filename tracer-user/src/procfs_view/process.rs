@@ -7,9 +7,9 @@ use super::calls::{Call, Now};
 use super::cgroups::Cgroups;
 use super::fds::{Opened, Scanner, split_device};
 use super::memory::Memory;
-use super::pulse::{Beat, Pulse};
-use super::raw::{Decimal, Dir};
-use super::task::{self, SyscallText};
+use super::proc_dir::{Decimal, ProcDir};
+use super::stat::{self, SyscallText};
+use super::thread_sample::{Beat, Pulse};
 use super::waits;
 use crate::core::evidence::{
     IoCounters, Limits, Name, Process, Ptraced, Syscall, Terminal, Thread, ThreadState, Unread, Wait,
@@ -51,7 +51,7 @@ const WORDS_CAP: usize = 1 << 20;
 /// Tables that serve all processes of a look.
 pub(crate) struct Gather<'r> {
     /// `/proc`.
-    pub root: &'r Dir,
+    pub root: &'r ProcDir,
     /// fds.
     pub scanner: Scanner,
     /// cgroups.
@@ -135,7 +135,7 @@ impl Gather<'_> {
         Some(process)
     }
 
-    fn cgroup(&mut self, dir: &Dir, process: &mut Process) {
+    fn cgroup(&mut self, dir: &ProcDir, process: &mut Process) {
         if let Ok(text) = dir.read("cgroup", &mut self.buffer) {
             let text = text.to_vec();
             let facts = self.cgroups.of(&text);
@@ -149,7 +149,7 @@ impl Gather<'_> {
         }
     }
 
-    fn details(&mut self, dir: &Dir, process: &mut Process) {
+    fn details(&mut self, dir: &ProcDir, process: &mut Process) {
         let mut unread = |what: &str, error: &io::Error| {
             process.unread.push(Unread { what: what.into(), why: error.to_string() });
         };
@@ -176,11 +176,11 @@ impl Gather<'_> {
     }
 
     /// Bytes and calls since the process's birth.
-    pub(crate) fn io(&mut self, dir: &Dir) -> Option<IoCounters> {
+    pub(crate) fn io(&mut self, dir: &ProcDir) -> Option<IoCounters> {
         dir.read("io", &mut self.buffer).ok().and_then(io_counters)
     }
 
-    fn fds(&mut self, dir: &Dir, process: &mut Process, tty: u32) {
+    fn fds(&mut self, dir: &ProcDir, process: &mut Process, tty: u32) {
         match self.scanner.table(dir, process.id.tgid, tty) {
             Ok(table) => {
                 if process.in_scope {
@@ -194,7 +194,7 @@ impl Gather<'_> {
     }
 
     /// `exit_code`, field 52: readable with ptrace rights only, and 0 without.
-    fn exit_status(&mut self, dir: &Dir) -> Option<WaitStatus> {
+    fn exit_status(&mut self, dir: &ProcDir) -> Option<WaitStatus> {
         // Without those rights it reads as 0, which would be a success: the namespace link asks for the same rights, and says so.
         if dir
             .link("ns/pid", &mut [0; 64])
@@ -204,7 +204,7 @@ impl Gather<'_> {
         }
         let text = dir.read("stat", &mut self.buffer).ok()?;
         let after = text.rsplit(|b| *b == b')').next()?;
-        task::words(after).nth(52 - 3)?.parse().ok().map(WaitStatus)
+        stat::words(after).nth(52 - 3)?.parse().ok().map(WaitStatus)
     }
 
     fn dead_thread(&self, beat: &Beat) -> Thread {
@@ -212,7 +212,7 @@ impl Gather<'_> {
     }
 
     /// A living thread, with its call understood.
-    pub(crate) fn thread(&mut self, dir: &Dir, beat: &Beat, memory: &Memory<'_>) -> Thread {
+    pub(crate) fn thread(&mut self, dir: &ProcDir, beat: &Beat, memory: &Memory<'_>) -> Thread {
         let mut thread = plain(beat);
         let own = dir.sub("task").and_then(|tasks| tasks.sub(Decimal::new(beat.tid).as_str()));
         // `dir` is the task's own directory when the leader is dead.

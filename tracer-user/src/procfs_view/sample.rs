@@ -13,10 +13,10 @@ use super::calls::Now;
 use super::cgroups::Cgroups;
 use super::fds::Scanner;
 use super::memory::Memory;
+use super::proc_dir::{Decimal, ProcDir};
 use super::process::Gather;
-use super::pulse::{self, Pulse};
-use super::raw::{Decimal, Dir};
-use super::{ProcRoot, join, last_failed, locks, waits};
+use super::thread_sample::{self, Pulse};
+use super::{ProcRoot, last_failed, locks, objects, waits};
 use crate::core::evidence::{Clock, Evidence, Host, Name, ObjectFacts, Problem, Scope, Wait};
 use crate::core::identity::ProcessId;
 use crate::core::syscalls::Machine;
@@ -72,7 +72,7 @@ pub fn look(
     request: &Request,
     kernel: KernelReader<'_>,
 ) -> Result<Evidence, LookError> {
-    let root = Dir::open(proc_root.path())
+    let root = ProcDir::open(proc_root.path())
         .map_err(|why| LookError::NoProc { path: proc_root.path().display().to_string(), why })?;
     let mut buffer = Vec::with_capacity(64 << 10);
     let before = pulses(&root, &mut buffer);
@@ -101,7 +101,7 @@ pub fn look(
     evidence.locks = root.read("locks", &mut gather.buffer).ok().map(locks::parse);
     evidence.reach.whole_machine = sees_all(&root, &own_mounts);
     waits::vfork_children(&mut evidence, before.values());
-    join::objects(&mut evidence, &mut gather, kernel);
+    objects::objects(&mut evidence, &mut gather, kernel);
     last_failed::gather(&mut evidence, &root);
 
     if let Some(left) = request.quiet_window.checked_sub(began.elapsed()) {
@@ -120,9 +120,9 @@ pub fn look(
     Ok(evidence)
 }
 
-fn pulses(root: &Dir, buffer: &mut Vec<u8>) -> BTreeMap<u32, Pulse> {
+fn pulses(root: &ProcDir, buffer: &mut Vec<u8>) -> BTreeMap<u32, Pulse> {
     let tgids = root.numbers().unwrap_or_default();
-    tgids.into_iter().filter_map(|tgid| Some((tgid, pulse::process(root, tgid, buffer)?))).collect()
+    tgids.into_iter().filter_map(|tgid| Some((tgid, thread_sample::process(root, tgid, buffer)?))).collect()
 }
 
 /// Which processes the question is about.
@@ -168,7 +168,7 @@ fn scope(ask: &Ask, members: &HashSet<ProcessId>) -> Scope {
     }
 }
 
-fn host(root: &Dir, buffer: &mut Vec<u8>) -> Host {
+fn host(root: &ProcDir, buffer: &mut Vec<u8>) -> Host {
     let mut text =
         |name: &str| root.read(name, buffer).ok().map(|text| String::from_utf8_lossy(text).trim().to_owned());
     let boot_id = text("sys/kernel/random/boot_id");
@@ -186,7 +186,7 @@ fn host(root: &Dir, buffer: &mut Vec<u8>) -> Host {
 }
 
 /// Whether `/proc` shows every process of the machine: no `hidepid`, and the initial pid namespace.
-fn sees_all(root: &Dir, own_mounts: &[u8]) -> bool {
+fn sees_all(root: &ProcDir, own_mounts: &[u8]) -> bool {
     /// Inode of the initial pid namespace, fixed in the kernel (`PROC_PID_INIT_INO`).
     const INITIAL: &[u8] = b"pid:[4026531836]";
     let initial = root.link("self/ns/pid", &mut [0; 64]).is_ok_and(|link| link == INITIAL);
@@ -224,8 +224,8 @@ fn second(
                 .threads
                 .iter()
                 .find(|t| t.tid == beat.tid && t.stat.start_ticks == beat.stat.start_ticks);
-            let progress = old.map(|old| pulse::progress(old, beat));
-            let moved = progress.as_ref().is_none_or(|progress| pulse::moved(progress, beat));
+            let progress = old.map(|old| thread_sample::progress(old, beat));
+            let moved = progress.as_ref().is_none_or(|progress| thread_sample::moved(progress, beat));
             if moved && let Some(dir) = &dir {
                 // It does something else now than when it was read.
                 let fresh = gather.thread(dir, beat, &Memory::of(dir));
@@ -266,7 +266,7 @@ fn second(
         }
     }
     evidence.processes.sort_by_key(|p| p.id);
-    join::late(evidence);
+    objects::late(evidence);
 }
 
 /// One line for each thing that could not be read in scope, and one for all the others together.

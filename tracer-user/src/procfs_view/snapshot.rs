@@ -4,7 +4,7 @@
 //! for, so that a pid which is reused in between is never mixed in, and its start time is compared before anything else is
 //! believed. What cannot be read is `None`.
 
-use super::{ProcRoot, asked};
+use super::{ProcRoot, sys};
 use crate::core::identity::{NS_PER_TICK, ProcessId};
 use crate::core::snapshot::{ProcSnapshot, ProcState, SignalSet};
 use crate::core::text::ByteText;
@@ -108,7 +108,7 @@ impl Sampler {
         snapshot.cpu_ns = Some(cpu_ns);
         snapshot.cpu_percent = self.cpu_percent(process, cpu_ns, boot_ns);
         // Before the rest is read: what runs meanwhile makes the next sample a whole one.
-        let ran_ns = self.root.is_system().then(|| asked::processor_time_ns(process.tgid)).flatten();
+        let ran_ns = self.root.is_system().then(|| sys::processor_time_ns(process.tgid)).flatten();
         if let Some(same) = self.unchanged(&snapshot, ran_ns) {
             return Some(same);
         }

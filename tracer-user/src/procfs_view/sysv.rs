@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::asked;
-use super::raw::Dir;
+use super::proc_dir::ProcDir;
+use super::sys;
 use crate::core::evidence::{ObjectFacts, ObjectId};
 
 /// Adds every semaphore set and message queue of this IPC namespace.
-pub(crate) fn add(root: &Dir, buffer: &mut Vec<u8>, known: &mut BTreeMap<ObjectId, ObjectFacts>) {
+pub(crate) fn add(root: &ProcDir, buffer: &mut Vec<u8>, known: &mut BTreeMap<ObjectId, ObjectFacts>) {
     if let Ok(text) = root.read("sysvipc/sem", buffer) {
         let sets: Vec<_> = rows(text, &["nsems"]).collect();
         for (id, mut facts) in sets {
@@ -29,8 +29,7 @@ const MAX_SEMAPHORES: u32 = 64;
 /// Who operated last on each semaphore of a set, as far as we may know.
 fn last_operators(set: u32, semaphores: u32) -> Vec<u32> {
     let numbers = 0..semaphores.min(MAX_SEMAPHORES);
-    let mut pids: Vec<u32> =
-        numbers.filter_map(|number| asked::last_semaphore_operator(set, number)).collect();
+    let mut pids: Vec<u32> = numbers.filter_map(|number| sys::last_semaphore_operator(set, number)).collect();
     pids.sort_unstable();
     pids.dedup();
     pids

@@ -9,11 +9,11 @@ use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use super::calls::Call;
 use super::maps;
 use super::memory::Memory;
+use super::proc_dir::{Decimal, ProcDir};
 use super::process::Gather;
-use super::pulse::Pulse;
-use super::raw::{Decimal, Dir};
 use super::sockets::Sockets;
-use super::task::PF_FORKNOEXEC;
+use super::stat::PF_FORKNOEXEC;
+use super::thread_sample::Pulse;
 use crate::core::evidence::{
     Evidence, ObjectFacts, ObjectId, Process, Thread, Timeout, UnixKind, UnixState, Wait,
 };
@@ -73,7 +73,7 @@ fn socket_file(gather: &Gather<'_>, process: &Process, path: &[u8]) -> Option<u3
 }
 
 /// Where a path leads a process, from its root, its working directory or one of its fds.
-fn followed(process: &Dir, base: &str, path: &[u8]) -> Option<rustix::fs::Stat> {
+fn followed(process: &ProcDir, base: &str, path: &[u8]) -> Option<rustix::fs::Stat> {
     let resolve = if base == "root" { ResolveFlags::IN_ROOT } else { ResolveFlags::NO_MAGICLINKS };
     let base = process.sub(base).ok()?;
     let file =
@@ -194,7 +194,7 @@ pub(crate) fn vfork_children<'p>(evidence: &mut Evidence, pulses: impl Iterator<
 ///
 /// A path is followed only where the thread surely sleeps at a FIFO: following it to a file server that does not
 /// answer would hang the tracer as well.
-pub(crate) fn opened_fifo(process: &Dir, thread: &mut Thread) {
+pub(crate) fn opened_fifo(process: &ProcDir, thread: &mut Thread) {
     let at_fifo = thread
         .wchan
         .as_deref()

@@ -14,10 +14,10 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 
 use super::clock;
-use super::follow::{Came, Follower, Why};
-use super::keeper::Keeper;
+use super::driver::{DriverEvent, SessionDriver, Why};
 use super::observer::{Observer, Status};
 use super::options::{OnHang, Watch};
+use super::recorder::SessionRecorder;
 use super::recover::Adoption;
 use crate::core::diagnosis::Diagnosis;
 use crate::core::identity::ProcessId;
@@ -59,26 +59,26 @@ async fn follow(adoption: Adoption, log: &SessionLog, mut observer: Shared<'_, '
             .inspect_err(|error| observer.notice(&format!("no kernel events for {id}: {error}")))
             .ok()
     });
-    let mut keeper = Keeper::take_over(adoption.session, kernel, root);
-    keeper.settle(observer);
-    let mut follower = match Follower::new(keeper, &watch, None) {
-        Ok(follower) => follower,
+    let mut recorder = SessionRecorder::take_over(adoption.session, kernel, root);
+    recorder.settle(observer);
+    let mut driver = match SessionDriver::new(recorder, &watch, None) {
+        Ok(driver) => driver,
         Err(error) => {
             observer.notice(&format!("{id} cannot be followed: {error:#}"));
             return None;
         }
     };
-    follower.watch_root(observer);
-    while follower.keeper.live().state().tracker().root_exit().is_none() {
-        if let Came::Looked(_, Some(diagnosis)) = follower.step(observer).await
+    driver.watch_root(observer);
+    while driver.recorder.live().state().tracker().root_exit().is_none() {
+        if let DriverEvent::Looked(_, Some(diagnosis)) = driver.step(observer).await
             && diagnosis.verdict.is_hang()
             && watch.on_hang == OnHang::Relieve
         {
-            follower.relieve(&diagnosis, observer);
+            driver.relieve(&diagnosis, observer);
         }
     }
-    follower.settle(&[], observer).await;
-    Some(finish(follower.keeper, log, observer))
+    driver.settle(&[], observer).await;
+    Some(finish(driver.recorder, log, observer))
 }
 
 /// The session is watched as its header says that it was.
@@ -101,10 +101,10 @@ fn watch_of(session: &LiveSession) -> Watch {
     }
 }
 
-fn finish(keeper: Keeper, log: &SessionLog, observer: &mut dyn Observer) -> Summary {
+fn finish(recorder: SessionRecorder, log: &SessionLog, observer: &mut dyn Observer) -> Summary {
     let anchor = clock::anchor();
-    let end = keeper.live().state().tracker().root_exit().map(|(boot_ns, _)| anchor.wall_at(boot_ns));
-    match keeper.finish_adopted(EndReason::RootEnded, end, log, observer) {
+    let end = recorder.live().state().tracker().root_exit().map(|(boot_ns, _)| anchor.wall_at(boot_ns));
+    match recorder.finish_adopted(EndReason::RootEnded, end, log, observer) {
         Ok(finished) => {
             for notice in finished.notices {
                 observer.notice(&notice.0);

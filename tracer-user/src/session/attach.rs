@@ -9,15 +9,15 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-use super::enrol::{self, Begun, Session};
-use super::follow::{Came, Follower};
-use super::keeper::Keeper;
+use super::driver::{DriverEvent, SessionDriver};
 use super::observer::Observer;
 use super::options::{AttachOptions, OnHang};
+use super::recorder::SessionRecorder;
+use super::start::{self, Session, StartedSession};
 use crate::core::identity::ProcessId;
 use crate::core::record::{EndReason, Origin};
 use crate::core::summary::Summary;
-use crate::procfs_view::{ProcRoot, kin};
+use crate::procfs_view::{ProcRoot, table};
 use crate::signals::receive::Blocked;
 
 /// What became of it.
@@ -66,12 +66,12 @@ pub fn attach(options: &AttachOptions, observer: &mut dyn Observer) -> anyhow::R
             command: None,
         };
         let root = roots[0];
-        let Begun { mut keeper, log } = enrol::begin(&session, root, Origin::Found, observer)?;
-        join_tree(&mut keeper, &roots, &proc_root, observer);
-        let mut follower = Follower::new(keeper, &options.watch, None)?;
-        follower.watch_root(observer);
+        let StartedSession { mut recorder, log } = start::begin(&session, root, Origin::Found, observer)?;
+        join_tree(&mut recorder, &roots, &proc_root, observer);
+        let mut driver = SessionDriver::new(recorder, &options.watch, None)?;
+        driver.watch_root(observer);
         let reason = loop {
-            if follower.keeper.alive().is_empty() {
+            if driver.recorder.alive().is_empty() {
                 break EndReason::RootEnded;
             }
             tokio::select! {
@@ -81,18 +81,18 @@ pub fn attach(options: &AttachOptions, observer: &mut dyn Observer) -> anyhow::R
                         break EndReason::Detached;
                     }
                 }
-                came = follower.step(observer) => {
-                    if let Came::Looked(_, Some(diagnosis)) = came
+                event = driver.step(observer) => {
+                    if let DriverEvent::Looked(_, Some(diagnosis)) = event
                         && diagnosis.verdict.is_hang()
                         && options.watch.on_hang == OnHang::Relieve
                     {
-                        follower.relieve(&diagnosis, observer);
+                        driver.relieve(&diagnosis, observer);
                     }
                 }
             }
         };
-        follower.keeper.settle(observer);
-        let (summary, filed) = enrol::finish(follower.keeper, reason, &log, observer);
+        driver.recorder.settle(observer);
+        let (summary, filed) = start::finish(driver.recorder, reason, &log, observer);
         Ok(AttachEnd { summary, filed })
     })
 }
@@ -101,7 +101,7 @@ fn target(proc_root: &ProcRoot, pid: u32) -> Result<ProcessId, AttachError> {
     if pid == std::process::id() {
         return Err(AttachError::Ourselves(pid));
     }
-    let found = kin::kin(proc_root, pid).ok().flatten().ok_or(AttachError::NoProcess(pid))?;
+    let found = table::kin(proc_root, pid).ok().flatten().ok_or(AttachError::NoProcess(pid))?;
     if found.zombie {
         return Err(AttachError::Zombie(pid));
     }
@@ -113,20 +113,25 @@ fn target(proc_root: &ProcRoot, pid: u32) -> Result<ProcessId, AttachError> {
 }
 
 /// Enrols the roots and all that descends from them, until nobody new is found.
-fn join_tree(keeper: &mut Keeper, roots: &[ProcessId], proc_root: &ProcRoot, observer: &mut dyn Observer) {
+fn join_tree(
+    recorder: &mut SessionRecorder,
+    roots: &[ProcessId],
+    proc_root: &ProcRoot,
+    observer: &mut dyn Observer,
+) {
     let me = std::process::id();
     let mut members: HashSet<u32> = HashSet::new();
-    members.insert(keeper.root().tgid);
+    members.insert(recorder.root().tgid);
     for &root in roots {
         if members.insert(root.tgid) {
-            keeper.enroll(root, Origin::Found, observer);
+            recorder.enroll(root, Origin::Found, observer);
         }
     }
     loop {
         // Who was forked by a member since it became one is one by itself, and known by its event.
-        keeper.catch_up(observer);
-        members.extend(keeper.alive().iter().map(|process| process.tgid));
-        let Ok(all) = kin::all(proc_root) else { return };
+        recorder.catch_up(observer);
+        members.extend(recorder.alive().iter().map(|process| process.tgid));
+        let Ok(all) = table::all(proc_root) else { return };
         let new: Vec<ProcessId> = all
             .iter()
             .filter(|kin| {
@@ -142,7 +147,7 @@ fn join_tree(keeper: &mut Keeper, roots: &[ProcessId], proc_root: &ProcRoot, obs
         }
         for process in new {
             members.insert(process.tgid);
-            keeper.enroll(process, Origin::Found, observer);
+            recorder.enroll(process, Origin::Found, observer);
         }
     }
 }

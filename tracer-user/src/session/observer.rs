@@ -1,6 +1,6 @@
 //! Who is told what happens while a session goes on: `cli` prints it, tests collect it.
 
-use super::follow::Why;
+use super::driver::Why;
 use crate::core::diagnosis::Diagnosis;
 use crate::core::record::Line;
 

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
-use super::ending::end;
 use super::preflight::{Look, PreflightOptions, look, with_descendants};
-use crate::core::ladder::Climbed;
+use super::terminate::end;
+use crate::core::escalation::Termination;
 use crate::core::leftover::{Finding, Plan, REAP_SCHEMA, Reaped, Selection, Status};
-use crate::procfs_view::{ProcRoot, kin};
-use crate::signals::ladder::Step;
-use crate::store::stale;
+use crate::procfs_view::{ProcRoot, table};
+use crate::signals::escalation::Step;
+use crate::store::leftover_files;
 use anyhow::{Context as _, bail};
 
 /// What is asked.
@@ -72,12 +72,16 @@ pub fn reap(
     Ok(reaped)
 }
 
-fn end_processes(plan: &Plan, grace: Duration, step: impl FnMut(Step<'_>)) -> anyhow::Result<Vec<Climbed>> {
+fn end_processes(
+    plan: &Plan,
+    grace: Duration,
+    step: impl FnMut(Step<'_>),
+) -> anyhow::Result<Vec<Termination>> {
     let root = ProcRoot::system();
     let roots = plan.processes();
     let meant = || {
         // Unreadable for a moment: the pidfds of those known still say who lives.
-        let all = kin::all(&root).unwrap_or_default();
+        let all = table::all(&root).unwrap_or_default();
         let table: Vec<_> = all.iter().filter(|it| !it.zombie).map(|it| (it.process, it.ppid)).collect();
         with_descendants(&roots, &table)
     };
@@ -98,7 +102,7 @@ fn remove_files(before: &Look, now: &Look, options: &ReapOptions, reaped: &mut R
         if !theirs && options.selection.wants(finding).is_none() {
             continue;
         }
-        match stale::remove(file) {
+        match leftover_files::remove(file) {
             Ok(true) => reaped.removed.push(path.clone()),
             Ok(false) => {}
             Err(error) => reaped.problems.push(format!("{} cannot be removed: {error}", path.text())),

@@ -2,7 +2,7 @@
 
 use crate::core::diagnosis::{Diagnosis, Role};
 use crate::core::identity::ProcessId;
-use crate::procfs_view::{ProcRoot, kin};
+use crate::procfs_view::{ProcRoot, table};
 use crate::signals::pidfd::PidFd;
 use crate::signals::relieve;
 
@@ -46,7 +46,7 @@ pub fn relieve(diagnosis: &Diagnosis) -> Vec<String> {
 fn enlarge(process: ProcessId, fd: u32, ino: u64, limit: u64) -> Result<relieve::Relieved, String> {
     let root = ProcRoot::system();
     let process =
-        PidFd::open(process, |tgid| kin::start_ticks(&root, tgid)).map_err(|error| error.to_string())?;
+        PidFd::open(process, |tgid| table::start_ticks(&root, tgid)).map_err(|error| error.to_string())?;
     relieve::relieve(&process, fd, ino, limit).map_err(|error| error.to_string())
 }
 

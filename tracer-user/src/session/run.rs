@@ -15,20 +15,20 @@ use std::time::Instant;
 use anyhow::Context as _;
 
 use super::clock;
-use super::enrol::{self, Begun, Session};
-use super::follow::{Came, Follower, Why};
-use super::in_the_way;
+use super::driver::{DriverEvent, SessionDriver, Why};
 use super::job::{self, ExecFailure, HeldJob, Job, JobEvent, JobSpec, Patience};
-use super::keeper;
 use super::observer::Observer;
 use super::options::{Layout, OnHang, RunOptions};
+use super::port_conflict;
+use super::recorder;
+use super::start::{self, Session, StartedSession};
 use crate::core::diagnosis::{self, Diagnosis};
+use crate::core::escalation::Termination;
 use crate::core::evidence::{Clock, Evidence, Scope};
 use crate::core::identity::WaitStatus;
-use crate::core::ladder::Climbed;
 use crate::core::record::{EndReason, Origin};
 use crate::core::summary::{Leaked, Summary};
-use crate::procfs_view::kin::{self, FileId};
+use crate::procfs_view::table::{self, FileId};
 use crate::signals::receive::{Blocked, Received, Signals};
 
 /// Between the signals of one `kill` of a process group that we and the job are in: microseconds, if nobody is kept from
@@ -48,7 +48,7 @@ pub struct RunEnd {
     /// What was left alive.
     pub leaked: Vec<Leaked>,
     /// What ending the leaked processes came to, where that was asked for.
-    pub reaped: Vec<Climbed>,
+    pub reaped: Vec<Termination>,
     /// The session's summary.
     pub summary: Summary,
     /// Where the session was filed; `None` when it could not be.
@@ -91,7 +91,7 @@ pub fn run(options: &RunOptions, observer: &mut dyn Observer) -> anyhow::Result<
     let blocked = Blocked::take().context("cannot take signals")?;
     let original = blocked.original();
     let output: Vec<FileId> =
-        [kin::file_id(io::stdout()), kin::file_id(io::stderr())].into_iter().flatten().collect();
+        [table::file_id(io::stdout()), table::file_id(io::stderr())].into_iter().flatten().collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("cannot start")?.block_on(async {
         let mut signals = blocked.listen()?;
@@ -120,18 +120,18 @@ async fn traced(
         timeout: options.timeout,
         command: Some(&options.command),
     };
-    let root = enrol::identify(held.pid())?;
-    let Begun { mut keeper, log } = enrol::begin(&session, root, Origin::Root, observer)?;
+    let root = start::identify(held.pid())?;
+    let StartedSession { mut recorder, log } = start::begin(&session, root, Origin::Root, observer)?;
     if options.layout == Layout::Autoskillit {
         let place = options.places.trace_dir.as_deref().unwrap_or(Path::new(AUTOSKILLIT_DIR));
-        if let Err(error) = keeper.mirror_to(place) {
+        if let Err(error) = recorder.mirror_to(place) {
             observer.notice(&format!("{}: AutoSkillit's files cannot be written: {error}", place.display()));
         }
     }
-    let mut follower = Follower::new(keeper, &options.watch, options.timeout)?;
+    let mut driver = SessionDriver::new(recorder, &options.watch, options.timeout)?;
     let began = Instant::now();
     let job = held.release()?;
-    let mut course = Course {
+    let mut course = RunState {
         options,
         job,
         reason: EndReason::RootEnded,
@@ -139,10 +139,10 @@ async fn traced(
         patience: Patience::default(),
         diagnosis: None,
     };
-    let outcome = course.follow(&mut follower, signals, observer).await?;
+    let outcome = course.follow(&mut driver, signals, observer).await?;
     if let JobOutcome::LeftAlone(_) = outcome {
-        let summary = follower.keeper.live().summary(&enrol::ending());
-        follower.keeper.abandon();
+        let summary = driver.recorder.live().summary(&start::ending());
+        driver.recorder.abandon();
         return Ok(RunEnd {
             job: outcome,
             ended_by_us: None,
@@ -153,32 +153,32 @@ async fn traced(
             diagnosis: course.diagnosis,
         });
     }
-    follower.keeper.settle(observer);
+    driver.recorder.settle(observer);
     if let JobOutcome::Ended(status) = outcome {
-        follower.keeper.ended(keeper::reaped(root, status), observer);
+        driver.recorder.ended(recorder::reaped(root, status), observer);
     }
     course.job.reap().context("cannot reap the job")?;
-    let leaked = follower.settle(output, observer).await;
+    let leaked = driver.settle(output, observer).await;
     let reaped = if options.reap_leaked && !leaked.is_empty() {
-        end_leaked(&mut follower, &leaked, observer).await
+        end_leaked(&mut driver, &leaked, observer).await
     } else {
         Vec::new()
     };
     let failed =
         matches!(outcome, JobOutcome::Ended(status) if status.exit_code().is_some_and(|code| code != 0));
     if failed && course.reason == EndReason::RootEnded {
-        for text in in_the_way::explain(&options.places, &options.command, began.elapsed()) {
+        for text in port_conflict::explain(&options.places, &options.command, began.elapsed()) {
             observer.notice(&text);
-            follower.keeper.note("address_held", text, observer);
+            driver.recorder.note("address_held", text, observer);
         }
     }
-    let (summary, filed) = enrol::finish(follower.keeper, course.reason, &log, observer);
+    let (summary, filed) = start::finish(driver.recorder, course.reason, &log, observer);
     let ended_by_us = matches!(course.reason, EndReason::Timeout | EndReason::Hang).then_some(course.reason);
     Ok(RunEnd { job: outcome, ended_by_us, leaked, reaped, summary, filed, diagnosis: course.diagnosis })
 }
 
 /// The course of a job from its start to its end.
-struct Course<'a> {
+struct RunState<'a> {
     options: &'a RunOptions,
     job: Job,
     /// Why the session will be over.
@@ -189,10 +189,10 @@ struct Course<'a> {
     diagnosis: Option<Box<Diagnosis>>,
 }
 
-impl Course<'_> {
+impl RunState<'_> {
     async fn follow(
         &mut self,
-        follower: &mut Follower,
+        driver: &mut SessionDriver,
         signals: &mut Signals,
         observer: &mut dyn Observer,
     ) -> anyhow::Result<JobOutcome> {
@@ -201,12 +201,12 @@ impl Course<'_> {
                 biased;
                 event = self.job.next(signals) => {
                     let event = event.context("cannot follow the job")?;
-                    if let Some(outcome) = self.on_job(event, follower, observer)? {
+                    if let Some(outcome) = self.on_job(event, driver, observer)? {
                         return Ok(outcome);
                     }
                 }
-                came = follower.step(observer) => {
-                    if let Some(outcome) = self.on_came(came, follower, observer)? {
+                event = driver.step(observer) => {
+                    if let Some(outcome) = self.on_came(event, driver, observer)? {
                         return Ok(outcome);
                     }
                 }
@@ -217,7 +217,7 @@ impl Course<'_> {
     fn on_job(
         &mut self,
         event: JobEvent,
-        follower: &mut Follower,
+        driver: &mut SessionDriver,
         observer: &mut dyn Observer,
     ) -> anyhow::Result<Option<JobOutcome>> {
         match event {
@@ -232,21 +232,21 @@ impl Course<'_> {
                 let by_a_runner = received.signal == libc::SIGTERM && !received.from_terminal();
                 if by_a_runner && self.pending.is_none() {
                     self.pending = Some((received, clock::boot_ns()));
-                    follower.diagnose(Why::AskedToEnd);
+                    driver.diagnose(Why::AskedToEnd);
                 } else {
-                    self.pass_on(&received, clock::boot_ns(), follower, observer)?;
+                    self.pass_on(&received, clock::boot_ns(), driver, observer)?;
                 }
             }
             JobEvent::ExecFailed(failure) => return Ok(Some(JobOutcome::NotExecuted(failure))),
             JobEvent::Ended(status) => return Ok(Some(JobOutcome::Ended(status))),
             JobEvent::Stopped(signal) => {
-                follower.keeper.note("stopped", format!("the job was stopped by signal {signal}"), observer);
+                driver.recorder.note("stopped", format!("the job was stopped by signal {signal}"), observer);
             }
-            JobEvent::Continued => follower.keeper.note("continued", "the job goes on".to_owned(), observer),
+            JobEvent::Continued => driver.recorder.note("continued", "the job goes on".to_owned(), observer),
             JobEvent::Suspended(length) => {
                 let text = format!("job and tracer were stopped together for {length:.1?}");
-                follower.keeper.note("suspended", text, observer);
-                follower.put_off(length);
+                driver.recorder.note("suspended", text, observer);
+                driver.put_off(length);
             }
             JobEvent::Executed => {}
         }
@@ -255,35 +255,35 @@ impl Course<'_> {
 
     fn on_came(
         &mut self,
-        came: Came,
-        follower: &mut Follower,
+        event: DriverEvent,
+        driver: &mut SessionDriver,
         observer: &mut dyn Observer,
     ) -> anyhow::Result<Option<JobOutcome>> {
-        match came {
-            Came::Nothing => {}
-            Came::TimeIsOver => follower.diagnose(Why::Timeout),
-            Came::Looked(why, diagnosis) => {
+        match event {
+            DriverEvent::Nothing => {}
+            DriverEvent::TimeIsOver => driver.diagnose(Why::Timeout),
+            DriverEvent::Looked(why, diagnosis) => {
                 if let Some((received, came_boot_ns)) = self.pending.take() {
-                    self.pass_on(&received, came_boot_ns, follower, observer)?;
+                    self.pass_on(&received, came_boot_ns, driver, observer)?;
                 }
                 match why {
-                    Why::Timeout => self.end(EndReason::Timeout, follower),
+                    Why::Timeout => self.end(EndReason::Timeout, driver),
                     Why::NoProgress => {
                         if let Some(diagnosis) = &diagnosis {
-                            self.on_hang(diagnosis, follower, observer);
+                            self.on_hang(diagnosis, driver, observer);
                         }
                     }
                     Why::AskedToEnd => {}
                 }
                 self.diagnosis = diagnosis.or(self.diagnosis.take());
             }
-            Came::Climbed(climbed) => {
-                for one in climbed.iter().filter(|one| !one.is_gone()) {
+            DriverEvent::Termination(terminations) => {
+                for one in terminations.iter().filter(|one| !one.is_gone()) {
                     observer.notice(&one.sentence());
                 }
                 // A root beyond SIGKILL is waited for by nobody: the recovery finishes its session.
-                let root = follower.keeper.root();
-                if climbed.iter().any(|one| one.process() == root && !one.is_gone()) {
+                let root = driver.recorder.root();
+                if terminations.iter().any(|one| one.process() == root && !one.is_gone()) {
                     return Ok(Some(JobOutcome::LeftAlone(libc::SIGKILL)));
                 }
             }
@@ -292,20 +292,20 @@ impl Course<'_> {
     }
 
     /// A hang that is proved is acted on; anything else goes on being watched.
-    fn on_hang(&mut self, diagnosis: &Diagnosis, follower: &mut Follower, observer: &mut dyn Observer) {
+    fn on_hang(&mut self, diagnosis: &Diagnosis, driver: &mut SessionDriver, observer: &mut dyn Observer) {
         if !diagnosis.verdict.is_hang() {
             return;
         }
         match self.options.watch.on_hang {
             OnHang::Report => {}
-            OnHang::Interrupt => self.end(EndReason::Hang, follower),
-            OnHang::Relieve => follower.relieve(diagnosis, observer),
+            OnHang::Interrupt => self.end(EndReason::Hang, driver),
+            OnHang::Relieve => driver.relieve(diagnosis, observer),
         }
     }
 
-    fn end(&mut self, reason: EndReason, follower: &mut Follower) {
+    fn end(&mut self, reason: EndReason, driver: &mut SessionDriver) {
         self.reason = reason;
-        follower.end(follower.keeper.alive());
+        driver.end(driver.recorder.alive());
     }
 
     /// Passes a signal on, unless its sender has sent it to the job as well: `kill -- -GROUP` and `timeout` do.
@@ -313,11 +313,11 @@ impl Course<'_> {
         &self,
         received: &Received,
         came_boot_ns: u64,
-        follower: &mut Follower,
+        driver: &mut SessionDriver,
         observer: &mut dyn Observer,
     ) -> anyhow::Result<()> {
-        follower.keeper.catch_up(observer);
-        if follower.keeper.root_had(received, came_boot_ns.saturating_sub(SAME_KILL_NS)) {
+        driver.recorder.catch_up(observer);
+        if driver.recorder.root_had(received, came_boot_ns.saturating_sub(SAME_KILL_NS)) {
             return Ok(());
         }
         self.job.pass_on(received).context("cannot pass a signal on to the job")?;
@@ -326,12 +326,16 @@ impl Course<'_> {
 }
 
 /// Ends what outlived the job, and what that forks meanwhile.
-async fn end_leaked(follower: &mut Follower, leaked: &[Leaked], observer: &mut dyn Observer) -> Vec<Climbed> {
-    follower.end(leaked.iter().map(|one| one.who.into()).collect());
+async fn end_leaked(
+    driver: &mut SessionDriver,
+    leaked: &[Leaked],
+    observer: &mut dyn Observer,
+) -> Vec<Termination> {
+    driver.end(leaked.iter().map(|one| one.who.into()).collect());
     loop {
-        if let Came::Climbed(climbed) = follower.step(observer).await {
-            follower.keeper.settle(observer);
-            return climbed;
+        if let DriverEvent::Termination(terminations) = driver.step(observer).await {
+            driver.recorder.settle(observer);
+            return terminations;
         }
     }
 }

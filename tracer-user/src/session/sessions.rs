@@ -4,7 +4,7 @@ use crate::core::record::Line;
 use crate::core::record::SessionId;
 use crate::core::summary::{IndexRow, Meta, Summary};
 use crate::core::timeline;
-use crate::store::fsops::{Dir, read_bounded};
+use crate::store::fsops::{OwnedDir, read_bounded};
 use crate::store::index::{self, Row};
 use crate::store::lines::{Lines, RawLine};
 use crate::store::{LogConfig, SessionLog};
@@ -32,7 +32,7 @@ pub struct Filter {
     /// Those that came out like this: a subtype, or `failed` for all that did not succeed.
     pub outcome: Option<String>,
     /// The fence does not count.
-    pub before_fence: bool,
+    pub include_cleared: bool,
     /// At most so many, the newest.
     pub limit: Option<usize>,
 }
@@ -56,24 +56,24 @@ pub fn list(config: &LogConfig, filter: &Filter) -> anyhow::Result<Listing> {
     let mut listing = Listing::default();
     let Some(dir) = open_log(config)? else { return Ok(listing) };
     let uid = rustix::process::geteuid().as_raw();
-    let fence = if filter.before_fence {
+    let cleared_at = if filter.include_cleared {
         None
     } else {
-        match index::fence(&dir, uid) {
-            Ok(fence) => fence,
+        match index::cleared_at(&dir, uid) {
+            Ok(cleared_at) => cleared_at,
             Err(error) => {
                 listing.problems.push(format!("{}: {error}", index::FENCE));
                 None
             }
         }
     };
-    listing.cleared_at = fence.map(crate::core::time::render);
+    listing.cleared_at = cleared_at.map(crate::core::time::render);
     let Some(file) = index::open(&dir, uid).with_context(|| format!("{}", config.path.display()))? else {
         return Ok(listing);
     };
     for row in index::rows(file) {
         match row.context("the index cannot be read")? {
-            Row::Good(row) if wanted(&row, filter, fence) => listing.sessions.push(*row),
+            Row::Good(row) if wanted(&row, filter, cleared_at) => listing.sessions.push(*row),
             Row::Good(_) => {}
             Row::Bad(number, why) => listing.problems.push(format!("row {number} of the index: {why}")),
         }
@@ -85,9 +85,9 @@ pub fn list(config: &LogConfig, filter: &Filter) -> anyhow::Result<Listing> {
     Ok(listing)
 }
 
-fn wanted(row: &IndexRow, filter: &Filter, fence: Option<jiff::Timestamp>) -> bool {
+fn wanted(row: &IndexRow, filter: &Filter, cleared_at: Option<jiff::Timestamp>) -> bool {
     // The later of the two; rows whose time is not understood are shown rather than lost.
-    if let Some(from) = filter.since.max(fence)
+    if let Some(from) = filter.since.max(cleared_at)
         && row.timestamp.parse::<jiff::Timestamp>().is_ok_and(|began| began < from)
     {
         return false;
@@ -157,7 +157,11 @@ pub fn show(config: &LogConfig, name: &str, with_snapshots: bool) -> anyhow::Res
     Ok(shown)
 }
 
-fn read_json<T: serde::de::DeserializeOwned>(dir: &Dir, uid: u32, name: &str) -> anyhow::Result<Option<T>> {
+fn read_json<T: serde::de::DeserializeOwned>(
+    dir: &OwnedDir,
+    uid: u32,
+    name: &str,
+) -> anyhow::Result<Option<T>> {
     use crate::store::fsops::OpenError;
     let file = match dir.open_file(OsStr::new(name), false, uid) {
         Err(OpenError::Missing) => return Ok(None),
@@ -168,7 +172,7 @@ fn read_json<T: serde::de::DeserializeOwned>(dir: &Dir, uid: u32, name: &str) ->
     Ok(Some(serde_json::from_slice(&bytes).with_context(|| name.to_owned())?))
 }
 
-fn read_lines(dir: &Dir, uid: u32, name: &str, shown: &mut Shown) -> anyhow::Result<()> {
+fn read_lines(dir: &OwnedDir, uid: u32, name: &str, shown: &mut Shown) -> anyhow::Result<()> {
     use crate::store::fsops::OpenError;
     let file = match dir.open_file(OsStr::new(name), false, uid) {
         Err(OpenError::Missing) => return Ok(()),
@@ -197,7 +201,7 @@ pub fn clear(config: &LogConfig) -> anyhow::Result<String> {
     let log = SessionLog::open(config)?;
     let _lock = log.lock()?;
     let now = super::clock::anchor().wall;
-    index::set_fence(log.dir(), now).with_context(|| format!("{}", config.path.display()))?;
+    index::set_cleared_at(log.dir(), now).with_context(|| format!("{}", config.path.display()))?;
     Ok(crate::core::time::render(now))
 }
 
@@ -229,8 +233,8 @@ fn is_session_name(name: &str) -> bool {
 }
 
 /// The log's directory; `None` when there is none yet.
-fn open_log(config: &LogConfig) -> anyhow::Result<Option<Dir>> {
-    match Dir::open(&config.path) {
+fn open_log(config: &LogConfig) -> anyhow::Result<Option<OwnedDir>> {
+    match OwnedDir::open(&config.path) {
         Ok(dir) => Ok(Some(dir)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("session log {}", config.path.display())),

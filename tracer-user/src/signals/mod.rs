@@ -4,8 +4,8 @@
 //! [`ProcessId`](crate::core::identity::ProcessId) after it was opened, so that a recycled number is never
 //! mistaken for the process meant. `/proc` is read elsewhere: what this layer needs from it is handed in.
 
+pub mod escalation;
 pub mod inherited;
-pub mod ladder;
 pub mod pidfd;
 pub mod receive;
 pub mod relieve;

@@ -3,7 +3,7 @@
 //! Its trace has the snapshots of the root under its field names, and its words for what cannot be read (-1, 0, ""). They
 //! are a copy: whatever happens to them, the session is in our files.
 
-use super::fsops::{Dir, random_name, write_all};
+use super::fsops::{OwnedDir, random_name, write_all};
 use crate::core::record::sidecar::Enrollment;
 use crate::core::record::{Body, Line};
 use crate::core::snapshot::{ProcSnapshot, SignalSet};
@@ -19,7 +19,7 @@ const SIDECAR_SCHEMA: u64 = 2;
 /// Both files.
 #[derive(Debug)]
 pub struct Mirror {
-    dir: Dir,
+    dir: OwnedDir,
     sidecar: OsString,
     trace: OsString,
     file: Option<OwnedFd>,
@@ -32,7 +32,7 @@ impl Mirror {
     /// # Errors
     /// What the system says; nothing is left then.
     pub fn create(place: &Path, enrollment: &Enrollment) -> io::Result<Self> {
-        let dir = Dir::open(place)?;
+        let dir = OwnedDir::open(place)?;
         let sidecar = OsString::from(format!("autoskillit_enrollment_{}.json", enrollment.pid));
         let trace = OsString::from(format!("autoskillit_trace_{}.jsonl", enrollment.pid));
         let temporary = OsString::from(random_name(".autoskillit-")?);

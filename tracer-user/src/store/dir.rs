@@ -5,7 +5,7 @@
 //! directory and used through it from then on, so what happens to its path afterwards does not matter. A place that
 //! was asked for is used or refused, never silently exchanged for another.
 
-use super::fsops::{DIR_MODE, Dir, lock_within, try_lock, try_lock_shared};
+use super::fsops::{DIR_MODE, OwnedDir, lock_within, try_lock, try_lock_shared};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
@@ -131,13 +131,13 @@ pub enum Unusable {
 /// A lock on the trace directory; see [`TraceDir::begin`].
 #[derive(Debug)]
 pub struct Beginning {
-    _dir: Dir,
+    _dir: OwnedDir,
 }
 
 /// The trace directory: open, and ours alone.
 #[derive(Clone, Debug)]
 pub struct TraceDir {
-    dir: Dir,
+    dir: OwnedDir,
     path: PathBuf,
     uid: u32,
     in_memory: bool,
@@ -169,10 +169,10 @@ impl TraceDir {
     /// Opens `tracer-user-<uid>` in a place, making both where they are not there.
     fn open_in(place: &Path, uid: u32) -> Result<Self, Unusable> {
         let fail = |path: &Path, error: io::Error| unusable(path, error);
-        let base = match Dir::open(place) {
+        let base = match OwnedDir::open(place) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 rustix::fs::mkdir(place, DIR_MODE).or_else(ignore_exists).map_err(|e| fail(place, e))?;
-                Dir::open(place)
+                OwnedDir::open(place)
             }
             other => other,
         }
@@ -205,7 +205,7 @@ impl TraceDir {
     /// Says what is wrong with it.
     pub fn foreign(path: &Path, uid: u32) -> Result<Self, TraceDirError> {
         let requested = |reason| TraceDirError::Requested { path: path.to_owned(), reason };
-        let dir = Dir::open(path).map_err(|error| requested(unusable(path, error)))?;
+        let dir = OwnedDir::open(path).map_err(|error| requested(unusable(path, error)))?;
         Ok(Self { dir, path: path.to_owned(), uid, in_memory: true })
     }
 
@@ -248,9 +248,9 @@ impl TraceDir {
     }
 
     /// The same directory as an open file of its own, so that its lock is its own.
-    fn open_again(&self) -> io::Result<Dir> {
+    fn open_again(&self) -> io::Result<OwnedDir> {
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
-        Ok(Dir::from_fd(rustix::fs::openat(self.dir.fd(), c".", flags, Mode::empty())?))
+        Ok(OwnedDir::from_fd(rustix::fs::openat(self.dir.fd(), c".", flags, Mode::empty())?))
     }
 
     /// A name for a new session's pins, which nothing else has.
@@ -262,7 +262,7 @@ impl TraceDir {
     }
 
     /// The open directory.
-    pub fn dir(&self) -> &Dir {
+    pub fn dir(&self) -> &OwnedDir {
         &self.dir
     }
 

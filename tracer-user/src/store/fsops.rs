@@ -20,7 +20,7 @@ pub const DIR_MODE: Mode = Mode::from_raw_mode(0o700);
 
 /// An open directory.
 #[derive(Clone, Debug)]
-pub struct Dir {
+pub struct OwnedDir {
     fd: Arc<OwnedFd>,
 }
 
@@ -60,7 +60,7 @@ impl From<Errno> for OpenError {
     }
 }
 
-impl Dir {
+impl OwnedDir {
     /// Takes an open directory.
     pub fn from_fd(fd: OwnedFd) -> Self {
         Self { fd: Arc::new(fd) }

@@ -3,7 +3,7 @@
 //! Rows are only ever added at the end, or the whole file is exchanged for a shorter one, both under the log's lock.
 //! A reader needs no lock: it sees one whole version of the file and at worst a torn last row.
 
-use super::fsops::{Dir, OpenError, random_name, write_all};
+use super::fsops::{OpenError, OwnedDir, random_name, write_all};
 use super::lines::{Lines, RawLine};
 use crate::core::summary::IndexRow;
 use rustix::fd::{AsFd, OwnedFd};
@@ -28,7 +28,7 @@ pub enum Row {
 ///
 /// # Errors
 /// Says what is in its place.
-pub fn open(dir: &Dir, owner: u32) -> Result<Option<OwnedFd>, OpenError> {
+pub fn open(dir: &OwnedDir, owner: u32) -> Result<Option<OwnedFd>, OpenError> {
     match dir.open_file(OsStr::new(INDEX), false, owner) {
         Ok(file) => Ok(Some(file)),
         Err(OpenError::Missing) => Ok(None),
@@ -62,7 +62,7 @@ pub fn rows(file: OwnedFd) -> impl Iterator<Item = io::Result<Row>> {
 ///
 /// # Errors
 /// What the system says. Part of the last row may be there then; the next rows begin on a line of their own.
-pub fn append(dir: &Dir, owner: u32, rows: &[IndexRow]) -> Result<(), OpenError> {
+pub fn append(dir: &OwnedDir, owner: u32, rows: &[IndexRow]) -> Result<(), OpenError> {
     let file = match dir.open_file(OsStr::new(INDEX), true, owner) {
         Err(OpenError::Missing) => dir.create_file(OsStr::new(INDEX))?,
         other => other?,
@@ -94,7 +94,7 @@ fn ends_torn(file: &OwnedFd) -> io::Result<bool> {
 ///
 /// # Errors
 /// What the system says; the old index is there then.
-pub fn rewrite(dir: &Dir, owner: u32, keep: impl Fn(&IndexRow) -> bool) -> Result<(), OpenError> {
+pub fn rewrite(dir: &OwnedDir, owner: u32, keep: impl Fn(&IndexRow) -> bool) -> Result<(), OpenError> {
     use std::io::Write;
     let Some(old) = open(dir, owner)? else { return Ok(()) };
     let name = std::ffi::OsString::from(random_name(".index-")?);
@@ -125,7 +125,7 @@ pub fn rewrite(dir: &Dir, owner: u32, keep: impl Fn(&IndexRow) -> bool) -> Resul
 ///
 /// # Errors
 /// Says what is in its place, or that it holds no time.
-pub fn fence(dir: &Dir, owner: u32) -> Result<Option<jiff::Timestamp>, OpenError> {
+pub fn cleared_at(dir: &OwnedDir, owner: u32) -> Result<Option<jiff::Timestamp>, OpenError> {
     let file = match dir.open_file(OsStr::new(FENCE), false, owner) {
         Err(OpenError::Missing) => return Ok(None),
         other => other?,
@@ -143,7 +143,7 @@ pub fn fence(dir: &Dir, owner: u32) -> Result<Option<jiff::Timestamp>, OpenError
 ///
 /// # Errors
 /// What the system says; the old fence is there then.
-pub fn set_fence(dir: &Dir, at: jiff::Timestamp) -> io::Result<()> {
+pub fn set_cleared_at(dir: &OwnedDir, at: jiff::Timestamp) -> io::Result<()> {
     let name = std::ffi::OsString::from(random_name(".fence-")?);
     let file = dir.create_file(&name)?;
     let text = format!("{}\n", crate::core::time::render(at));

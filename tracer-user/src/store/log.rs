@@ -6,7 +6,7 @@
 
 use super::fault::point;
 use super::fsops::{
-    Dir, OpenError, lock_within, random_name, read_bounded, try_lock, try_lock_shared, write_all,
+    OpenError, OwnedDir, lock_within, random_name, read_bounded, try_lock, try_lock_shared, write_all,
 };
 use super::index;
 use super::lines::RawLine;
@@ -81,9 +81,9 @@ pub struct LogError {
 #[derive(Clone, Debug)]
 pub struct SessionLog {
     path: PathBuf,
-    dir: Dir,
-    sessions: Dir,
-    staging: Dir,
+    dir: OwnedDir,
+    sessions: OwnedDir,
+    staging: OwnedDir,
     uid: u32,
     max_sessions: usize,
 }
@@ -114,7 +114,7 @@ pub struct Filed {
 pub struct Staged {
     name: OsString,
     // Its lock tells a sweep that somebody is at work on it.
-    dir: Dir,
+    dir: OwnedDir,
     summary: Summary,
 }
 
@@ -129,7 +129,7 @@ impl SessionLog {
             move |error: io::Error| LogError { path, what, error: error.into() }
         };
         make_path(&config.path).map_err(fail("cannot be made"))?;
-        let dir = Dir::open(&config.path).map_err(fail("cannot be opened"))?;
+        let dir = OwnedDir::open(&config.path).map_err(fail("cannot be opened"))?;
         let sessions = dir.make_dir(OsStr::new("sessions")).map_err(fail("sessions/ cannot be opened"))?;
         let staging = dir.make_dir(OsStr::new(STAGING)).map_err(fail(".staging/ cannot be opened"))?;
         Ok(Self {
@@ -148,12 +148,12 @@ impl SessionLog {
     }
 
     /// Its open directory.
-    pub fn dir(&self) -> &Dir {
+    pub fn dir(&self) -> &OwnedDir {
         &self.dir
     }
 
     /// The directory of the sessions.
-    pub fn sessions(&self) -> &Dir {
+    pub fn sessions(&self) -> &OwnedDir {
         &self.sessions
     }
 
@@ -191,7 +191,7 @@ impl SessionLog {
     /// Says what went wrong; nothing is left then.
     pub fn stage(&self, filing: Filing<'_>) -> Result<Staged, LogError> {
         let name = OsString::from(random_name("new-").map_err(|e| self.fail("staging")(e.into()))?);
-        let mut stage = || -> io::Result<Dir> {
+        let mut stage = || -> io::Result<OwnedDir> {
             let dir = {
                 // No sweep between making it and locking it.
                 let staging = self.dir.open_dir(OsStr::new(STAGING))?;
@@ -416,7 +416,7 @@ impl SessionLog {
         self.read_meta(dir_name).is_some_and(|(_, meta)| meta.protected)
     }
 
-    fn read_meta(&self, dir_name: &str) -> Option<(Dir, Meta)> {
+    fn read_meta(&self, dir_name: &str) -> Option<(OwnedDir, Meta)> {
         let dir = self.sessions.open_dir(OsStr::new(dir_name)).ok()?;
         let file = dir.open_file(OsStr::new(META), false, self.uid).ok()?;
         let meta = serde_json::from_slice(&read_bounded(file, MAX_SUMMARY_BYTES).ok()??).ok()?;
@@ -447,7 +447,7 @@ fn is_same_session(there: &Summary, ours: &Summary) -> bool {
         == (&ours.session_id, ours.pid, ours.starttime_ticks, &ours.boot_id, &ours.start_ts)
 }
 
-fn write_json(dir: &Dir, name: &str, value: &impl serde::Serialize) -> io::Result<OwnedFd> {
+fn write_json(dir: &OwnedDir, name: &str, value: &impl serde::Serialize) -> io::Result<OwnedFd> {
     let file = dir.create_file(OsStr::new(name))?;
     let mut bytes = serde_json::to_vec_pretty(value)?;
     bytes.push(b'\n');
@@ -457,7 +457,7 @@ fn write_json(dir: &Dir, name: &str, value: &impl serde::Serialize) -> io::Resul
 
 /// Sorts the lines of a trace into the files of a session.
 fn write_session(
-    dir: &Dir,
+    dir: &OwnedDir,
     lines: &mut dyn Iterator<Item = io::Result<RawLine>>,
     diagnosis: Option<&serde_json::Value>,
 ) -> io::Result<()> {

@@ -13,11 +13,11 @@ pub mod dir;
 pub mod fault;
 pub mod fsops;
 pub mod index;
+pub mod leftover_files;
 pub mod lines;
 pub mod live;
 pub mod log;
 pub mod sidecar;
-pub mod stale;
 pub mod writer;
 
 pub use dir::{ResolveConfig, TraceDir, TraceDirError};

@@ -6,7 +6,7 @@
 //! a new session's, with an owner of its own), and the claim is void. Names carry start times, so they are never reused
 //! for another process of the same boot.
 
-use super::fsops::{Dir, OpenError, random_name, read_bounded, try_lock, write_all};
+use super::fsops::{OpenError, OwnedDir, random_name, read_bounded, try_lock, write_all};
 use crate::core::record::sidecar::{Enrollment, MAX_SIDECAR_BYTES, Sidecar, SidecarError};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ffi::{OsStr, OsString};
@@ -99,7 +99,7 @@ impl SessionFiles {
 /// A session that is ours: its sidecar, open and locked.
 #[derive(Debug)]
 pub struct Claim {
-    dir: Dir,
+    dir: OwnedDir,
     files: SessionFiles,
     sidecar: OwnedFd,
 }
@@ -126,7 +126,7 @@ impl Claim {
     ///
     /// # Errors
     /// What the system says; nothing is left behind.
-    pub fn publish(dir: &Dir, enrollment: &Enrollment) -> io::Result<Self> {
+    pub fn publish(dir: &OwnedDir, enrollment: &Enrollment) -> io::Result<Self> {
         let mut bytes = serde_json::to_vec_pretty(enrollment)?;
         bytes.push(b'\n');
         for attempt in 1..=MAX_SAME_ROOT {
@@ -148,7 +148,7 @@ impl Claim {
     ///
     /// # Errors
     /// Says why it is not ours to finish.
-    pub fn take(dir: &Dir, files: SessionFiles, owner_uid: u32) -> Result<Self, ClaimError> {
+    pub fn take(dir: &OwnedDir, files: SessionFiles, owner_uid: u32) -> Result<Self, ClaimError> {
         let sidecar = match dir.open_file(files.sidecar(), false, owner_uid) {
             Ok(file) => file,
             Err(OpenError::Missing) => return Err(ClaimError::Gone),
@@ -168,7 +168,11 @@ impl Claim {
     ///
     /// # Errors
     /// Says what is wrong with it.
-    pub fn read_unclaimed(dir: &Dir, files: &SessionFiles, owner_uid: u32) -> Result<Sidecar, ReadError> {
+    pub fn read_unclaimed(
+        dir: &OwnedDir,
+        files: &SessionFiles,
+        owner_uid: u32,
+    ) -> Result<Sidecar, ReadError> {
         let file = dir.open_file(files.sidecar(), false, owner_uid).map_err(io::Error::other)?;
         let bytes = read_bounded(file, MAX_SIDECAR_BYTES)?;
         Ok(Sidecar::parse(&bytes.ok_or(SidecarError::TooLarge)?)?)
@@ -190,7 +194,7 @@ impl Claim {
     }
 
     /// The directory it is in.
-    pub fn dir(&self) -> &Dir {
+    pub fn dir(&self) -> &OwnedDir {
         &self.dir
     }
 
@@ -224,7 +228,7 @@ pub enum ReadError {
     Sidecar(#[from] SidecarError),
 }
 
-fn publish_as(dir: &Dir, name: &OsStr, bytes: &[u8]) -> io::Result<OwnedFd> {
+fn publish_as(dir: &OwnedDir, name: &OsStr, bytes: &[u8]) -> io::Result<OwnedFd> {
     if let Some(file) = dir.create_nameless()? {
         lock_new(&file)?;
         write_all(file.as_fd(), bytes)?;

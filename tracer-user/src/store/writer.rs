@@ -4,7 +4,7 @@
 //! a quota of four times the size, which only a flood reaches. When a write fails, what the line left behind is cut
 //! off, and the session goes on in memory: the job is never harmed.
 
-use super::fsops::Dir;
+use super::fsops::OwnedDir;
 use super::lines::{Lines, RawLine, whole_bytes};
 use super::sidecar::SessionFiles;
 use crate::core::record::Line;
@@ -105,7 +105,7 @@ pub struct TraceWriter {
 
 #[derive(Debug)]
 struct Place {
-    dir: Dir,
+    dir: OwnedDir,
     files: SessionFiles,
     file: OwnedFd,
 }
@@ -133,7 +133,7 @@ impl TraceWriter {
     ///
     /// # Errors
     /// EEXIST when it is there.
-    pub fn create(dir: &Dir, files: &SessionFiles, limits: Limits) -> io::Result<Self> {
+    pub fn create(dir: &OwnedDir, files: &SessionFiles, limits: Limits) -> io::Result<Self> {
         let file = dir.create_file(files.trace())?;
         super::fault::point("trace.created");
         Ok(Self::on(Some(Place { dir: dir.clone(), files: files.clone(), file }), 0, limits))
@@ -144,7 +144,7 @@ impl TraceWriter {
     /// # Errors
     /// Says why it cannot be used.
     pub fn resume(
-        dir: &Dir,
+        dir: &OwnedDir,
         files: &SessionFiles,
         uid: u32,
         limits: Limits,

@@ -64,7 +64,7 @@ const OWNED: &[(&str, &str)] = &[("aya", "kernel"), ("aya_log", "kernel"), ("pro
 /// Where a system call or the kernel's memory needs `unsafe`; tests answer for themselves.
 const UNSAFE_PLACES: &[&str] = &[
     "tracer-user/src/kernel/",
-    "tracer-user/src/procfs_view/asked.rs",
+    "tracer-user/src/procfs_view/sys.rs",
     "tracer-user/src/signals/",
     "tracer-user/src/store/",
     "tracer-ebpf/src/programs/",

@@ -123,7 +123,7 @@ pub const CASES: &[Case] = &[
     Case { name: "without kernel events", program: "no_kernel", tests: &[], core: &[], quick: false },
     Case { name: "jobs keep their ways", program: "cli_job", tests: &[], core: &[], quick: false },
     Case { name: "terminals and job control", program: "cli_terminal", tests: &[], core: &[], quick: false },
-    Case { name: "signals by pidfd", program: "signals_ladder", tests: &[], core: &[], quick: false },
+    Case { name: "signals by pidfd", program: "signals_escalation", tests: &[], core: &[], quick: false },
 ];
 
 impl Case {

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::overlooked;
+use super::ignored_pipe;
 use super::view::View;
 use crate::core::evidence::{ObjectId, Scope, Wait};
-use crate::core::waitgraph::{Actor, Component, Hope, Op, Seed, ThreadKey, Way, Why, components};
+use crate::core::waitgraph::{
+    Alternative, Component, Liveness, Op, Releaser, Seed, SeedReason, ThreadKey, components,
+};
 
 /// What a wait comes down to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,7 +17,7 @@ pub enum Shape {
     /// Stuck, and nobody is there who could act.
     DeadEnd,
     /// Whoever could act has no reason to.
-    Rest,
+    Idle,
     /// Whoever could act cannot be seen from here.
     Outside,
 }
@@ -28,7 +30,7 @@ pub struct Case {
     /// The thread whose wait is the story.
     pub waiter: ThreadKey,
     /// Which of its ways out.
-    pub way: usize,
+    pub alternative: usize,
     /// All threads that wait in the same way for the same; `waiter` first.
     pub waiters: Vec<ThreadKey>,
     /// Processes that could let it go on, by position.
@@ -43,14 +45,14 @@ pub struct Case {
 
 impl Case {
     /// The way that is the story.
-    pub fn way<'v>(&self, view: &'v View<'_>) -> &'v Way {
-        &view.graph.standing(self.waiter).ways[self.way]
+    pub fn alternative<'v>(&self, view: &'v View<'_>) -> &'v Alternative {
+        &view.graph.node(self.waiter).alternatives[self.alternative]
     }
 }
 
 /// Of several ways or waits, the higher one is the story: what holds an object comes before what merely follows its end.
-fn weight(way: &Way) -> u32 {
-    match way.op {
+fn weight(alternative: &Alternative) -> u32 {
+    match alternative.op {
         Op::Write => 100,
         Op::Lock => 90,
         Op::Semaphore => 80,
@@ -59,7 +61,7 @@ fn weight(way: &Way) -> u32 {
         Op::Trace => 65,
         Op::ReadTerminal => 55,
         Op::Read => 50,
-        Op::Futex if way.all.iter().flat_map(|r| &r.any).count() > 1 => 45,
+        Op::Futex if alternative.conditions.iter().flat_map(|r| &r.releasers).count() > 1 => 45,
         Op::Kernel => 40,
         Op::Accept => 35,
         Op::Exit => 20,
@@ -80,14 +82,14 @@ pub fn cases(view: &View<'_>) -> Vec<Case> {
     }
     for key in view.graph.index.threads() {
         match view.graph.thread(key) {
-            Hope::Orphaned => roots.extend(origin(view, key, Hope::Orphaned, Shape::Rest)),
-            Hope::External => roots.extend(origin(view, key, Hope::External, Shape::Outside)),
+            Liveness::Orphaned => roots.extend(origin(view, key, Liveness::Orphaned, Shape::Idle)),
+            Liveness::External => roots.extend(origin(view, key, Liveness::External, Shape::Outside)),
             _ => {}
         }
     }
     let mut cases = merge(view, roots);
     attach_upstream(view, &mut cases);
-    cases.extend(overlooked::cases(view));
+    cases.extend(ignored_pipe::cases(view));
     cases.retain(|case| is_asked_for(view, case));
     let follow_ups: Vec<Case> =
         cases.iter().enumerate().flat_map(|(at, case)| consequences(view, at, case)).collect();
@@ -111,33 +113,33 @@ fn cycle(view: &View<'_>, part: &Component) -> Option<Case> {
     let inside: HashSet<ThreadKey> = part.threads.iter().copied().collect();
     let mut best: Option<((u32, bool, bool), ThreadKey, usize)> = None;
     for key in &part.threads {
-        for (at, way) in view.graph.standing(*key).ways.iter().enumerate() {
-            let closes = way
-                .all
+        for (at, alternative) in view.graph.node(*key).alternatives.iter().enumerate() {
+            let closes = alternative
+                .conditions
                 .iter()
-                .flat_map(|r| &r.any)
+                .flat_map(|r| &r.releasers)
                 .flat_map(|a| view.graph.threads_of(a))
                 .any(|to| inside.contains(&to));
             let direct = !matches!(view.thread(*key).wait, Wait::Poll { .. } | Wait::Epoll { .. });
             // Of several full pipes in a row the last one is the story: its reader waits for something else.
-            let last = !way
-                .all
+            let last = !alternative
+                .conditions
                 .iter()
-                .flat_map(|r| &r.any)
+                .flat_map(|r| &r.releasers)
                 .flat_map(|a| view.graph.threads_of(a))
-                .any(|to| view.graph.standing(to).ways.iter().any(|w| weight(w) >= weight(way)));
-            let rank = (weight(way), last, direct);
+                .any(|to| view.graph.node(to).alternatives.iter().any(|w| weight(w) >= weight(alternative)));
+            let rank = (weight(alternative), last, direct);
             if closes && best.is_none_or(|(best, ..)| rank > best) {
                 best = Some((rank, *key, at));
             }
         }
     }
-    let (.., waiter, way) = best?;
-    let holders = holders(view, waiter, way);
+    let (.., waiter, alternative) = best?;
+    let holders = holders(view, waiter, alternative);
     Some(Case {
         shape: Shape::Cycle,
         waiter,
-        way,
+        alternative,
         waiters: vec![waiter],
         holders,
         members: part.threads.clone(),
@@ -147,18 +149,18 @@ fn cycle(view: &View<'_>, part: &Component) -> Option<Case> {
 }
 
 fn dead_end(view: &View<'_>, waiter: ThreadKey) -> Option<Case> {
-    let ways = &view.graph.standing(waiter).ways;
-    let way = (0..ways.len()).max_by_key(|at| weight(&ways[*at]))?;
-    Some(single(view, Shape::DeadEnd, waiter, way))
+    let alternatives = &view.graph.node(waiter).alternatives;
+    let alternative = (0..alternatives.len()).max_by_key(|at| weight(&alternatives[*at]))?;
+    Some(single(view, Shape::DeadEnd, waiter, alternative))
 }
 
-fn single(view: &View<'_>, shape: Shape, waiter: ThreadKey, way: usize) -> Case {
+fn single(view: &View<'_>, shape: Shape, waiter: ThreadKey, alternative: usize) -> Case {
     Case {
         shape,
         waiter,
-        way,
+        alternative,
         waiters: vec![waiter],
-        holders: holders(view, waiter, way),
+        holders: holders(view, waiter, alternative),
         members: Vec::new(),
         upstream: Vec::new(),
         follows: None,
@@ -166,12 +168,14 @@ fn single(view: &View<'_>, shape: Shape, waiter: ThreadKey, way: usize) -> Case 
 }
 
 /// The processes that could meet the way, in order.
-fn holders(view: &View<'_>, waiter: ThreadKey, way: usize) -> Vec<usize> {
+fn holders(view: &View<'_>, waiter: ThreadKey, alternative: usize) -> Vec<usize> {
     let mut out = Vec::new();
-    for actor in view.graph.standing(waiter).ways[way].all.iter().flat_map(|r| &r.any) {
-        let process = match actor {
-            Actor::Process { process, .. } => *process,
-            Actor::Thread(key) => key.process,
+    for releaser in
+        view.graph.node(waiter).alternatives[alternative].conditions.iter().flat_map(|r| &r.releasers)
+    {
+        let process = match releaser {
+            Releaser::Process { process, .. } => *process,
+            Releaser::Thread(key) => key.process,
             _ => continue,
         };
         if !out.contains(&process) {
@@ -182,42 +186,46 @@ fn holders(view: &View<'_>, waiter: ThreadKey, way: usize) -> Vec<usize> {
 }
 
 /// The ways that decide a thread's hope, weightiest first.
-fn deciding(view: &View<'_>, key: ThreadKey, hope: Hope) -> Vec<usize> {
-    let ways = &view.graph.standing(key).ways;
-    let mut out: Vec<usize> = (0..ways.len()).filter(|at| view.graph.way(&ways[*at]) == hope).collect();
-    out.sort_by_key(|at| std::cmp::Reverse(weight(&ways[*at])));
+fn deciding(view: &View<'_>, key: ThreadKey, liveness: Liveness) -> Vec<usize> {
+    let alternatives = &view.graph.node(key).alternatives;
+    let mut out: Vec<usize> =
+        (0..alternatives.len()).filter(|at| view.graph.alternative(&alternatives[*at]) == liveness).collect();
+    out.sort_by_key(|at| std::cmp::Reverse(weight(&alternatives[*at])));
     out
 }
 
 /// The case that starts at this thread, unless its hope is what another blocked thread has.
-fn origin(view: &View<'_>, key: ThreadKey, hope: Hope, shape: Shape) -> Option<Case> {
-    let seed = view.graph.standing(key).seed.as_ref();
+fn origin(view: &View<'_>, key: ThreadKey, liveness: Liveness, shape: Shape) -> Option<Case> {
+    let seed = view.graph.node(key).seed.as_ref();
     // What cannot be read tells nothing; what has a time-out waits for nobody for ever.
-    let silent =
-        |s: &Seed| s.hope == hope && matches!(s.why, Why::Unread(_)) || matches!(s.why, Why::TimeOut(_));
+    let silent = |s: &Seed| {
+        s.liveness == liveness && matches!(s.reason, SeedReason::Unread(_))
+            || matches!(s.reason, SeedReason::TimeOut(_))
+    };
     if seed.is_some_and(silent) {
         return None;
     }
-    let way = deciding(view, key, hope).into_iter().find(|at| next(view, key, *at, hope).is_empty())?;
-    Some(single(view, shape, key, way))
+    let alternative =
+        deciding(view, key, liveness).into_iter().find(|at| next(view, key, *at, liveness).is_empty())?;
+    Some(single(view, shape, key, alternative))
 }
 
 /// The blocked threads that a deciding way hands the hope on from; empty when the hope starts here.
-fn next(view: &View<'_>, key: ThreadKey, way: usize, hope: Hope) -> Vec<ThreadKey> {
-    let way = &view.graph.standing(key).ways[way];
+fn next(view: &View<'_>, key: ThreadKey, alternative: usize, liveness: Liveness) -> Vec<ThreadKey> {
+    let alternative = &view.graph.node(key).alternatives[alternative];
     let mut out = Vec::new();
-    for actor in way.all.iter().flat_map(|r| &r.any) {
-        if view.graph.through(way.op, actor) != hope {
+    for releaser in alternative.conditions.iter().flat_map(|r| &r.releasers) {
+        if view.graph.through(alternative.op, releaser) != liveness {
             continue;
         }
-        if view.graph.actor(actor) != hope {
+        if view.graph.releaser(releaser) != liveness {
             // The actor itself is merely at rest: what it owes makes it the end of the chain.
             return Vec::new();
         }
-        let threads = view.graph.threads_of(actor);
-        let deciders = threads.iter().copied().filter(|t| view.graph.thread(*t) == hope);
+        let threads = view.graph.threads_of(releaser);
+        let deciders = threads.iter().copied().filter(|t| view.graph.thread(*t) == liveness);
         for thread in deciders {
-            if deciding(view, thread, hope).is_empty() {
+            if deciding(view, thread, liveness).is_empty() {
                 return Vec::new();
             }
             out.push(thread);
@@ -235,11 +243,11 @@ fn merge(view: &View<'_>, cases: Vec<Case>) -> Vec<Case> {
     let mut at: BTreeMap<Key, usize> = BTreeMap::new();
     let mut out: Vec<Case> = Vec::new();
     for case in cases {
-        let way = case.way(view);
-        let alone = (way.object.is_none() && case.holders.is_empty()).then_some(case.waiter.process);
+        let alternative = case.alternative(view);
+        let alone = (alternative.object.is_none() && case.holders.is_empty()).then_some(case.waiter.process);
         let mut holders = case.holders.clone();
         holders.sort_unstable();
-        let key = (case.shape, way.op, way.object, holders, alone, case.follows);
+        let key = (case.shape, alternative.op, alternative.object, holders, alone, case.follows);
         match at.get(&key) {
             Some(first) if case.shape != Shape::Cycle => out[*first].waiters.extend(case.waiters),
             _ => {
@@ -255,12 +263,13 @@ fn merge(view: &View<'_>, cases: Vec<Case>) -> Vec<Case> {
 fn waits_for(view: &View<'_>) -> BTreeMap<ThreadKey, Vec<ThreadKey>> {
     let mut out: BTreeMap<ThreadKey, Vec<ThreadKey>> = BTreeMap::new();
     for key in view.graph.index.threads() {
-        let hope = view.graph.thread(key);
-        let targets: Vec<ThreadKey> = match hope {
-            Hope::Stuck => view.graph.successors(key),
-            Hope::Orphaned | Hope::External => {
-                deciding(view, key, hope).into_iter().flat_map(|way| next(view, key, way, hope)).collect()
-            }
+        let liveness = view.graph.thread(key);
+        let targets: Vec<ThreadKey> = match liveness {
+            Liveness::Stuck => view.graph.successors(key),
+            Liveness::Orphaned | Liveness::External => deciding(view, key, liveness)
+                .into_iter()
+                .flat_map(|alternative| next(view, key, alternative, liveness))
+                .collect(),
             _ => continue,
         };
         for to in targets {
@@ -291,11 +300,11 @@ fn attach_upstream(view: &View<'_>, cases: &mut [Case]) {
 fn consequences(view: &View<'_>, at: usize, case: &Case) -> Vec<Case> {
     let mut out = Vec::new();
     for key in &case.upstream {
-        let hope = view.graph.thread(*key);
-        let Some(way) = deciding(view, *key, hope).into_iter().next() else { continue };
-        let op = view.graph.standing(*key).ways[way].op;
+        let liveness = view.graph.thread(*key);
+        let Some(alternative) = deciding(view, *key, liveness).into_iter().next() else { continue };
+        let op = view.graph.node(*key).alternatives[alternative].op;
         if matches!(op, Op::Write | Op::Lock | Op::Semaphore | Op::OpenFifo | Op::Connect) {
-            out.push(Case { follows: Some(at), ..single(view, case.shape, *key, way) });
+            out.push(Case { follows: Some(at), ..single(view, case.shape, *key, alternative) });
         }
     }
     out

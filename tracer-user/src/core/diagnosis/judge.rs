@@ -31,7 +31,7 @@ impl Judgement {
     pub fn of(view: &View<'_>, case: &Case, class: Class) -> Self {
         let verdict = match case.shape {
             Shape::Cycle => Verdict::Deadlock,
-            Shape::DeadEnd | Shape::Rest => Verdict::OrphanedWait,
+            Shape::DeadEnd | Shape::Idle => Verdict::OrphanedWait,
             Shape::Outside => Verdict::External,
         };
         let mut judgement = Self {
@@ -74,7 +74,7 @@ impl Judgement {
             ));
         }
         let quiet = |at: &usize| view.halted(*at).is_some();
-        if case.shape == Shape::Rest && !case.holders.iter().all(quiet) {
+        if case.shape == Shape::Idle && !case.holders.iter().all(quiet) {
             self.confidence = Confidence::Likely;
         }
         if case.shape == Shape::Outside {

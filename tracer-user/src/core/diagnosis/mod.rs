@@ -9,12 +9,12 @@
 pub mod case;
 mod class;
 mod classes;
+mod findings;
+mod ignored_pipe;
 mod judge;
 mod model;
-mod output;
-mod overlooked;
-mod refuted;
-mod story;
+mod ruled_out;
+mod sentence;
 mod view;
 
 #[cfg(test)]
@@ -86,9 +86,9 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
         },
         quiet_window_ms: evidence.clock.quiet_window_ns / 1_000_000,
         verdict: findings.iter().map(|f| f.verdict).max().unwrap_or_default(),
-        refuted: refuted::lines(&view, &findings),
+        refuted: ruled_out::lines(&view, &findings),
         problems: problems(evidence),
-        graph: output::graph(&view),
+        graph: findings::graph(&view),
         findings,
     }
 }
@@ -99,12 +99,12 @@ fn finding(view: &View<'_>, case: &Case, judgement: &Judgement) -> Finding {
         subtype: judgement.subtype.map(str::to_owned),
         verdict: judgement.verdict,
         confidence: judgement.confidence,
-        summary: story::sentence(view, case, judgement),
+        summary: sentence::of(view, case, judgement),
         since_boot_ns: view.since(case.waiter),
         blocked_ms: view.blocked_ns(case.waiter).map(|ns| ns / 1_000_000),
-        processes: output::parties(view, case),
-        resources: output::resources(view, case),
-        edges: output::edges(view, case),
+        processes: findings::parties(view, case),
+        resources: findings::resources(view, case),
+        edges: findings::edges(view, case),
         notes: judgement.notes.clone(),
         advice: judgement.advice.clone(),
         go_on: judgement.go_on.clone(),
@@ -120,7 +120,7 @@ fn last_failed(view: &View<'_>) -> Vec<String> {
         Some(format!(
             "{} keeps as failed last time (.pytest_cache/v/cache/lastfailed): {}.",
             view.label(at),
-            story::list(&tests)
+            sentence::list(&tests)
         ))
     });
     runners.collect()

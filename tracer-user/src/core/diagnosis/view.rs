@@ -6,7 +6,7 @@ use crate::core::attribution;
 use crate::core::evidence::{
     Evidence, Fd, Name, Object, ObjectFacts, ObjectId, Process, PtySide, Syscall, Thread, Timeout, Wait,
 };
-use crate::core::waitgraph::{Hope, ThreadKey, WaitGraph};
+use crate::core::waitgraph::{Liveness, ThreadKey, WaitGraph};
 
 /// SIGALRM's number on every architecture served.
 pub const SIGALRM: u32 = 14;
@@ -61,12 +61,12 @@ impl<'e> View<'e> {
 
     /// The thread that stands for a process: the first blocked one that decides, else its leader.
     pub fn face(&self, at: usize) -> ThreadKey {
-        let hope = self.graph.process(at);
+        let liveness = self.graph.process(at);
         let threads = self.process(at).threads.len();
         let keys = (0..threads).map(|thread| ThreadKey { process: at, thread });
-        let mut live = keys.filter(|key| !self.graph.standing(*key).dead);
+        let mut live = keys.filter(|key| !self.graph.node(*key).dead);
         live.clone()
-            .find(|key| self.graph.thread(*key) == hope)
+            .find(|key| self.graph.thread(*key) == liveness)
             .or_else(|| live.next())
             .unwrap_or(ThreadKey { process: at, thread: 0 })
     }
@@ -238,13 +238,13 @@ impl<'e> View<'e> {
     /// A word for the hope in a thread, for the graph.
     pub fn state(&self, key: ThreadKey) -> &'static str {
         match self.graph.thread(key) {
-            _ if self.graph.standing(key).dead => "dead",
-            Hope::Stuck => "stuck",
-            Hope::Orphaned => "orphaned",
-            Hope::Waiting => "waiting",
-            Hope::External => "external",
-            Hope::Soon => "soon",
-            Hope::Active => "active",
+            _ if self.graph.node(key).dead => "dead",
+            Liveness::Stuck => "stuck",
+            Liveness::Orphaned => "orphaned",
+            Liveness::Idle => "waiting",
+            Liveness::External => "external",
+            Liveness::Soon => "soon",
+            Liveness::Active => "active",
         }
     }
 

@@ -6,7 +6,7 @@ use super::scene::{Asked, Checkout, FileKind, FileState, Listener, Proc, Scene, 
 use super::{Culprit, Finding, Kind, Ownership, Preflight, SCHEMA, Status};
 use crate::core::evidence::Name;
 use crate::core::identity::{NS_PER_TICK, ProcessId};
-use crate::core::mask;
+use crate::core::redact;
 
 /// Judges.
 pub fn judge(scene: &Scene, asked: &Asked) -> Preflight {
@@ -194,7 +194,7 @@ impl<'s> View<'s> {
             pid: it.id.tgid,
             start_ticks: it.id.start_ticks,
             comm: it.comm.clone(),
-            cmdline: mask::argv(&words),
+            cmdline: redact::argv(&words),
             age_seconds: self.scene.boot_ns.saturating_sub(it.id.start_ticks * NS_PER_TICK) / 1_000_000_000,
             ownership: self.ownership(it),
         }

@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Culprit, Finding, Kind, Ownership, Preflight, Status};
+use crate::core::escalation::Termination;
 use crate::core::identity::ProcessId;
-use crate::core::ladder::Climbed;
 use crate::core::text::ByteText;
 
 /// What is to be reaped.
@@ -135,7 +135,7 @@ pub struct Reaped {
     /// What was to be done, and why.
     pub plan: Plan,
     /// What became of each process.
-    pub ended: Vec<Climbed>,
+    pub ended: Vec<Termination>,
     /// Files that were removed.
     pub removed: Vec<ByteText>,
     /// What went wrong, a line each.
@@ -150,7 +150,9 @@ impl Reaped {
         if self.dry_run {
             return self.plan.is_empty() && self.plan.refused.is_empty();
         }
-        self.survived.is_empty() && self.plan.refused.is_empty() && self.ended.iter().all(Climbed::is_gone)
+        self.survived.is_empty()
+            && self.plan.refused.is_empty()
+            && self.ended.iter().all(Termination::is_gone)
     }
 }
 

@@ -5,13 +5,13 @@
 //! kind, is refused with a reason and never stops the reading of the others.
 
 mod from_event;
-mod kinds;
+mod lines;
 mod schema;
 pub mod session_id;
 pub mod sidecar;
 mod signal_name;
 
-pub use kinds::*;
+pub use lines::*;
 pub use schema::{SCHEMA_KINDS, schema};
 pub use session_id::{SessionId, SessionIdError};
 pub use signal_name::signal_name;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Hope, ThreadKey, WaitGraph};
+use super::{Liveness, ThreadKey, WaitGraph};
 
 /// Threads that all lead to each other, or a single one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub fn components(graph: &WaitGraph<'_>) -> Vec<Component> {
     let nodes: Vec<ThreadKey> = graph
         .index
         .threads()
-        .filter(|key| graph.thread(*key) == Hope::Stuck && !graph.standing(*key).dead)
+        .filter(|key| graph.thread(*key) == Liveness::Stuck && !graph.node(*key).dead)
         .filter(|key| !is_bystander(graph, *key))
         .collect();
     let number: HashMap<ThreadKey, usize> = nodes.iter().enumerate().map(|(n, key)| (*key, n)).collect();

@@ -11,9 +11,9 @@ use crate::core::identity::NS_PER_TICK;
 use crate::core::leftover::{Checkout, File, FileKind, FileState, Proc};
 use crate::core::text::ByteText;
 use crate::procfs_view::ProcRoot;
-use crate::procfs_view::scene::{Users, users};
+use crate::procfs_view::census::{Users, users};
 use crate::session::clock;
-use crate::store::stale::{self, Bound, Candidate, What};
+use crate::store::leftover_files::{self, Bound, Candidate, What};
 
 /// Levels of a checkout that are looked through.
 const CHECKOUT_DEPTH: usize = 8;
@@ -79,7 +79,7 @@ pub fn find(
 ) -> Vec<(Candidate, File)> {
     let candidates = candidates(ours);
     let now = clock::anchor();
-    let used = match users(root, &stale::ids(&candidates)) {
+    let used = match users(root, &leftover_files::ids(&candidates)) {
         Ok(users) => users,
         Err(error) => {
             problems.push(format!("cannot tell who uses which file: {error}"));
@@ -94,7 +94,7 @@ pub fn find(
         }
         let (kind, state) = match candidate.what {
             What::Socket => {
-                let state = match stale::bound(&candidate.path) {
+                let state = match leftover_files::bound(&candidate.path) {
                     Bound::Yes => continue,
                     Bound::No => FileState::Stale("no socket is bound to it".to_owned()),
                     Bound::Unknown(error) if why.is_some() => FileState::Unknown(error.to_string()),
@@ -136,7 +136,7 @@ pub fn find(
 /// Stale with this proof, unless somebody may use it: a process that cannot be looked into may, where the kernel
 /// does not tell.
 fn unused(candidate: &Candidate, used: &Users, proof: String) -> FileState {
-    match (stale::in_use(&candidate.path), used.blind.as_slice()) {
+    match (leftover_files::in_use(&candidate.path), used.blind.as_slice()) {
         (Bound::Yes, _) => FileState::Unknown("somebody who cannot be seen has it open".to_owned()),
         (Bound::No, _) | (Bound::Unknown(_), []) => FileState::Stale(proof),
         (Bound::Unknown(_), [pid]) => FileState::Unknown(format!("process {pid} cannot be looked into")),
@@ -157,17 +157,17 @@ fn candidates(ours: &Ours<'_>) -> Vec<Candidate> {
     let mut uids = BTreeSet::from([us]);
     if let Some(checkout) = ours.checkout {
         let dir = Path::new(std::ffi::OsStr::from_bytes(checkout.dir.as_bytes()));
-        take(stale::below(dir, checkout.uid, CHECKOUT_DEPTH));
+        take(leftover_files::below(dir, checkout.uid, CHECKOUT_DEPTH));
         uids.insert(checkout.uid);
     }
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     for uid in uids {
-        take(stale::below(&std::env::temp_dir(), uid, TEMPORARY_DEPTH));
+        take(leftover_files::below(&std::env::temp_dir(), uid, TEMPORARY_DEPTH));
         if let Some(dir) = &runtime {
-            take(stale::below(dir, uid, TEMPORARY_DEPTH));
+            take(leftover_files::below(dir, uid, TEMPORARY_DEPTH));
         }
-        take(stale::shared_memory(Path::new("/dev/shm"), uid));
-        take(ours.asked.iter().filter_map(|path| stale::at(path, uid)).collect());
+        take(leftover_files::shared_memory(Path::new("/dev/shm"), uid));
+        take(ours.asked.iter().filter_map(|path| leftover_files::at(path, uid)).collect());
     }
     found.into_values().collect()
 }

@@ -16,8 +16,8 @@ use crate::core::identity::ProcessId;
 use crate::core::leftover::{Asked, Checkout, Finding, Kind, Preflight, Proc, Scene, judge};
 use crate::core::text::ByteText;
 use crate::procfs_view::ProcRoot;
-use crate::procfs_view::scene::census;
-use crate::store::stale::Candidate;
+use crate::procfs_view::census::census;
+use crate::store::leftover_files::Candidate;
 
 /// The schema of a baseline.
 const BASELINE: &str = "tracer.baseline/1";
@@ -90,8 +90,8 @@ pub fn look(options: &PreflightOptions) -> anyhow::Result<Look> {
 pub fn listeners(places: &Places, ports: Vec<u16>) -> anyhow::Result<Vec<Finding>> {
     let (scene, ..) = gather(&ProcRoot::system(), places, None)?;
     let report = judge(&scene, &Asked { ports, ..Asked::default() });
-    let in_the_way = |finding: &Finding| finding.kind == Kind::Listener && finding.status.breaks();
-    Ok(report.findings.into_iter().filter(in_the_way).collect())
+    let port_conflict = |finding: &Finding| finding.kind == Kind::Listener && finding.status.breaks();
+    Ok(report.findings.into_iter().filter(port_conflict).collect())
 }
 
 /// When finished sessions ran, by their names.

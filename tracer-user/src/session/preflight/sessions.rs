@@ -10,7 +10,7 @@ use crate::core::leftover::{Proc, Tie, Unfinished};
 use crate::core::record::sidecar::{Enrollment, Sidecar};
 use crate::procfs_view::ProcRoot;
 use crate::session::options::Places;
-use crate::session::recover::{FateSource as _, Here, Pinned, pin_name};
+use crate::session::recover::{FateSource as _, LocalHost, Pinned, pin_name};
 use crate::store::index::{self, Row};
 use crate::store::{Claim, ClaimError, Layout, LogConfig, ResolveConfig, SessionFiles, SessionLog, TraceDir};
 
@@ -37,7 +37,7 @@ pub struct Sessions {
 /// Looks through live traces and the session log.
 pub fn find(places: &Places, processes: &[Proc]) -> Sessions {
     let mut found = Sessions::default();
-    let here = Here::now(ProcRoot::system());
+    let here = LocalHost::now(ProcRoot::system());
     // The log first: what a live trace says of the same process counts more.
     if let Err(error) = log(places, &here, &mut found) {
         found.problems.push(format!("{error:#}"));
@@ -54,7 +54,7 @@ pub fn find(places: &Places, processes: &[Proc]) -> Sessions {
     found
 }
 
-fn live(traces: &TraceDir, here: &Here, found: &mut Sessions) {
+fn live(traces: &TraceDir, here: &LocalHost, found: &mut Sessions) {
     let names = match traces.dir().list() {
         Ok(names) => names,
         Err(error) => {
@@ -116,7 +116,7 @@ fn tie(enrollment: &Enrollment, running: bool, found: &mut Sessions) {
     }
 }
 
-fn log(places: &Places, here: &Here, found: &mut Sessions) -> anyhow::Result<()> {
+fn log(places: &Places, here: &LocalHost, found: &mut Sessions) -> anyhow::Result<()> {
     let config = LogConfig::from_environment(places.log_dir.clone(), LogConfig::MAX_SESSIONS);
     if !config.path.exists() {
         return Ok(());

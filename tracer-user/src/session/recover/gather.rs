@@ -1,12 +1,12 @@
 //! The evidence of one session.
 
-use super::probe::{Wanted, probe};
+use super::probe::{ProcessRef, probe};
 use super::source::KernelRecord;
 use super::{RecoverConfig, autoskillit, pin_name};
 use crate::core::gates::{Boot, Enrolled, Evidence, Lock, Namespace, RootFate};
 use crate::core::record::Source;
 use crate::core::record::sidecar::{Enrollment, Sidecar};
-use crate::store::fsops::Dir;
+use crate::store::fsops::OwnedDir;
 use crate::store::{Claim, ClaimError, Layout, SessionFiles};
 use std::time::Duration;
 
@@ -117,7 +117,7 @@ fn look_at_root(config: &RecoverConfig, found: &mut Found) {
         },
         // No kernel events, or the record had no room for it.
         None => {
-            let wanted = Wanted {
+            let wanted = ProcessRef {
                 pid: enrollment.pid,
                 start_ticks: enrollment.starttime_ticks,
                 pidfd_ino: enrollment.pidfd_ino,
@@ -128,7 +128,7 @@ fn look_at_root(config: &RecoverConfig, found: &mut Found) {
 }
 
 /// How long ago something was last written; `None` when the clocks make no sense of it.
-fn age(config: &RecoverConfig, dir: &Dir, files: &SessionFiles) -> Option<Duration> {
+fn age(config: &RecoverConfig, dir: &OwnedDir, files: &SessionFiles) -> Option<Duration> {
     let stat = |name| dir.stat_name(name).ok().flatten();
     let last = stat(files.trace()).or_else(|| stat(files.sidecar()))?;
     let nanos = u32::try_from(last.st_mtime_nsec).unwrap_or(0);

@@ -7,22 +7,22 @@
 mod act;
 mod autoskillit;
 mod gather;
+mod on_start;
 mod pinned;
 mod probe;
-mod quick;
 mod source;
 mod sweep;
 
 pub use act::{Adoption, reconcile};
+pub use on_start::{Quick, quick};
 pub use pinned::Pinned;
-pub use probe::{Wanted, probe};
-pub use quick::{Quick, quick};
+pub use probe::{ProcessRef, probe};
 pub use source::{FateSource, KernelFate, KernelRecord, NoKernel, pin_name};
 pub use sweep::recover;
 
 use crate::core::gates::{Judgement, Policy};
 use crate::core::time::Anchor;
-use crate::procfs_view::{ProcRoot, kin};
+use crate::procfs_view::{ProcRoot, table};
 use crate::session::clock;
 use crate::session::options::Places;
 use crate::store::{Layout, LogConfig, ResolveConfig, TraceDir};
@@ -44,7 +44,7 @@ pub struct RecoverConfig {
     /// Only say what would be done.
     pub dry_run: bool,
     /// This machine, now.
-    pub here: Here,
+    pub here: LocalHost,
     /// The kernel's records.
     pub kernel: Arc<dyn FateSource>,
 }
@@ -88,7 +88,7 @@ impl RecoverOptions {
             log: LogConfig::from_environment(self.places.log_dir.clone(), self.max_sessions as usize),
             policy: Policy { min_age: self.min_age, adopt: self.adopt },
             dry_run: self.dry_run,
-            here: Here::now(ProcRoot::system()),
+            here: LocalHost::now(ProcRoot::system()),
             kernel,
         })
     }
@@ -96,7 +96,7 @@ impl RecoverOptions {
 
 /// This machine, as far as recovery has to know it.
 #[derive(Clone, Debug)]
-pub struct Here {
+pub struct LocalHost {
     /// `/proc`.
     pub proc: ProcRoot,
     /// Which boot this is; `None` when it cannot be read.
@@ -107,11 +107,11 @@ pub struct Here {
     pub anchor: Anchor,
 }
 
-impl Here {
+impl LocalHost {
     /// Looks.
     pub fn now(proc: ProcRoot) -> Self {
         let pidns_ino = rustix::fs::stat(proc.path().join("self/ns/pid")).ok().map(|stat| stat.st_ino);
-        Self { boot_id: kin::boot_id(&proc), proc, pidns_ino, anchor: clock::anchor() }
+        Self { boot_id: table::boot_id(&proc), proc, pidns_ino, anchor: clock::anchor() }
     }
 }
 

@@ -17,7 +17,7 @@ use std::io;
 
 /// Which process, as well as it was known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct ProcessRef {
     /// Its number.
     pub pid: u32,
     /// Its start; `None` when it could not be read.
@@ -26,14 +26,14 @@ pub struct Wanted {
     pub pidfd_ino: Option<u64>,
 }
 
-impl From<ProcessId> for Wanted {
+impl From<ProcessId> for ProcessRef {
     fn from(process: ProcessId) -> Self {
         Self { pid: process.tgid, start_ticks: Some(process.start_ticks), pidfd_ino: None }
     }
 }
 
 /// Looks.
-pub fn probe(root: &ProcRoot, wanted: Wanted) -> RootFate {
+pub fn probe(root: &ProcRoot, wanted: ProcessRef) -> RootFate {
     let dead = |status| RootFate::Ended { status, boot_ns: None, source: Source::Proc };
     let Some(pid) = i32::try_from(wanted.pid).ok().and_then(Pid::from_raw) else {
         return RootFate::Unknown(format!("{} is no process number", wanted.pid));
@@ -63,7 +63,7 @@ enum Identity {
     Unknown(String),
 }
 
-fn identify(pidfd: &OwnedFd, wanted: Wanted, stat: &io::Result<Stat>) -> Identity {
+fn identify(pidfd: &OwnedFd, wanted: ProcessRef, stat: &io::Result<Stat>) -> Identity {
     if let (Some(enrolled), Ok(now)) = (wanted.pidfd_ino, rustix::fs::fstat(pidfd)) {
         return if enrolled == now.st_ino { Identity::Same } else { Identity::Other };
     }
@@ -108,14 +108,14 @@ mod tests {
         }
     }
 
-    fn sleeper() -> (Mine, Wanted) {
+    fn sleeper() -> (Mine, ProcessRef) {
         let child = Mine(Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap());
         let ticks = Stat::read(&ProcRoot::system(), child.0.id()).unwrap().start_ticks;
-        let wanted = Wanted { pid: child.0.id(), start_ticks: Some(ticks), pidfd_ino: None };
+        let wanted = ProcessRef { pid: child.0.id(), start_ticks: Some(ticks), pidfd_ino: None };
         (child, wanted)
     }
 
-    fn look(wanted: Wanted) -> RootFate {
+    fn look(wanted: ProcessRef) -> RootFate {
         probe(&ProcRoot::system(), wanted)
     }
 
@@ -139,19 +139,19 @@ mod tests {
     #[test]
     fn a_recycled_number_is_not_its_first_owner() {
         let (_child, wanted) = sleeper();
-        let earlier = Wanted { start_ticks: wanted.start_ticks.map(|ticks| ticks - 1), ..wanted };
+        let earlier = ProcessRef { start_ticks: wanted.start_ticks.map(|ticks| ticks - 1), ..wanted };
         assert_eq!(look(earlier), RootFate::Ended { status: None, boot_ns: None, source: Source::Proc });
-        let other_ino = Wanted { pidfd_ino: Some(1), ..wanted };
+        let other_ino = ProcessRef { pidfd_ino: Some(1), ..wanted };
         assert!(matches!(look(other_ino), RootFate::Ended { .. }));
     }
 
     #[test]
     fn what_cannot_be_read_is_unknown() {
         let (_child, wanted) = sleeper();
-        assert!(matches!(look(Wanted { start_ticks: None, ..wanted }), RootFate::Unknown(_)));
+        assert!(matches!(look(ProcessRef { start_ticks: None, ..wanted }), RootFate::Unknown(_)));
         let empty = tempfile::tempdir().unwrap();
         assert!(matches!(probe(&ProcRoot::at(empty.path()), wanted), RootFate::Unknown(_)));
-        assert!(matches!(look(Wanted { pid: 0, ..wanted }), RootFate::Unknown(_)));
-        assert!(matches!(look(Wanted { pid: u32::MAX, ..wanted }), RootFate::Unknown(_)));
+        assert!(matches!(look(ProcessRef { pid: 0, ..wanted }), RootFate::Unknown(_)));
+        assert!(matches!(look(ProcessRef { pid: u32::MAX, ..wanted }), RootFate::Unknown(_)));
     }
 }

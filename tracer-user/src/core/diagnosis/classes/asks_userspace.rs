@@ -3,10 +3,10 @@
 use crate::core::diagnosis::case::{Case, Shape};
 use crate::core::diagnosis::class::Class;
 use crate::core::diagnosis::judge::Judgement;
-use crate::core::diagnosis::story::list;
+use crate::core::diagnosis::sentence::list;
 use crate::core::diagnosis::view::View;
 use crate::core::evidence::{AnonKind, ObjectFacts, ObjectId};
-use crate::core::waitgraph::{Hope, Op};
+use crate::core::waitgraph::{Liveness, Op};
 
 /// Kernel functions that wait for a program's answer: a part of their name, what it is, and who answers.
 const ASKING: &[(&str, &str, Server)] = &[
@@ -25,7 +25,7 @@ enum Server {
 }
 
 pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
-    if case.shape != Shape::Outside || case.way(view).op != Op::Kernel {
+    if case.shape != Shape::Outside || case.alternative(view).op != Op::Kernel {
         return None;
     }
     let thread = view.thread(case.waiter);
@@ -42,7 +42,7 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
         }
         names => format!("the kernel waits for the answer to {what}, which is up to {}", list(names)),
     });
-    if servers.iter().any(|at| view.graph.process(*at) == Hope::Active) {
+    if servers.iter().any(|at| view.graph.process(*at) == Liveness::Active) {
         judgement.note("Whoever has to answer moves: it may yet do so.");
     }
     Some(

@@ -1,18 +1,18 @@
 //! `livelock` and `polling-sleep`: things that move and may get nowhere. Movement is progress as far as anybody can see, so neither is called hung.
 
 use crate::core::diagnosis::class::Class;
+use crate::core::diagnosis::findings;
 use crate::core::diagnosis::model::{Confidence, Finding, Role, Verdict};
-use crate::core::diagnosis::output;
 use crate::core::diagnosis::view::View;
 use crate::core::evidence::{ThreadState, Timeout, Wait};
-use crate::core::waitgraph::{Hope, ThreadKey};
+use crate::core::waitgraph::{Liveness, ThreadKey};
 
 pub(super) fn look(view: &View<'_>, _found: &[Finding]) -> Vec<Finding> {
     let scope: Vec<ThreadKey> = view
         .graph
         .index
         .threads()
-        .filter(|key| view.process(key.process).in_scope && !view.graph.standing(*key).dead)
+        .filter(|key| view.process(key.process).in_scope && !view.graph.node(*key).dead)
         .collect();
     let mut out: Vec<Finding> = scope.iter().filter_map(|key| livelock(view, *key)).collect();
     out.extend(polling(view, &scope));
@@ -55,7 +55,7 @@ fn livelock(view: &View<'_>, key: ThreadKey) -> Option<Finding> {
             view.evidence().clock.quiet_window_ns / 1_000_000
         ),
     );
-    finding.processes = vec![output::party(view, Role::Waiter, key)];
+    finding.processes = vec![findings::party(view, Role::Waiter, key)];
     finding.advice = vec![
         "Handle the end of file (read returns 0), a hang-up (POLLHUP) and EAGAIN: leave the loop, or wait with poll until there is something.".to_owned(),
         "See which call it repeats: `strace -c -p`, `perf trace -s -p`.".to_owned(),
@@ -76,7 +76,7 @@ fn polling(view: &View<'_>, scope: &[ThreadKey]) -> Option<Finding> {
     };
     let others_rest = scope
         .iter()
-        .all(|key| view.graph.thread(*key) <= Hope::Waiting || naps(key) || leads_to_naps(view, *key));
+        .all(|key| view.graph.thread(*key) <= Liveness::Idle || naps(key) || leads_to_naps(view, *key));
     if moving.is_empty() || !moving.iter().all(naps) || !others_rest {
         return None;
     }
@@ -90,7 +90,7 @@ fn polling(view: &View<'_>, scope: &[ThreadKey]) -> Option<Finding> {
             view.label(key.process)
         ),
     );
-    finding.processes = moving.iter().map(|key| output::party(view, Role::Waiter, *key)).collect();
+    finding.processes = moving.iter().map(|key| findings::party(view, Role::Waiter, *key)).collect();
     finding.advice = vec![
         "See what it looks at (`strace -p`), and bound the loop: a time-out that says what was waited for."
             .to_owned(),
@@ -100,5 +100,5 @@ fn polling(view: &View<'_>, scope: &[ThreadKey]) -> Option<Finding> {
 
 /// It waits, and its hope is another's movement.
 fn leads_to_naps(view: &View<'_>, key: ThreadKey) -> bool {
-    view.thread(key).moved == Some(false) && !view.graph.standing(key).ways.is_empty()
+    view.thread(key).moved == Some(false) && !view.graph.node(key).alternatives.is_empty()
 }

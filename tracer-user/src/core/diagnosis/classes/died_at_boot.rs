@@ -1,12 +1,12 @@
 //! `died-at-boot`: somebody waits for the first connection of a child that has ended in failure.
 
 use crate::core::diagnosis::class::Class;
+use crate::core::diagnosis::findings;
 use crate::core::diagnosis::model::{Confidence, Finding, Role, Verdict};
-use crate::core::diagnosis::output;
 use crate::core::diagnosis::view::View;
 use crate::core::evidence::Wait;
 use crate::core::identity::WaitStatus;
-use crate::core::waitgraph::{Hope, Op, ThreadKey};
+use crate::core::waitgraph::{Liveness, Op, ThreadKey};
 
 pub(super) fn look(view: &View<'_>, _found: &[Finding]) -> Vec<Finding> {
     (0..view.evidence().processes.len())
@@ -19,16 +19,17 @@ fn one(view: &View<'_>, at: usize) -> Option<Finding> {
     let process = view.process(at);
     let index = &view.graph.index;
     // Nothing but accept, on every thread that waits for others; a server with live children has other things to do.
-    if view.graph.process(at) > Hope::Waiting || index.children(at).iter().any(|c| !view.process(*c).zombie) {
+    if view.graph.process(at) > Liveness::Idle || index.children(at).iter().any(|c| !view.process(*c).zombie)
+    {
         return None;
     }
     let keys: Vec<ThreadKey> =
         (0..process.threads.len()).map(|thread| ThreadKey { process: at, thread }).collect();
     let accepts = |key: &ThreadKey| {
-        let ways = &view.graph.standing(*key).ways;
-        !ways.is_empty()
-            && ways.iter().all(|w| w.op == Op::Accept)
-            && view.graph.standing(*key).seed.is_none()
+        let alternatives = &view.graph.node(*key).alternatives;
+        !alternatives.is_empty()
+            && alternatives.iter().all(|w| w.op == Op::Accept)
+            && view.graph.node(*key).seed.is_none()
     };
     let waiter = keys
         .iter()
@@ -59,8 +60,8 @@ fn one(view: &View<'_>, at: usize) -> Option<Finding> {
         ),
     );
     finding.processes = vec![
-        output::party(view, Role::Waiter, waiter),
-        output::party(view, Role::Holder, ThreadKey { process: child, thread: 0 }),
+        findings::party(view, Role::Waiter, waiter),
+        findings::party(view, Role::Holder, ThreadKey { process: child, thread: 0 }),
     ];
     finding.advice = vec![
         "Wait for readiness and for the child's end at once: poll the listener together with a pidfd or SIGCHLD, and bound the wait.".to_owned(),

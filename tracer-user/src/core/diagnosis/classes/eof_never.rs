@@ -4,20 +4,20 @@ use crate::core::diagnosis::case::{Case, Shape};
 use crate::core::diagnosis::class::Class;
 use crate::core::diagnosis::judge::Judgement;
 use crate::core::diagnosis::model::Confidence;
-use crate::core::diagnosis::story::list;
+use crate::core::diagnosis::sentence::list;
 use crate::core::diagnosis::view::View;
 use crate::core::evidence::ObjectId;
 use crate::core::waitgraph::Op;
 
 pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
-    let way = case.way(view);
-    let id = way.object?;
-    if way.op != Op::Read || matches!(id, ObjectId::Inet { .. } | ObjectId::Anon { .. }) {
+    let alternative = case.alternative(view);
+    let id = alternative.object?;
+    if alternative.op != Op::Read || matches!(id, ObjectId::Inet { .. } | ObjectId::Anon { .. }) {
         return None;
     }
     let mut judgement = Judgement::of(view, case, Class::EofNever);
-    judgement.subtype = Some(if matches!(id, ObjectId::Unix { .. }) { "b4" } else { "b1" });
-    if case.shape == Shape::Rest {
+    judgement.subtype = Some(if matches!(id, ObjectId::Unix { .. }) { "socket" } else { "pipe" });
+    if case.shape == Shape::Idle {
         let holders: Vec<String> =
             case.holders.iter().map(|at| format!("{} (it is {})", view.label(*at), view.rest(*at))).collect();
         judgement.because = Some(format!(

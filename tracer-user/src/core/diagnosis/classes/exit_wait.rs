@@ -7,7 +7,7 @@ use crate::core::diagnosis::view::View;
 use crate::core::waitgraph::Op;
 
 pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
-    if case.way(view).op != Op::Exit || case.shape == Shape::Outside {
+    if case.alternative(view).op != Op::Exit || case.shape == Shape::Outside {
         return None;
     }
     Some(

@@ -9,7 +9,7 @@ use crate::core::evidence::Wait;
 use crate::core::waitgraph::Op;
 
 pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
-    if case.way(view).op != Op::OpenFifo {
+    if case.alternative(view).op != Op::OpenFifo {
         return None;
     }
     let mut judgement = Judgement::of(view, case, Class::FifoOpen);

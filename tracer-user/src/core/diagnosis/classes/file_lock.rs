@@ -9,9 +9,9 @@ use crate::core::evidence::{LockKind, Wait};
 use crate::core::waitgraph::Op;
 
 pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
-    let way = case.way(view);
-    let id = way.object?;
-    if way.op != Op::Lock {
+    let alternative = case.alternative(view);
+    let id = alternative.object?;
+    if alternative.op != Op::Lock {
         return None;
     }
     let mut judgement = Judgement::of(view, case, Class::FileLock);
@@ -24,7 +24,7 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
             "/proc/locks names process {pid}, which has ended; the lock belongs to the open file description, and lives as long as any process has it."
         ));
         judgement.subtype = Some("inherited");
-        if case.shape == Shape::Rest && view.graph.index.saw_every_fd() {
+        if case.shape == Shape::Idle && view.graph.index.saw_every_fd() {
             judgement.confidence = Confidence::Proven;
         }
     }

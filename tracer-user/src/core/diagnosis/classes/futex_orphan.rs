@@ -9,11 +9,11 @@ use crate::core::evidence::{Process, Wait};
 use crate::core::waitgraph::Op;
 
 pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
-    let way = case.way(view);
+    let alternative = case.alternative(view);
     let Wait::Futex { private, word, owner_tid, shared, .. } = &view.thread(case.waiter).wait else {
         return None;
     };
-    if !matches!(way.op, Op::Futex | Op::Lock) {
+    if !matches!(alternative.op, Op::Futex | Op::Lock) {
         return None;
     }
     let at = case.waiter.process;

@@ -3,24 +3,24 @@
 use crate::core::diagnosis::case::{Case, Shape};
 use crate::core::diagnosis::class::Class;
 use crate::core::diagnosis::judge::Judgement;
-use crate::core::diagnosis::story::list;
+use crate::core::diagnosis::sentence::list;
 use crate::core::diagnosis::view::View;
 use crate::core::evidence::{ObjectFacts, ObjectId};
-use crate::core::waitgraph::{Actor, Op};
+use crate::core::waitgraph::{Op, Releaser};
 
 pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
-    let way = case.way(view);
+    let alternative = case.alternative(view);
     let held = matches!(
-        way.object,
+        alternative.object,
         Some(ObjectId::Pipe { .. } | ObjectId::Fifo { .. } | ObjectId::Unix { .. } | ObjectId::File { .. })
     );
-    if !held || !matches!(way.op, Op::Read | Op::Write | Op::Lock) {
+    if !held || !matches!(alternative.op, Op::Read | Op::Write | Op::Lock) {
         return None;
     }
     let mut judgement = Judgement::of(view, case, Class::HiddenHolder);
     if case.shape == Shape::Outside {
-        let unseen = way.all.iter().flat_map(|r| &r.any).find_map(|a| match a {
-            Actor::Unseen(why) => Some(why),
+        let unseen = alternative.conditions.iter().flat_map(|r| &r.releasers).find_map(|a| match a {
+            Releaser::Unseen(why) => Some(why),
             _ => None,
         });
         judgement.because = Some(format!("whoever could let it go on cannot be seen ({})", unseen?));
@@ -28,7 +28,7 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
         if index.saw_every_fd() && index.relevant_unread(case.waiter.process).is_none() {
             judgement.note("Every process's fd table was read: the end is in flight (an SCM_RIGHTS message that nobody has received), in an io_uring, or in use by a call.");
         }
-    } else if way.op != Op::Lock && in_flight(view, case) {
+    } else if alternative.op != Op::Lock && in_flight(view, case) {
         let receivers: Vec<String> = case.holders.iter().map(|at| view.label(*at)).collect();
         judgement.because = Some(format!(
             "the other end is in no process's table: it lies in a message that {} has not received",
@@ -51,7 +51,7 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
 
 /// None of those who could act has the object, or its peer, in its table.
 fn in_flight(view: &View<'_>, case: &Case) -> bool {
-    let Some(id) = case.way(view).object else { return false };
+    let Some(id) = case.alternative(view).object else { return false };
     let peer = match view.facts(&id) {
         ObjectFacts::Unix(facts) => facts.peer.map(|ino| ObjectId::Unix { ino }),
         _ => None,

@@ -12,14 +12,14 @@ use crate::core::waitgraph::Op;
 const ASKED_FOR: u64 = 1 | 1 << 2 | 1 << 9 | 1 << 11 | 1 << 14;
 
 pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
-    let way = case.way(view);
+    let alternative = case.alternative(view);
     let alone =
         case.shape == Shape::Cycle && case.members.iter().all(|key| key.process == case.waiter.process);
-    if alone && way.op == Op::Read && matches!(way.object, Some(ObjectId::Anon { .. })) {
+    if alone && alternative.op == Op::Read && matches!(alternative.object, Some(ObjectId::Anon { .. })) {
         return Some(wakes_nobody(view, case));
     }
     let Wait::Futex { private, owner_tid, .. } = &view.thread(case.waiter).wait else { return None };
-    if !matches!(way.op, Op::Futex | Op::Lock) {
+    if !matches!(alternative.op, Op::Futex | Op::Lock) {
         return None;
     }
     let mut judgement = Judgement::of(view, case, Class::InProcessWait);

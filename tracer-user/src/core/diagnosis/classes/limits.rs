@@ -1,8 +1,8 @@
 //! `exhaustion` and `slow-progress`: a limit that was reached, or a CPU quota that holds the job back. Neither is a hang.
 
 use crate::core::diagnosis::class::Class;
+use crate::core::diagnosis::findings;
 use crate::core::diagnosis::model::{Confidence, Finding, Role, Verdict};
-use crate::core::diagnosis::output;
 use crate::core::diagnosis::view::View;
 
 /// A cgroup that was throttled for more than this part of the window is held back by its quota: one in so many.
@@ -43,7 +43,7 @@ fn reached(view: &View<'_>, at: usize) -> Option<Finding> {
         Confidence::Proven,
         format!("{} has used {used} of {most} {what}.", view.label(at)),
     );
-    finding.processes = vec![output::party(view, Role::Holder, view.face(at))];
+    finding.processes = vec![findings::party(view, Role::Holder, view.face(at))];
     finding.advice = vec![advice.to_owned()];
     Some(finding)
 }
@@ -65,7 +65,7 @@ fn throttled(view: &View<'_>, at: usize) -> Option<Finding> {
             window_us / 1000
         ),
     );
-    finding.processes = vec![output::party(view, Role::Waiter, view.face(at))];
+    finding.processes = vec![findings::party(view, Role::Waiter, view.face(at))];
     finding.advice =
         vec!["Give the job more CPU, start fewer workers, or scale its time-outs with the quota.".to_owned()];
     Some(finding)

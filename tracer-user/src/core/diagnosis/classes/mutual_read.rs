@@ -7,14 +7,14 @@ use crate::core::diagnosis::view::{View, fd_name};
 use crate::core::waitgraph::Op;
 
 pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
-    let way = case.way(view);
-    let prompt = way.op == Op::ReadTerminal;
-    if !prompt && (way.op != Op::Read || case.shape != Shape::Cycle || way.object.is_none()) {
+    let alternative = case.alternative(view);
+    let prompt = alternative.op == Op::ReadTerminal;
+    if !prompt && (alternative.op != Op::Read || case.shape != Shape::Cycle || alternative.object.is_none()) {
         return None;
     }
     let mut judgement = Judgement::of(view, case, Class::MutualRead);
-    judgement.subtype = Some(if prompt { "c2" } else { "c1" });
-    let fd = way.fd.map_or_else(|| "its input".to_owned(), fd_name);
+    judgement.subtype = Some(if prompt { "prompt" } else { "cycle" });
+    let fd = alternative.fd.map_or_else(|| "its input".to_owned(), fd_name);
     if prompt && case.shape == Shape::Outside {
         judgement.because = Some("it waits for somebody to type".to_owned());
         judgement.note("A prompt is no hang where somebody sits; in a job nobody does.");

@@ -8,14 +8,14 @@ use crate::core::evidence::{ObjectFacts, ObjectId, TcpState};
 use crate::core::waitgraph::Op;
 
 pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
-    let way = case.way(view);
-    let id = way.object.filter(|id| matches!(id, ObjectId::Inet { .. }))?;
-    if !matches!(way.op, Op::Read | Op::Write | Op::Connect) {
+    let alternative = case.alternative(view);
+    let id = alternative.object.filter(|id| matches!(id, ObjectId::Inet { .. }))?;
+    if !matches!(alternative.op, Op::Read | Op::Write | Op::Connect) {
         return None;
     }
     let mut judgement = Judgement::of(view, case, Class::NetworkPeer);
     if let ObjectFacts::Inet(facts) = view.facts(&id) {
-        judgement.subtype = Some(match (facts.state, way.op) {
+        judgement.subtype = Some(match (facts.state, alternative.op) {
             (Some(TcpState::SynSent), _) | (_, Op::Connect) => "connect",
             (_, Op::Write) => "send",
             _ => "receive",
@@ -23,7 +23,7 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
         if facts.state == Some(TcpState::CloseWait) {
             judgement.note("The peer has closed the connection already (CLOSE_WAIT).");
         }
-        if way.op == Op::Write && facts.send_queue.is_some_and(|n| n > 0) {
+        if alternative.op == Op::Write && facts.send_queue.is_some_and(|n| n > 0) {
             judgement
                 .note("The peer does not take what was sent: its window is closed, or the way to it is cut.");
         }

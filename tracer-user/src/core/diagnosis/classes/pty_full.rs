@@ -8,9 +8,9 @@ use crate::core::evidence::{ObjectId, PtySide};
 use crate::core::waitgraph::Op;
 
 pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
-    let way = case.way(view);
-    let id = way.object?;
-    if way.op != Op::Write {
+    let alternative = case.alternative(view);
+    let id = alternative.object?;
+    if alternative.op != Op::Write {
         return None;
     }
     let advice: &[&str] = match id {

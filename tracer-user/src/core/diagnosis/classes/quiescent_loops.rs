@@ -12,8 +12,10 @@ use crate::core::waitgraph::{Op, ThreadKey};
 const ASKED_FOR: u64 = 1 | 1 << 2 | 1 << 9 | 1 << 11 | 1 << 14;
 
 pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
-    let way = case.way(view);
-    if case.shape != Shape::Cycle || way.op != Op::Read || !case.members.iter().all(|key| at_rest(view, *key))
+    let alternative = case.alternative(view);
+    if case.shape != Shape::Cycle
+        || alternative.op != Op::Read
+        || !case.members.iter().all(|key| at_rest(view, *key))
     {
         return None;
     }

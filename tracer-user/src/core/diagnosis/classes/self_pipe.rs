@@ -8,19 +8,21 @@ use crate::core::evidence::ObjectId;
 use crate::core::waitgraph::Op;
 
 pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
-    let way = case.way(view);
+    let alternative = case.alternative(view);
     let own = !case.holders.is_empty() && case.holders.iter().all(|at| *at == case.waiter.process);
-    let pipe =
-        matches!(way.object, Some(ObjectId::Pipe { .. } | ObjectId::Fifo { .. } | ObjectId::Unix { .. }));
-    if case.shape != Shape::Cycle || !own || !pipe || !matches!(way.op, Op::Read | Op::Write) {
+    let pipe = matches!(
+        alternative.object,
+        Some(ObjectId::Pipe { .. } | ObjectId::Fifo { .. } | ObjectId::Unix { .. })
+    );
+    if case.shape != Shape::Cycle || !own || !pipe || !matches!(alternative.op, Op::Read | Op::Write) {
         return None;
     }
     // An event loop whose set holds nothing but its own wake-up pipe is a program at rest: a signal, or nothing at all, is what it waits for.
-    if view.is_loop(case.waiter) && way.op == Op::Read {
+    if view.is_loop(case.waiter) && alternative.op == Op::Read {
         return None;
     }
     let mut judgement = Judgement::of(view, case, Class::SelfPipe);
-    let what = if way.op == Op::Read { "write" } else { "read" };
+    let what = if alternative.op == Op::Read { "write" } else { "read" };
     judgement.because =
         Some(format!("the only {what} end left is held by {} itself", view.label(case.waiter.process)));
     Some(

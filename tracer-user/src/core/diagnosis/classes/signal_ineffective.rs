@@ -1,10 +1,10 @@
 //! `signal-ineffective`: a signal that was to end a process is pending and blocked, or was dropped, while somebody waits for the end.
 
 use crate::core::diagnosis::class::Class;
+use crate::core::diagnosis::findings;
 use crate::core::diagnosis::model::{Confidence, Finding, Role, Verdict};
-use crate::core::diagnosis::output;
 use crate::core::diagnosis::view::View;
-use crate::core::waitgraph::{Hope, Op, ThreadKey};
+use crate::core::waitgraph::{Liveness, Op, ThreadKey};
 
 /// Signals that are sent to end a process: number and name.
 const ENDING: &[(u32, &str)] = &[(1, "SIGHUP"), (2, "SIGINT"), (3, "SIGQUIT"), (15, "SIGTERM")];
@@ -16,7 +16,7 @@ fn has(mask: Option<u64>, signal: u32) -> bool {
 pub(super) fn look(view: &View<'_>, _found: &[Finding]) -> Vec<Finding> {
     (0..view.evidence().processes.len())
         .filter(|at| view.process(*at).in_scope && !view.process(*at).zombie)
-        .filter(|at| view.graph.process(*at) <= Hope::Waiting)
+        .filter(|at| view.graph.process(*at) <= Liveness::Idle)
         .filter_map(|at| target(view, at))
         .collect()
 }
@@ -57,7 +57,7 @@ fn target(view: &View<'_>, at: usize) -> Option<Finding> {
         ),
     );
     finding.processes =
-        vec![output::party(view, Role::Waiter, waiter), output::party(view, Role::Holder, view.face(at))];
+        vec![findings::party(view, Role::Waiter, waiter), findings::party(view, Role::Holder, view.face(at))];
     finding.advice = vec![
         "Escalate: after a bounded wait send SIGKILL, which cannot be blocked or ignored.".to_owned(),
         "Restore masks and dispositions before exec (Python: `restore_signals`, `preexec_fn` with `pthread_sigmask`); a shell's background jobs ignore SIGINT and SIGQUIT.".to_owned(),
@@ -69,14 +69,14 @@ fn target(view: &View<'_>, at: usize) -> Option<Finding> {
 /// A thread of the scope that waits for the end of this process alone.
 fn waits_for_end(view: &View<'_>, at: usize) -> Option<ThreadKey> {
     view.graph.index.threads().find(|key| {
-        let ways = &view.graph.standing(*key).ways;
+        let alternatives = &view.graph.node(*key).alternatives;
         key.process != at
-            && view.graph.thread(*key) <= Hope::Waiting
-            && ways.iter().any(|w| {
+            && view.graph.thread(*key) <= Liveness::Idle
+            && alternatives.iter().any(|w| {
                 w.op == Op::Exit
-                    && w.all
+                    && w.conditions
                         .iter()
-                        .flat_map(|r| &r.any)
+                        .flat_map(|r| &r.releasers)
                         .any(|a| view.graph.threads_of(a).iter().any(|t| t.process == at))
             })
     })

@@ -7,9 +7,9 @@ use crate::core::diagnosis::view::View;
 use crate::core::waitgraph::Op;
 
 pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
-    let way = case.way(view);
+    let alternative = case.alternative(view);
     let halted = case.holders.iter().find_map(|at| view.halted(*at).map(|how| (*at, how)));
-    let (at, how) = match (way.op, halted) {
+    let (at, how) = match (alternative.op, halted) {
         (Op::Exit | Op::Read | Op::ReadTerminal | Op::Futex | Op::OpenFifo | Op::Connect, Some(halted)) => {
             halted
         }

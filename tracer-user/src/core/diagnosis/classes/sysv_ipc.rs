@@ -9,10 +9,10 @@ use crate::core::evidence::{ObjectFacts, ObjectId};
 use crate::core::waitgraph::Op;
 
 pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
-    let way = case.way(view);
-    let id = way.object?;
-    let posix = matches!(id, ObjectId::MessageQueue { .. }) && matches!(way.op, Op::Read | Op::Write);
-    if way.op != Op::Semaphore && !posix {
+    let alternative = case.alternative(view);
+    let id = alternative.object?;
+    let posix = matches!(id, ObjectId::MessageQueue { .. }) && matches!(alternative.op, Op::Read | Op::Write);
+    if alternative.op != Op::Semaphore && !posix {
         return None;
     }
     let mut judgement = Judgement::of(view, case, Class::SysvIpc);

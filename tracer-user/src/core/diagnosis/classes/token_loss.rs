@@ -9,8 +9,8 @@ use crate::core::evidence::ObjectId;
 use crate::core::waitgraph::{Op, ThreadKey};
 
 pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
-    let way = case.way(view);
-    let id = way.object.filter(|id| matches!(id, ObjectId::Pipe { .. } | ObjectId::Fifo { .. }))?;
+    let alternative = case.alternative(view);
+    let id = alternative.object.filter(|id| matches!(id, ObjectId::Pipe { .. } | ObjectId::Fifo { .. }))?;
     let index = &view.graph.index;
     let readers = index.holding(&id, |a| a.reads());
     let pool = case.holders.contains(&case.waiter.process)
@@ -19,8 +19,8 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
     // Processes that forked share both ends of a queue, too; what was handed both through exec, or waits in company, is a job server's client.
     let waits = |at: &usize| {
         (0..view.process(*at).threads.len()).any(|thread| {
-            let ways = &view.graph.standing(ThreadKey { process: *at, thread }).ways;
-            ways.iter().any(|w| w.op == Op::Read && w.object == Some(id))
+            let alternatives = &view.graph.node(ThreadKey { process: *at, thread }).alternatives;
+            alternatives.iter().any(|w| w.op == Op::Read && w.object == Some(id))
         })
     };
     let company = case.holders.iter().filter(|at| waits(at)).count() > 1;
@@ -30,7 +30,7 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
         .iter()
         .any(|at| *at != case.waiter.process && cmdline(*at) != cmdline(case.waiter.process));
     let pool = pool && (company || executed);
-    if way.op != Op::Read || !pool || !matches!(case.shape, Shape::Cycle | Shape::Rest) {
+    if alternative.op != Op::Read || !pool || !matches!(case.shape, Shape::Cycle | Shape::Idle) {
         return None;
     }
     let mut judgement = Judgement::of(view, case, Class::TokenLoss);

@@ -11,7 +11,7 @@ const SIGKILL: u32 = 9;
 
 pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
     let thread = view.thread(case.waiter);
-    if case.shape != Shape::Outside || case.way(view).op != Op::Kernel {
+    if case.shape != Shape::Outside || case.alternative(view).op != Op::Kernel {
         return None;
     }
     let mut judgement = Judgement::of(view, case, Class::Uninterruptible);

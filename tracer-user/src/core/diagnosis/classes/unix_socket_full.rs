@@ -8,13 +8,13 @@ use crate::core::evidence::ObjectId;
 use crate::core::waitgraph::Op;
 
 pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
-    let way = case.way(view);
-    way.object.filter(|id| matches!(id, ObjectId::Unix { .. }))?;
-    if !matches!(way.op, Op::Write | Op::Connect) {
+    let alternative = case.alternative(view);
+    alternative.object.filter(|id| matches!(id, ObjectId::Unix { .. }))?;
+    if !matches!(alternative.op, Op::Write | Op::Connect) {
         return None;
     }
     let mut judgement = Judgement::of(view, case, Class::UnixSocketFull);
-    let advice: &[&str] = if way.op == Op::Connect {
+    let advice: &[&str] = if alternative.op == Op::Connect {
         judgement.subtype = Some("backlog");
         &["Whoever listens has to accept: its queue of connections is full, or nobody serves it."]
     } else {

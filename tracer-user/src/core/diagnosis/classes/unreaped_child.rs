@@ -1,11 +1,11 @@
 //! `unreaped-child`: a dead child that its parent does not collect, or a parent that waits for a leader whose other threads live on.
 
 use crate::core::diagnosis::class::Class;
+use crate::core::diagnosis::findings;
 use crate::core::diagnosis::model::{Confidence, Finding, Role, Verdict};
-use crate::core::diagnosis::output;
 use crate::core::diagnosis::view::View;
 use crate::core::evidence::{ThreadState, Wait};
-use crate::core::waitgraph::{Hope, Op, ThreadKey};
+use crate::core::waitgraph::{Liveness, Op, ThreadKey};
 
 /// Zombies of the scope whose parents are quiet and do not wait; zombie leaders with live threads that somebody waits for.
 pub(super) fn look(view: &View<'_>, _found: &[Finding]) -> Vec<Finding> {
@@ -63,8 +63,8 @@ fn uncollected(view: &View<'_>, at: usize) -> Option<Finding> {
     finding.notes = notes;
     let leader = ThreadKey { process: at, thread: 0 };
     finding.processes = vec![
-        output::party(view, Role::Waiter, leader),
-        output::party(view, Role::Holder, view.face(parent_at)),
+        findings::party(view, Role::Waiter, leader),
+        findings::party(view, Role::Holder, view.face(parent_at)),
     ];
     finding.advice = vec![
         "Collect every child: `wait()` or `poll()` on each `Popen`, `waitpid(-1, WNOHANG)` in a SIGCHLD handler, or ignore SIGCHLD before the first fork.".to_owned(),
@@ -78,20 +78,21 @@ fn uncollected(view: &View<'_>, at: usize) -> Option<Finding> {
 }
 
 fn leader_gone(view: &View<'_>, at: usize) -> Option<Finding> {
-    let alive = |key: &ThreadKey| !view.graph.standing(*key).dead;
+    let alive = |key: &ThreadKey| !view.graph.node(*key).dead;
     let threads: Vec<ThreadKey> = (0..view.process(at).threads.len())
         .map(|thread| ThreadKey { process: at, thread })
         .filter(alive)
         .collect();
-    if threads.is_empty() || threads.iter().any(|key| view.graph.thread(*key) > Hope::Waiting) {
+    if threads.is_empty() || threads.iter().any(|key| view.graph.thread(*key) > Liveness::Idle) {
         return None;
     }
     let waits = |key: &ThreadKey| {
-        let ways = &view.graph.standing(*key).ways;
-        ways.iter()
+        let alternatives = &view.graph.node(*key).alternatives;
+        alternatives
+            .iter()
             .filter(|w| w.op == Op::Exit)
-            .flat_map(|w| &w.all)
-            .flat_map(|r| &r.any)
+            .flat_map(|w| &w.conditions)
+            .flat_map(|r| &r.releasers)
             .any(|a| view.graph.threads_of(a).iter().any(|to| to.process == at))
     };
     let waiter = view.graph.index.threads().find(|key| waits(key))?;
@@ -103,7 +104,7 @@ fn leader_gone(view: &View<'_>, at: usize) -> Option<Finding> {
     );
     let mut finding = Finding::told(Class::UnreapedChild, Verdict::OrphanedWait, Confidence::Likely, summary);
     finding.processes =
-        vec![output::party(view, Role::Waiter, waiter), output::party(view, Role::Holder, threads[0])];
+        vec![findings::party(view, Role::Waiter, waiter), findings::party(view, Role::Holder, threads[0])];
     finding.advice = vec![
         "End the process with `exit`, not its main thread with `pthread_exit`; let the main thread join the others.".to_owned(),
     ];

@@ -18,10 +18,10 @@ struct Killed {
 }
 
 pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
-    let way = case.way(view);
-    let results = match way.op {
-        Op::Read => matches!(way.object, Some(ObjectId::Pipe { .. } | ObjectId::Unix { .. })),
-        Op::Futex | Op::Lock => way.object.is_none(),
+    let alternative = case.alternative(view);
+    let results = match alternative.op {
+        Op::Read => matches!(alternative.object, Some(ObjectId::Pipe { .. } | ObjectId::Unix { .. })),
+        Op::Futex | Op::Lock => alternative.object.is_none(),
         _ => false,
     };
     // It waits for results on something that it holds itself, or that its other workers hold at rest.

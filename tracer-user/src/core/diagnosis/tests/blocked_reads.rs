@@ -83,7 +83,7 @@ fn a_socket_pair_end_that_a_daemon_kept_is_the_same() {
     machine.fd(DAEMON, 1, ObjectId::Unix { ino: 12 }, Access::ReadWrite);
     let said = machine.say();
     assert_eq!((said.verdict, said.findings[0].class), (Verdict::OrphanedWait, Class::EofNever));
-    assert_eq!(said.findings[0].subtype.as_deref(), Some("b4"));
+    assert_eq!(said.findings[0].subtype.as_deref(), Some("socket"));
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn a_prompt_in_front_of_an_idle_terminal_is_external() {
     machine.wait(ROOT, SLEEP);
     let said = machine.say();
     assert_eq!((said.verdict, said.findings[0].class), (Verdict::External, Class::MutualRead));
-    assert_eq!(said.findings[0].subtype.as_deref(), Some("c2"));
+    assert_eq!(said.findings[0].subtype.as_deref(), Some("prompt"));
     // Its parent reads the master until the program ends: then nobody will ever type.
     machine.wait(ROOT, read(7));
     assert_eq!(machine.say().verdict, Verdict::Deadlock);

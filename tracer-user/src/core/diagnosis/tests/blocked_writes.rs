@@ -24,7 +24,7 @@ fn a_parent_that_waits_before_it_reads_is_a_deadlock() {
     assert_eq!((said.verdict, said.findings.len()), (Verdict::Deadlock, 1));
     let finding = &said.findings[0];
     assert_eq!((finding.class, finding.confidence), (Class::PipeFull, Confidence::Proven));
-    assert_eq!(finding.subtype.as_deref(), Some("a1"));
+    assert_eq!(finding.subtype.as_deref(), Some("parent-waits"));
     assert_eq!(finding.processes[0].pid, CHILD);
     assert_eq!(roles(&said, Role::Holder), [ROOT]);
     assert_eq!(roles(&said, Role::Waiter), [CHILD, ROOT]);
@@ -69,7 +69,7 @@ fn draining_stderr_first_is_a_deadlock_on_stdout() {
     machine.wait(ROOT, read(5));
     let said = machine.say();
     assert_eq!((said.verdict, said.findings[0].class), (Verdict::Deadlock, Class::PipeFull));
-    assert_eq!(said.findings[0].subtype.as_deref(), Some("a2"));
+    assert_eq!(said.findings[0].subtype.as_deref(), Some("reads-other-stream"));
     assert_eq!(said.findings[0].processes[0].pid, CHILD);
 }
 
@@ -89,7 +89,7 @@ fn an_idle_reader_that_never_reads_leaves_the_writer_orphaned() {
     machine.wait(ROOT, SLEEP);
     let said = machine.say();
     assert_eq!((said.verdict, said.findings[0].class), (Verdict::OrphanedWait, Class::PipeFull));
-    assert_eq!(said.findings[0].subtype.as_deref(), Some("a4"));
+    assert_eq!(said.findings[0].subtype.as_deref(), Some("idle-reader"));
     assert_eq!(roles(&said, Role::Holder), [ROOT]);
 }
 
@@ -109,7 +109,7 @@ fn a_stopped_reader_leaves_the_writer_orphaned() {
     machine.get(102).threads[0].state = ThreadState::Stopped;
     let said = machine.say();
     assert_eq!((said.verdict, said.findings.len()), (Verdict::OrphanedWait, 1));
-    assert_eq!(said.findings[0].subtype.as_deref(), Some("a5"));
+    assert_eq!(said.findings[0].subtype.as_deref(), Some("reader-blocked"));
     assert_eq!(roles(&said, Role::Waiter), [CHILD, ROOT]);
     assert_eq!(roles(&said, Role::Holder), [102]);
     assert!(said.findings[0].summary.contains("stopped by a signal"), "{}", said.findings[0].summary);

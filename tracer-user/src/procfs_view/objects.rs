@@ -3,11 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use super::facts::Facts;
-use super::peers;
+use super::proc_dir::Decimal;
 use super::process::Gather;
-use super::raw::Decimal;
 use super::sample::KernelReader;
 use super::sockets::{self, Sockets};
+use super::unix_peers;
 use super::waits;
 use crate::core::evidence::{
     Access, AnonKind, ChildTarget, EpollItem, Evidence, Object, ObjectFacts, ObjectId, Problem, Process,
@@ -26,7 +26,7 @@ pub(crate) fn objects(evidence: &mut Evidence, gather: &mut Gather<'_>, kernel: 
     let mut sockets = socket_tables(evidence, gather);
     name_families(evidence, gather, &sockets);
     let survivors = survivors(&evidence.processes);
-    peers::ask(evidence, gather, &survivors, &mut sockets, kernel);
+    unix_peers::ask(evidence, gather, &survivors, &mut sockets, kernel);
     evidence.reach.unix_peers = knows_peers(evidence, &sockets);
     waits::destinations(evidence, gather, &mut sockets);
     let holders = holders(&evidence.processes);
@@ -93,7 +93,7 @@ fn knows_peers(evidence: &Evidence, sockets: &Sockets) -> bool {
         ObjectId::Unix { ino } => unix.get(&ino),
         _ => None,
     });
-    !facts.any(peers::is_unknown)
+    !facts.any(unix_peers::is_unknown)
 }
 
 /// Says of each socket fd which family it is.

@@ -4,14 +4,14 @@ use std::io;
 use std::time::Duration;
 
 use super::clock;
+use crate::core::escalation::Termination;
 use crate::core::identity::ProcessId;
-use crate::core::ladder::Climbed;
 use crate::core::snapshot::ProcSnapshot;
 use crate::procfs_view::snapshot::Sampler;
-use crate::procfs_view::{ProcRoot, kin};
-use crate::signals::ladder::{Subject, climb};
+use crate::procfs_view::{ProcRoot, table};
+use crate::signals::escalation::{Subject, escalate};
 
-pub use crate::signals::ladder::Step;
+pub use crate::signals::escalation::Step;
 
 /// Ends the processes that `meant` gives, in its order; it is asked again while that goes on, so that children
 /// that appear meanwhile are included. Waits at most `grace` after each of SIGINT and SIGTERM. Others may run
@@ -20,10 +20,10 @@ pub async fn end(
     meant: impl FnMut() -> Vec<ProcessId>,
     grace: Duration,
     tell: impl FnMut(Step<'_>),
-) -> Vec<Climbed> {
+) -> Vec<Termination> {
     let root = ProcRoot::system();
     let mut meant = Meant { sampler: Sampler::new(root.clone()), root, meant };
-    climb(&mut meant, grace, tell).await
+    escalate(&mut meant, grace, tell).await
 }
 
 struct Meant<F> {
@@ -38,6 +38,6 @@ impl<F: FnMut() -> Vec<ProcessId>> Subject for Meant<F> {
     }
 
     fn start_ticks(&mut self, tgid: u32) -> io::Result<Option<u64>> {
-        kin::start_ticks(&self.root, tgid)
+        table::start_ticks(&self.root, tgid)
     }
 }

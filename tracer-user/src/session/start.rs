@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::clock;
-use super::keeper::Keeper;
 use super::observer::Observer;
 use super::options::{Places, Watch};
-use super::recover::{self, FateSource, Here, NoKernel, Pinned, RecoverConfig};
+use super::recorder::SessionRecorder;
+use super::recover::{self, FateSource, LocalHost, NoKernel, Pinned, RecoverConfig};
 use crate::core::gates::Policy;
 use crate::core::identity::ProcessId;
 use crate::core::record::sidecar::{Enrollment, Owner, SIDECAR_SCHEMA};
@@ -18,7 +18,7 @@ use crate::core::summary::{Ending, OwnerFate, Summary};
 use crate::core::text::ByteText;
 use crate::core::time;
 use crate::kernel::{KernelTracer, Settings};
-use crate::procfs_view::{ProcRoot, kin};
+use crate::procfs_view::{ProcRoot, table};
 use crate::signals::pidfd::PidFd;
 use crate::store::{Layout, Limits, LiveSession, LogConfig, ResolveConfig, SessionLog, TraceDir};
 use anyhow::Context as _;
@@ -31,9 +31,9 @@ const RECOVER_MIN_AGE: Duration = Duration::from_secs(30);
 const RECOVER_BUDGET: Duration = Duration::from_millis(200);
 
 /// A session that has begun; nothing of the job has run.
-pub struct Begun {
+pub struct StartedSession {
     /// Its keeper.
-    pub keeper: Keeper,
+    pub recorder: SessionRecorder,
     /// Where it will be filed.
     pub log: LogConfig,
 }
@@ -59,7 +59,7 @@ pub struct Session<'a> {
 /// # Errors
 /// When it cannot be read.
 pub fn identify(pid: u32) -> anyhow::Result<ProcessId> {
-    let start_ticks = kin::start_ticks(&ProcRoot::system(), pid).ok().flatten();
+    let start_ticks = table::start_ticks(&ProcRoot::system(), pid).ok().flatten();
     let start_ticks =
         start_ticks.with_context(|| format!("/proc/{pid}/stat: cannot be read; is /proc mounted?"))?;
     Ok(ProcessId { tgid: pid, start_ticks })
@@ -75,7 +75,7 @@ pub fn begin(
     root: ProcessId,
     origin: Origin,
     observer: &mut dyn Observer,
-) -> anyhow::Result<Begun> {
+) -> anyhow::Result<StartedSession> {
     let log_config =
         LogConfig::from_environment(session.places.log_dir.clone(), session.watch.max_sessions as usize);
     let directory = TraceDir::resolve(&ResolveConfig::from_environment(session.places.trace_dir.clone()))?;
@@ -110,12 +110,12 @@ pub fn begin(
         }
         Err(error) => return Err(error.into()),
     };
-    let mut keeper = Keeper::new(live, kernel, root);
-    keeper.begin(header, origin, observer);
+    let mut recorder = SessionRecorder::new(live, kernel, root);
+    recorder.begin(header, origin, observer);
     if let Some(why) = without {
-        keeper.note("no_kernel_events", why, observer);
+        recorder.note("no_kernel_events", why, observer);
     }
-    Ok(Begun { keeper, log: log_config })
+    Ok(StartedSession { recorder, log: log_config })
 }
 
 /// What the trace does not know of an end that we see ourselves.
@@ -138,7 +138,7 @@ fn recover_first(watch: &Watch, traces: &TraceDir, log: &LogConfig, observer: &m
         log: log.clone(),
         policy: Policy { min_age: RECOVER_MIN_AGE, adopt: false },
         dry_run: false,
-        here: Here::now(ProcRoot::system()),
+        here: LocalHost::now(ProcRoot::system()),
         kernel,
     };
     if let Some(notice) = recover::quick(config, RECOVER_BUDGET).notice {
@@ -148,7 +148,7 @@ fn recover_first(watch: &Watch, traces: &TraceDir, log: &LogConfig, observer: &m
 
 /// Finishes a session. What stands in the way is told, and left to the next recovery.
 pub fn finish(
-    keeper: Keeper,
+    recorder: SessionRecorder,
     reason: EndReason,
     log: &LogConfig,
     observer: &mut dyn Observer,
@@ -156,17 +156,17 @@ pub fn finish(
     let log = match SessionLog::open(log) {
         Ok(log) => log,
         Err(error) => {
-            let summary = keeper.live().summary(&ending());
-            let fate = match keeper.live().files() {
+            let summary = recorder.live().summary(&ending());
+            let fate = match recorder.live().files() {
                 Some(_) => "waits for `tracer-user recover`",
                 None => "is lost",
             };
             observer.notice(&format!("the session was not filed and {fate}: {error}"));
-            keeper.abandon();
+            recorder.abandon();
             return (summary, None);
         }
     };
-    match keeper.finish(reason, &log, observer) {
+    match recorder.finish(reason, &log, observer) {
         Ok(finished) => {
             for notice in finished.notices {
                 observer.notice(&notice.0);
@@ -214,7 +214,7 @@ fn enrollment(
     log: &LogConfig,
 ) -> Enrollment {
     let proc_root = ProcRoot::system();
-    let extras = kin::extras(&proc_root, root.tgid);
+    let extras = table::extras(&proc_root, root.tgid);
     let me = std::process::id();
     Enrollment {
         schema_version: SIDECAR_SCHEMA,
@@ -223,27 +223,27 @@ fn enrollment(
             .clone()
             .unwrap_or_else(|| format!("{}-{root}", clock::anchor().wall.strftime("%Y%m%dT%H%M%SZ"))),
         labels: session.labels.iter().cloned().collect(),
-        boot_id: kin::boot_id(&proc_root),
+        boot_id: table::boot_id(&proc_root),
         pid: root.tgid,
         starttime_ticks: Some(root.start_ticks),
         start_boottime_ns: extras.start_boottime_ns,
-        pidfd_ino: PidFd::open(root, |tgid| kin::start_ticks(&proc_root, tgid))
+        pidfd_ino: PidFd::open(root, |tgid| table::start_ticks(&proc_root, tgid))
             .ok()
             .and_then(|it| it.inode()),
         // Of the namespace in which the numbers above are numbers: ours.
-        pidns_ino: kin::extras(&proc_root, me).pidns_ino,
+        pidns_ino: table::extras(&proc_root, me).pidns_ino,
         ns_pid: extras.ns_pid,
-        comm: kin::comm(&proc_root, root.tgid).map(ByteText),
+        comm: table::comm(&proc_root, root.tgid).map(ByteText),
         cmdline: match session.command {
             Some(command) => command.iter().map(|word| ByteText(word.as_bytes().to_vec())).collect(),
-            None => kin::arguments(&proc_root, root.tgid).into_iter().map(ByteText).collect(),
+            None => table::arguments(&proc_root, root.tgid).into_iter().map(ByteText).collect(),
         },
-        cwd: kin::working_directory(&proc_root, root.tgid).map(ByteText),
+        cwd: table::working_directory(&proc_root, root.tgid).map(ByteText),
         uid: Some(rustix::process::getuid().as_raw()),
         enrolled_at: time::render(clock::anchor().wall),
         owner: Owner {
             pid: me,
-            starttime_ticks: kin::start_ticks(&proc_root, me).ok().flatten(),
+            starttime_ticks: table::start_ticks(&proc_root, me).ok().flatten(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         },
         bpf_pins: kernel.map(|kernel| kernel.path().display().to_string()),

@@ -6,8 +6,8 @@ use super::case::Case;
 use super::model::{Edge, End, Graph, Node, Party, Resource, Role};
 use super::view::View;
 use crate::core::evidence::{ObjectFacts, ObjectId, PtySide, Scope};
-use crate::core::mask;
-use crate::core::waitgraph::{Actor, Hope, Op, ThreadKey, Way};
+use crate::core::redact;
+use crate::core::waitgraph::{Alternative, Liveness, Op, Releaser, ThreadKey};
 
 /// More nodes than this help nobody.
 const MOST_NODES: usize = 400;
@@ -31,7 +31,7 @@ pub fn party(view: &View<'_>, role: Role, key: ThreadKey) -> Party {
         tid: thread.map_or(process.id.tgid, |t| t.tid),
         start_ticks: process.id.start_ticks,
         comm: process.comm.printable(),
-        cmdline: process.cmdline.as_deref().map(mask::argv).unwrap_or_default(),
+        cmdline: process.cmdline.as_deref().map(redact::argv).unwrap_or_default(),
         waits_in: thread.and_then(|_| view.waits_in(key)),
         test: view.test(key.process).map(str::to_owned),
         session: match &view.evidence().scope {
@@ -62,10 +62,14 @@ pub fn parties(view: &View<'_>, case: &Case) -> Vec<Party> {
         add(Role::Waiter, *key);
     }
     for key in &case.members {
-        for way in &view.graph.standing(*key).ways {
-            let holds = way.op != Op::Exit && way.op != Op::Futex;
-            for to in
-                way.all.iter().flat_map(|r| &r.any).filter(|_| holds).flat_map(|a| view.graph.threads_of(a))
+        for alternative in &view.graph.node(*key).alternatives {
+            let holds = alternative.op != Op::Exit && alternative.op != Op::Futex;
+            for to in alternative
+                .conditions
+                .iter()
+                .flat_map(|r| &r.releasers)
+                .filter(|_| holds)
+                .flat_map(|a| view.graph.threads_of(a))
             {
                 if case.members.contains(&to) {
                     add(Role::Holder, to);
@@ -86,10 +90,10 @@ pub fn parties(view: &View<'_>, case: &Case) -> Vec<Party> {
 pub fn resources(view: &View<'_>, case: &Case) -> Vec<Resource> {
     let mut seen = BTreeSet::new();
     let mut out = Vec::new();
-    let story = case.way(view);
-    let others = case.members.iter().flat_map(|key| &view.graph.standing(*key).ways);
-    for way in std::iter::once(story).chain(others) {
-        if let Some(id) = way.object
+    let story = case.alternative(view);
+    let others = case.members.iter().flat_map(|key| &view.graph.node(*key).alternatives);
+    for alternative in std::iter::once(story).chain(others) {
+        if let Some(id) = alternative.object
             && seen.insert(id)
         {
             out.push(resource(view, &id));
@@ -171,17 +175,17 @@ fn kind(id: &ObjectId) -> &'static str {
 }
 
 /// The edges of a thread's ways: to the resource, and from it to whoever could act; without a resource straight to them.
-fn edges_of(view: &View<'_>, key: ThreadKey, ways: &[&Way]) -> Vec<Edge> {
+fn edges_of(view: &View<'_>, key: ThreadKey, alternatives: &[&Alternative]) -> Vec<Edge> {
     let mut out = Vec::new();
-    for way in ways {
+    for alternative in alternatives {
         let from = node_id(view, key);
-        let op = way.op.word().to_owned();
-        let via = match (way.fd, way.op) {
+        let op = alternative.op.word().to_owned();
+        let via = match (alternative.fd, alternative.op) {
             (Some(fd), _) => format!("fd {fd}"),
             (None, Op::Exit) => "child".to_owned(),
-            (None, _) => way.op.word().to_owned(),
+            (None, _) => alternative.op.word().to_owned(),
         };
-        let source = match &way.object {
+        let source = match &alternative.object {
             Some(id) => {
                 let name = view.object_name(id);
                 out.push(Edge { from, to: name.clone(), via, op: op.clone() });
@@ -189,18 +193,18 @@ fn edges_of(view: &View<'_>, key: ThreadKey, ways: &[&Way]) -> Vec<Edge> {
             }
             None => from,
         };
-        for actor in way.all.iter().flat_map(|r| &r.any) {
-            let (to, via) = match actor {
-                Actor::Process { process, .. } => {
-                    (node_id(view, view.face(*process)), held_by(view, *process, way))
+        for releaser in alternative.conditions.iter().flat_map(|r| &r.releasers) {
+            let (to, via) = match releaser {
+                Releaser::Process { process, .. } => {
+                    (node_id(view, view.face(*process)), held_by(view, *process, alternative))
                 }
-                Actor::Thread(key) => (node_id(view, *key), "thread".to_owned()),
-                Actor::Outside(who) => (who.to_string(), "outside".to_owned()),
-                Actor::Anyone(_) | Actor::Unseen(_) => continue,
+                Releaser::Thread(key) => (node_id(view, *key), "thread".to_owned()),
+                Releaser::Outside(who) => (who.to_string(), "outside".to_owned()),
+                Releaser::Anyone(_) | Releaser::Unseen(_) => continue,
             };
             // Behind the resource stands the act that is asked for: a blocked write asks for a read.
-            let op = match way.op {
-                _ if way.object.is_none() => op.clone(),
+            let op = match alternative.op {
+                _ if alternative.object.is_none() => op.clone(),
                 Op::Write => "read".to_owned(),
                 Op::Read | Op::ReadTerminal => "write".to_owned(),
                 Op::Lock => "unlock".to_owned(),
@@ -213,9 +217,9 @@ fn edges_of(view: &View<'_>, key: ThreadKey, ways: &[&Way]) -> Vec<Edge> {
     out
 }
 
-fn held_by(view: &View<'_>, process: usize, way: &Way) -> String {
-    let Some(id) = &way.object else {
-        return if way.op == Op::Exit { "child".to_owned() } else { "memory".to_owned() };
+fn held_by(view: &View<'_>, process: usize, alternative: &Alternative) -> String {
+    let Some(id) = &alternative.object else {
+        return if alternative.op == Op::Exit { "child".to_owned() } else { "memory".to_owned() };
     };
     let peer = match (id, view.facts(id)) {
         (ObjectId::Pty { index, side }, _) => Some(ObjectId::Pty {
@@ -226,7 +230,7 @@ fn held_by(view: &View<'_>, process: usize, way: &Way) -> String {
         (_, ObjectFacts::Inet(f)) => f.peer.map(|ino| ObjectId::Inet { ino }),
         _ => None,
     };
-    let wanted = |fd: &crate::core::evidence::Fd| match way.op {
+    let wanted = |fd: &crate::core::evidence::Fd| match alternative.op {
         Op::Write => fd.access.reads(),
         Op::Read | Op::ReadTerminal => fd.access.writes(),
         _ => true,
@@ -246,14 +250,15 @@ pub fn edges(view: &View<'_>, case: &Case) -> Vec<Edge> {
         }
     };
     for key in &case.waiters {
-        let ways = &view.graph.standing(*key).ways;
-        let story = case.way(view);
-        let same: Vec<&Way> = ways.iter().filter(|w| w.op == story.op && w.object == story.object).collect();
+        let alternatives = &view.graph.node(*key).alternatives;
+        let story = case.alternative(view);
+        let same: Vec<&Alternative> =
+            alternatives.iter().filter(|w| w.op == story.op && w.object == story.object).collect();
         add(edges_of(view, *key, &same));
     }
     for key in case.members.iter().chain(&case.upstream) {
-        let ways: Vec<&Way> = view.graph.standing(*key).ways.iter().collect();
-        add(edges_of(view, *key, &ways));
+        let alternatives: Vec<&Alternative> = view.graph.node(*key).alternatives.iter().collect();
+        add(edges_of(view, *key, &alternatives));
     }
     out
 }
@@ -266,7 +271,7 @@ pub fn graph(view: &View<'_>) -> Graph {
         .graph
         .index
         .threads()
-        .filter(|key| view.process(key.process).in_scope && !view.graph.standing(*key).ways.is_empty())
+        .filter(|key| view.process(key.process).in_scope && !view.graph.node(*key).alternatives.is_empty())
         .collect();
     // What hangs comes first, so that a big machine's graph keeps it.
     todo.sort_by_key(|key| (view.graph.thread(*key), *key));
@@ -277,9 +282,9 @@ pub fn graph(view: &View<'_>) -> Graph {
             continue;
         }
         nodes.entry(node_id(view, key)).or_insert_with(|| thread_node(view, key));
-        let ways: Vec<&Way> = view.graph.standing(key).ways.iter().collect();
-        for way in &ways {
-            if let Some(id) = &way.object {
+        let alternatives: Vec<&Alternative> = view.graph.node(key).alternatives.iter().collect();
+        for alternative in &alternatives {
+            if let Some(id) = &alternative.object {
                 let name = view.object_name(id);
                 nodes.entry(name.clone()).or_insert_with(|| Node {
                     label: format!("{} {name}", kind(id)),
@@ -288,17 +293,17 @@ pub fn graph(view: &View<'_>) -> Graph {
                     state: None,
                 });
             }
-            for actor in way.all.iter().flat_map(|r| &r.any) {
-                match actor {
-                    Actor::Process { process, .. } => {
+            for releaser in alternative.conditions.iter().flat_map(|r| &r.releasers) {
+                match releaser {
+                    Releaser::Process { process, .. } => {
                         let face = view.face(*process);
                         nodes.entry(node_id(view, face)).or_insert_with(|| thread_node(view, face));
-                        if view.graph.thread(face) <= Hope::Orphaned {
+                        if view.graph.thread(face) <= Liveness::Orphaned {
                             todo.push(face);
                         }
                     }
-                    Actor::Thread(to) => todo.push(*to),
-                    Actor::Outside(who) => {
+                    Releaser::Thread(to) => todo.push(*to),
+                    Releaser::Outside(who) => {
                         let name = who.to_string();
                         nodes.entry(name.clone()).or_insert_with(|| Node {
                             label: name.clone(),
@@ -307,11 +312,11 @@ pub fn graph(view: &View<'_>) -> Graph {
                             state: Some("external".to_owned()),
                         });
                     }
-                    Actor::Anyone(_) | Actor::Unseen(_) => {}
+                    Releaser::Anyone(_) | Releaser::Unseen(_) => {}
                 }
             }
         }
-        for edge in edges_of(view, key, &ways) {
+        for edge in edges_of(view, key, &alternatives) {
             if !edges.contains(&edge) {
                 edges.push(edge);
             }

@@ -5,9 +5,9 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 
-use super::raw::{Decimal, Dir};
+use super::proc_dir::{Decimal, ProcDir};
 use super::sockets::{self, Sockets};
-use super::{ProcRoot, kin, maps};
+use super::{ProcRoot, maps, table};
 use crate::core::evidence::{TcpState, UnixState};
 use crate::core::identity::ProcessId;
 use crate::core::leftover::{Listener, Proc};
@@ -29,13 +29,13 @@ pub struct Census {
 /// # Errors
 /// When `/proc` cannot be listed.
 pub fn census(root: &ProcRoot) -> io::Result<Census> {
-    let dir = Dir::open(root.path())?;
+    let dir = ProcDir::open(root.path())?;
     let mut census = Census::default();
     let mut holders: HashMap<u64, Vec<ProcessId>> = HashMap::new();
     // Another network namespace each, and a process in it.
     let mut namespaces: BTreeMap<u64, u32> = BTreeMap::new();
     let mut buffer = Vec::new();
-    for kin in kin::all(root)? {
+    for kin in table::all(root)? {
         let path = root.path().join(kin.process.tgid.to_string());
         let link = |name: &str| {
             std::fs::read_link(path.join(name)).ok().map(|to| ByteText(to.as_os_str().as_bytes().to_vec()))
@@ -183,10 +183,10 @@ pub struct Users {
 /// # Errors
 /// When `/proc` cannot be listed.
 pub fn users(root: &ProcRoot, files: &HashSet<(u64, u64)>) -> io::Result<Users> {
-    let dir = Dir::open(root.path())?;
+    let dir = ProcDir::open(root.path())?;
     let mut users = Users::default();
     let mut buffer = Vec::new();
-    for kin in kin::all(root)? {
+    for kin in table::all(root)? {
         if kin.zombie {
             continue;
         }
@@ -202,7 +202,7 @@ pub fn users(root: &ProcRoot, files: &HashSet<(u64, u64)>) -> io::Result<Users> 
         });
         // One that went meanwhile uses nothing; one that is there and cannot be looked into may use anything.
         if seen.is_err()
-            && kin::kin(root, kin.process.tgid).is_ok_and(|now| now.is_some_and(|now| !now.zombie))
+            && table::kin(root, kin.process.tgid).is_ok_and(|now| now.is_some_and(|now| !now.zombie))
         {
             users.blind.push(kin.process.tgid);
         }

@@ -4,7 +4,7 @@ use super::class::Class;
 use super::model::{Finding, Verdict};
 use super::view::{View, fd_name};
 use crate::core::evidence::{ObjectFacts, ObjectId};
-use crate::core::waitgraph::{Hope, ThreadKey, Why};
+use crate::core::waitgraph::{Liveness, SeedReason, ThreadKey};
 
 /// As many lines as anybody reads.
 const MOST: usize = 12;
@@ -92,7 +92,7 @@ fn progress(view: &View<'_>, out: &mut Vec<String>) {
         (0..view.evidence().processes.len()).filter(|at| view.process(*at).in_scope).collect();
     let moving: Vec<String> = in_scope
         .iter()
-        .filter(|at| view.graph.process(**at) == Hope::Active)
+        .filter(|at| view.graph.process(**at) == Liveness::Active)
         .map(|at| view.label(*at))
         .collect();
     let window = view.evidence().clock.quiet_window_ns / 1_000_000;
@@ -102,8 +102,9 @@ fn progress(view: &View<'_>, out: &mut Vec<String>) {
         return;
     }
     let unread = |key: &ThreadKey| {
-        let seed = view.graph.standing(*key).seed.as_ref();
-        view.process(key.process).in_scope && seed.is_some_and(|seed| matches!(seed.why, Why::Unread(_)))
+        let seed = view.graph.node(*key).seed.as_ref();
+        view.process(key.process).in_scope
+            && seed.is_some_and(|seed| matches!(seed.reason, SeedReason::Unread(_)))
     };
     let unread = view.graph.index.threads().filter(unread).count();
     if unread > 0 {

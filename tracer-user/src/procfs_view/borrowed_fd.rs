@@ -122,7 +122,7 @@ pub(crate) fn message_queue(object: &ObjectId, holder: (u32, u32)) -> io::Result
     let mut text = [0; 128];
     let count = rustix::io::pread(&copy, &mut text[..], 0)?;
     // `QSIZE:129 NOTIFY:2 SIGNO:0 NOTIFY_PID:8260`
-    let first = super::task::words(&text[..count]).next().map(str::to_owned);
+    let first = super::stat::words(&text[..count]).next().map(str::to_owned);
     Ok(first.and_then(|word| word.strip_prefix("QSIZE:")?.parse().ok()))
 }
 

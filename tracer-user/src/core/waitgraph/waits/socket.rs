@@ -1,12 +1,11 @@
 //! Ways out of waits on sockets: who can receive, send, accept or connect.
 
-use super::hope::Hope;
-use super::index::Index;
-use super::ways::{Actor, Op, Outside, Standing, Why, way};
-use super::ways_fd::{Call, Want, on_object, parties};
+use super::holders::parties;
 use crate::core::evidence::{
     Access, InetFacts, Name, ObjectFacts, ObjectId, TcpState, UnixFacts, UnixKind, UnixState,
 };
+use crate::core::waitgraph::index::Index;
+use crate::core::waitgraph::model::{Call, Op, Outside, Releaser, WaitNode, Want, alternative};
 
 pub(super) fn unix(
     index: &Index<'_>,
@@ -16,7 +15,7 @@ pub(super) fn unix(
     fd: Option<u32>,
     want: Want,
     call: Call,
-) -> Standing {
+) -> WaitNode {
     if facts.state == Some(UnixState::Listening) {
         return listening(id, facts.receive_queue, fd);
     }
@@ -25,7 +24,7 @@ pub(super) fn unix(
         Want::Data => facts.readable.or_else(|| facts.receive_queue.map(|n| n > 0)),
     };
     if ready == Some(true) && call != Call::Direct {
-        return Standing::ready();
+        return WaitNode::ready();
     }
     let (op, wanted): (_, fn(Access) -> bool) = match want {
         Want::Room => (Op::Write, Access::reads),
@@ -33,11 +32,11 @@ pub(super) fn unix(
     };
     let datagram = facts.kind == Some(UnixKind::Datagram);
     match facts.peer {
-        Some(0) if datagram && want == Want::Data => Standing::one(way(
+        Some(0) if datagram && want == Want::Data => WaitNode::one(alternative(
             Op::Accept,
             Some(id),
             fd,
-            vec![Actor::Anyone("any process may send to its socket")],
+            vec![Releaser::Anyone("any process may send to its socket")],
         )),
         Some(0) => {
             let pending = match facts.listener {
@@ -45,24 +44,24 @@ pub(super) fn unix(
                 None => pending_listeners(index),
             };
             match pending.as_slice() {
-                [listener] => Standing::one(way(
+                [listener] => WaitNode::one(alternative(
                     Op::Connect,
                     Some(*listener),
                     fd,
                     parties(index, at, listener, |_| true, Op::Connect),
                 )),
-                _ => Standing::unread("its UNIX socket's peer has no owner"),
+                _ => WaitNode::unread("its UNIX socket's peer has no owner"),
             }
         }
         Some(ino) => {
             let peer = ObjectId::Unix { ino };
-            Standing::one(way(op, Some(id), fd, parties(index, at, &peer, wanted, op)))
+            WaitNode::one(alternative(op, Some(id), fd, parties(index, at, &peer, wanted, op)))
         }
         None if call == Call::Direct => {
-            let any = vec![Actor::Unseen("the peer of its UNIX socket could not be read".into())];
-            Standing::one(way(op, Some(id), fd, any))
+            let any = vec![Releaser::Unseen("the peer of its UNIX socket could not be read".into())];
+            WaitNode::one(alternative(op, Some(id), fd, any))
         }
-        None => Standing::unread("the peer of its UNIX socket could not be read"),
+        None => WaitNode::unread("the peer of its UNIX socket could not be read"),
     }
 }
 
@@ -82,11 +81,11 @@ fn pending_listeners(index: &Index<'_>) -> Vec<ObjectId> {
         .collect()
 }
 
-fn listening(id: ObjectId, queue: Option<u64>, fd: Option<u32>) -> Standing {
+fn listening(id: ObjectId, queue: Option<u64>, fd: Option<u32>) -> WaitNode {
     if queue.is_some_and(|n| n > 0) {
-        return Standing::ready();
+        return WaitNode::ready();
     }
-    Standing::one(way(Op::Accept, Some(id), fd, vec![Actor::Anyone("anybody may connect")]))
+    WaitNode::one(alternative(Op::Accept, Some(id), fd, vec![Releaser::Anyone("anybody may connect")]))
 }
 
 pub(super) fn inet(
@@ -97,7 +96,7 @@ pub(super) fn inet(
     fd: Option<u32>,
     want: Want,
     call: Call,
-) -> Standing {
+) -> WaitNode {
     if facts.state == Some(TcpState::Listen) {
         return listening(id, facts.receive_queue, fd);
     }
@@ -109,12 +108,12 @@ pub(super) fn inet(
         && matches!(facts.state, Some(TcpState::CloseWait | TcpState::Close))
         && want == Want::Data;
     if ready == Some(true) && call != Call::Direct || hung_up {
-        return Standing::ready();
+        return WaitNode::ready();
     }
     let remote = facts.remote.filter(|r| r.port != 0);
     let Some(remote) = remote else {
-        let any = vec![Actor::Anyone("any host may send to its socket")];
-        return Standing::one(way(Op::Accept, Some(id), fd, any));
+        let any = vec![Releaser::Anyone("any host may send to its socket")];
+        return WaitNode::one(alternative(Op::Accept, Some(id), fd, any));
     };
     let (op, wanted): (_, fn(Access) -> bool) = match want {
         Want::Room => (Op::Write, Access::reads),
@@ -122,26 +121,26 @@ pub(super) fn inet(
     };
     let any = match (facts.peer, facts.listener) {
         (Some(0), None) => {
-            return Standing::unread("the local owner of the connection's other end has closed it");
+            return WaitNode::unread("the local owner of the connection's other end has closed it");
         }
         (Some(ino), _) if ino != 0 => parties(index, at, &ObjectId::Inet { ino }, wanted, op),
         (_, Some(ino)) => {
             let listener = ObjectId::Inet { ino };
             let any = parties(index, at, &listener, |_| true, Op::Connect);
-            return Standing::one(way(Op::Connect, Some(listener), fd, any));
+            return WaitNode::one(alternative(Op::Connect, Some(listener), fd, any));
         }
         _ if remote.ip.is_loopback() => {
-            vec![Actor::Unseen(format!("the owner of the other end, {remote}, was not found"))]
+            vec![Releaser::Unseen(format!("the owner of the other end, {remote}, was not found"))]
         }
-        _ => vec![Actor::Outside(Outside::Remote(remote.to_string()))],
+        _ => vec![Releaser::Outside(Outside::Remote(remote.to_string()))],
     };
-    Standing::one(way(op, Some(id), fd, any))
+    WaitNode::one(alternative(op, Some(id), fd, any))
 }
 
 /// The ways out of connect.
-pub(super) fn connect(index: &Index<'_>, at: usize, number: u32, peer: Option<&Name>) -> Standing {
+pub(super) fn connect(index: &Index<'_>, at: usize, number: u32, peer: Option<&Name>) -> WaitNode {
     let Some(fd) = index.process(at).fd(number) else {
-        return Standing::unread(format!("what its fd {number} is could not be read"));
+        return WaitNode::unread(format!("what its fd {number} is could not be read"));
     };
     match (fd.object, index.facts(&fd.object)) {
         (ObjectId::Inet { .. }, ObjectFacts::Inet(facts)) => {
@@ -149,20 +148,20 @@ pub(super) fn connect(index: &Index<'_>, at: usize, number: u32, peer: Option<&N
                 (Some(ino), _) => {
                     let listener = ObjectId::Inet { ino };
                     let any = parties(index, at, &listener, |_| true, Op::Connect);
-                    return Standing::one(way(Op::Connect, Some(listener), Some(number), any));
+                    return WaitNode::one(alternative(Op::Connect, Some(listener), Some(number), any));
                 }
                 (None, Some(remote)) if remote.ip.is_loopback() => {
-                    vec![Actor::Unseen(format!("nobody was found that listens on {remote}"))]
+                    vec![Releaser::Unseen(format!("nobody was found that listens on {remote}"))]
                 }
-                (None, Some(remote)) => vec![Actor::Outside(Outside::Remote(remote.to_string()))],
-                (None, None) => vec![Actor::Unseen("the address it connects to could not be read".into())],
+                (None, Some(remote)) => vec![Releaser::Outside(Outside::Remote(remote.to_string()))],
+                (None, None) => vec![Releaser::Unseen("the address it connects to could not be read".into())],
             };
-            Standing::one(way(Op::Connect, Some(fd.object), Some(number), any))
+            WaitNode::one(alternative(Op::Connect, Some(fd.object), Some(number), any))
         }
         (ObjectId::Unix { .. }, ObjectFacts::Unix(UnixFacts { listener: Some(ino), .. })) => {
             let listener = ObjectId::Unix { ino: *ino };
             let any = parties(index, at, &listener, |_| true, Op::Connect);
-            Standing::one(way(Op::Connect, Some(listener), Some(number), any))
+            WaitNode::one(alternative(Op::Connect, Some(listener), Some(number), any))
         }
         (ObjectId::Unix { .. }, _) => {
             let listener = index.evidence().objects.iter().find(|o| match &o.facts {
@@ -174,19 +173,11 @@ pub(super) fn connect(index: &Index<'_>, at: usize, number: u32, peer: Option<&N
             match listener {
                 Some(listener) => {
                     let any = parties(index, at, &listener.id, |_| true, Op::Connect);
-                    Standing::one(way(Op::Connect, Some(listener.id), Some(number), any))
+                    WaitNode::one(alternative(Op::Connect, Some(listener.id), Some(number), any))
                 }
-                None => Standing::unread("the listener it connects to was not found"),
+                None => WaitNode::unread("the listener it connects to was not found"),
             }
         }
-        _ => Standing::unread("the address it connects to could not be read"),
-    }
-}
-
-/// The ways out of accept.
-pub(super) fn accept(index: &Index<'_>, at: usize, number: u32) -> Standing {
-    match index.process(at).fd(number) {
-        Some(fd) => on_object(index, at, fd.object, Some(number), Want::Data, Call::Direct),
-        None => Standing::seeded(Hope::Waiting, Why::Signal),
+        _ => WaitNode::unread("the address it connects to could not be read"),
     }
 }

@@ -13,7 +13,7 @@ use crate::core::identity::{INITIAL_PIDNS_INO, NS_PER_TICK, ProcessId, WaitStatu
 use crate::core::proc_event::{ProcEvent, What};
 use crate::procfs_view::ProcRoot;
 use crate::procfs_view::connector::Connector;
-use crate::procfs_view::kin::{self, Kin};
+use crate::procfs_view::table::{self, Kin};
 
 /// Between two looks at all of `/proc` without the connector, and with it.
 const LOOK_ALONE: Duration = Duration::from_millis(200);
@@ -33,7 +33,7 @@ pub enum Found {
 }
 
 /// See the module.
-pub struct Lookout {
+pub struct MembershipPoller {
     connector: Option<Connector>,
     looked_at: Option<Instant>,
     told_lost: u64,
@@ -41,11 +41,11 @@ pub struct Lookout {
     leaders: HashMap<u32, WaitStatus>,
 }
 
-impl Lookout {
+impl MembershipPoller {
     /// With the connector, where it is to be had.
     pub fn new() -> Self {
         let initial =
-            kin::extras(&ProcRoot::system(), std::process::id()).pidns_ino == Some(INITIAL_PIDNS_INO);
+            table::extras(&ProcRoot::system(), std::process::id()).pidns_ino == Some(INITIAL_PIDNS_INO);
         Self {
             connector: if initial { Connector::open().ok() } else { None },
             looked_at: None,
@@ -68,7 +68,7 @@ impl Lookout {
         // The look first: whatever ended before it has been told by the time the connector is read.
         let all = if self.looked_at.is_none_or(|at| at.elapsed() >= every) {
             self.looked_at = Some(Instant::now());
-            kin::all(root).ok()
+            table::all(root).ok()
         } else {
             None
         };
@@ -100,7 +100,7 @@ impl Lookout {
     ) {
         match event.what {
             What::Fork { parent, child } if members.contains_key(&parent) => {
-                let start_ticks = kin::start_ticks(root, child).ok().flatten();
+                let start_ticks = table::start_ticks(root, child).ok().flatten();
                 let start_ticks = start_ticks.unwrap_or_else(|| boot_ticks(event.monotonic_ns));
                 let process = ProcessId { tgid: child, start_ticks };
                 if members.insert(child, process) != Some(process) {
@@ -126,7 +126,7 @@ impl Lookout {
     }
 }
 
-impl Default for Lookout {
+impl Default for MembershipPoller {
     fn default() -> Self {
         Self::new()
     }
@@ -134,8 +134,8 @@ impl Default for Lookout {
 
 /// Whether no thread of the process is left but the one that is ending.
 fn threads_are_gone(root: &ProcRoot, process: ProcessId, ending: u32) -> bool {
-    kin::start_ticks(root, process.tgid).ok().flatten() != Some(process.start_ticks)
-        || kin::threads(root, process.tgid).iter().all(|tid| *tid == ending || *tid == process.tgid)
+    table::start_ticks(root, process.tgid).ok().flatten() != Some(process.start_ticks)
+        || table::threads(root, process.tgid).iter().all(|tid| *tid == ending || *tid == process.tgid)
 }
 
 /// Compares with all of `/proc` as it was before the events were read. Only who was `known` then can be missing.

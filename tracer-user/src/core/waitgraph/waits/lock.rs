@@ -1,8 +1,10 @@
 //! Ways out of waits for file locks and SysV objects.
 
-use super::index::{Index, ThreadKey};
-use super::ways::{Actor, Op, Requirement, Standing, Way, by_process, way};
 use crate::core::evidence::{Fd, LockKind, LockMode, ObjectFacts, ObjectId};
+use crate::core::waitgraph::index::{Index, ThreadKey};
+use crate::core::waitgraph::model::{
+    Alternative, Condition, Op, Releaser, WaitNode, alternative, by_process,
+};
 
 /// The ways out of flock and fcntl locks: every conflicting lock has to go, each by any process that shares it.
 pub(super) fn lock(
@@ -11,13 +13,13 @@ pub(super) fn lock(
     number: u32,
     kind: LockKind,
     exclusive: Option<bool>,
-) -> Standing {
+) -> WaitNode {
     let Some(fd) = index.process(key.process).fd(number) else {
-        return Standing::unread(format!("what its fd {number} is could not be read"));
+        return WaitNode::unread(format!("what its fd {number} is could not be read"));
     };
     let id = fd.object;
     let Some(locks) = &index.evidence().locks else {
-        return Standing::unread("/proc/locks could not be read");
+        return WaitNode::unread("/proc/locks could not be read");
     };
     let conflicts = locks.iter().filter(|l| {
         !l.waiting
@@ -28,17 +30,17 @@ pub(super) fn lock(
     });
     let mut all = Vec::new();
     for entry in conflicts {
-        let mut any: Vec<Actor> =
+        let mut any: Vec<Releaser> =
             sharers(index, &id, entry.kind, entry.mode, entry.pid).into_iter().map(by_process).collect();
         if any.is_empty() || kind != LockKind::Posix && index.relevant_unread(key.process).is_some() {
-            any.push(Actor::Unseen("who holds the lock could not be seen".into()));
+            any.push(Releaser::Unseen("who holds the lock could not be seen".into()));
         }
-        all.push(Requirement { any });
+        all.push(Condition { releasers: any });
     }
     if all.is_empty() {
-        return Standing::unread("no conflicting lock was found in /proc/locks");
+        return WaitNode::unread("no conflicting lock was found in /proc/locks");
     }
-    Standing::one(Way { op: Op::Lock, object: Some(id), fd: Some(number), all })
+    WaitNode::one(Alternative { op: Op::Lock, object: Some(id), fd: Some(number), conditions: all })
 }
 
 /// Who can release a lock: for fcntl's, the process that took it; for flock's and open file description locks, whoever shares the description.
@@ -64,20 +66,20 @@ fn sharers(index: &Index<'_>, id: &ObjectId, kind: LockKind, mode: LockMode, pid
 }
 
 /// The ways out of a wait on SysV semaphores or message queues: whoever operated on it last, as far as it lives.
-pub(super) fn sysv(index: &Index<'_>, at: usize, id: ObjectId) -> Standing {
+pub(super) fn sysv(index: &Index<'_>, at: usize, id: ObjectId) -> WaitNode {
     let ObjectFacts::SysV { last_pids, .. } = index.facts(&id) else {
-        let any = vec![Actor::Unseen("the state of its SysV object could not be read".into())];
-        return Standing::one(way(Op::Semaphore, Some(id), None, any));
+        let any = vec![Releaser::Unseen("the state of its SysV object could not be read".into())];
+        return WaitNode::one(alternative(Op::Semaphore, Some(id), None, any));
     };
-    let any: Vec<Actor> = last_pids
+    let any: Vec<Releaser> = last_pids
         .iter()
         .filter_map(|tgid| index.by_tgid(*tgid))
         .filter(|other| *other != at && !index.process(*other).zombie)
         .map(by_process)
         .collect();
     if any.is_empty() && last_pids.iter().all(|tgid| *tgid == 0 || *tgid == index.process(at).id.tgid) {
-        let any = vec![Actor::Unseen("who operated on its SysV object cannot be seen".into())];
-        return Standing::one(way(Op::Semaphore, Some(id), None, any));
+        let any = vec![Releaser::Unseen("who operated on its SysV object cannot be seen".into())];
+        return WaitNode::one(alternative(Op::Semaphore, Some(id), None, any));
     }
     if any.is_empty() {
         // Whoever operated last is gone. Who else might, nothing tells: any other process of the job.
@@ -85,7 +87,7 @@ pub(super) fn sysv(index: &Index<'_>, at: usize, id: ObjectId) -> Standing {
             let process = index.process(*other);
             *other != at && process.in_scope && !process.zombie && !process.is_observer
         });
-        return Standing::one(way(Op::Semaphore, Some(id), None, others.map(by_process).collect()));
+        return WaitNode::one(alternative(Op::Semaphore, Some(id), None, others.map(by_process).collect()));
     }
-    Standing::one(way(Op::Semaphore, Some(id), None, any))
+    WaitNode::one(alternative(Op::Semaphore, Some(id), None, any))
 }

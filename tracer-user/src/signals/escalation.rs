@@ -12,8 +12,8 @@ use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
 use super::pidfd::{PidFd, Unavailable};
+use crate::core::escalation::{EscalationStep, Obstacle, Outcome, Termination, Tried, obstacles};
 use crate::core::identity::ProcessId;
-use crate::core::ladder::{Climbed, Obstacle, Outcome, Rung, Tried, obstacles};
 use crate::core::snapshot::{ProcSnapshot, ProcState};
 
 /// How often it is looked who has ended.
@@ -38,15 +38,15 @@ pub trait Subject {
 #[derive(Clone, Copy, Debug)]
 pub enum Step<'a> {
     /// These processes are sent this signal now.
-    Rung(Rung, usize),
+    EscalationStep(EscalationStep, usize),
     /// This one is done with.
-    Done(&'a Climbed),
+    Done(&'a Termination),
 }
 
-struct Climber {
+struct Ascent {
     /// `None`: it could not be had.
     process: Option<PidFd>,
-    record: Climbed,
+    record: Termination,
     /// When the last signal was sent.
     raised_at: Instant,
     done: bool,
@@ -54,61 +54,62 @@ struct Climber {
 
 /// Ends the processes of `subject`, waiting at most `grace` after each rung. Gives every process that was
 /// seen, in order of appearance, with what ended it.
-pub async fn climb(
+pub async fn escalate(
     subject: &mut dyn Subject,
     grace: Duration,
     mut tell: impl FnMut(Step<'_>),
-) -> Vec<Climbed> {
-    let mut climbers: BTreeMap<ProcessId, Climber> = BTreeMap::new();
+) -> Vec<Termination> {
+    let mut ascents: BTreeMap<ProcessId, Ascent> = BTreeMap::new();
     let mut order = Vec::new();
-    let mut open = |subject: &mut dyn Subject, climbers: &mut BTreeMap<_, _>| {
+    let mut open = |subject: &mut dyn Subject, ascents: &mut BTreeMap<_, _>| {
         let members = subject.members();
         for member in &members {
             let id = member.process();
-            if !climbers.contains_key(&id) && !is_untouchable(id.tgid) {
-                climbers.insert(id, Climber::open(member, subject));
+            if !ascents.contains_key(&id) && !is_untouchable(id.tgid) {
+                ascents.insert(id, Ascent::open(member, subject));
                 order.push(id);
             }
         }
         members
     };
-    for rung in Rung::ALL {
-        let members = open(subject, &mut climbers);
-        look(&mut climbers, &mut tell);
-        let left = climbers.values().filter(|climber| !climber.done).count();
+    for step in EscalationStep::ALL {
+        let members = open(subject, &mut ascents);
+        look(&mut ascents, &mut tell);
+        let left = ascents.values().filter(|ascent| !ascent.done).count();
         if left == 0 {
             break;
         }
-        tell(Step::Rung(rung, left));
-        raise(&mut climbers, &members, rung);
-        let deadline = Instant::now() + if rung == Rung::Kill { grace.max(KILL_GRACE) } else { grace };
+        tell(Step::EscalationStep(step, left));
+        raise(&mut ascents, &members, step);
+        let deadline =
+            Instant::now() + if step == EscalationStep::Kill { grace.max(KILL_GRACE) } else { grace };
         let mut ask_at = Instant::now() + ASK;
         loop {
-            look(&mut climbers, &mut tell);
+            look(&mut ascents, &mut tell);
             let now = Instant::now();
             if now >= ask_at {
-                let members = open(subject, &mut climbers);
-                look_again(&mut climbers, &members);
+                let members = open(subject, &mut ascents);
+                look_again(&mut ascents, &members);
                 // Whoever is new gets the rung that all are on.
-                raise(&mut climbers, &members, rung);
+                raise(&mut ascents, &members, step);
                 ask_at = now + ASK;
             }
-            let worth_waiting = climbers.values().any(|climber| !climber.done && climber.may_end_by(rung));
+            let worth_waiting = ascents.values().any(|ascent| !ascent.done && ascent.may_end_by(step));
             if now >= deadline || !worth_waiting {
                 break;
             }
             sleep(LOOK.min(deadline - now)).await;
         }
     }
-    let members = open(subject, &mut climbers);
-    look(&mut climbers, &mut tell);
-    for climber in climbers.values_mut().filter(|climber| !climber.done) {
-        let seen = members.iter().find(|member| member.process() == climber.record.process());
-        let obstacles = seen.map_or_else(Vec::new, |member| obstacles(Rung::Kill, member));
-        climber.record.outcome = Outcome::Survived { obstacles };
-        tell(Step::Done(&climber.record));
+    let members = open(subject, &mut ascents);
+    look(&mut ascents, &mut tell);
+    for ascent in ascents.values_mut().filter(|ascent| !ascent.done) {
+        let seen = members.iter().find(|member| member.process() == ascent.record.process());
+        let obstacles = seen.map_or_else(Vec::new, |member| obstacles(EscalationStep::Kill, member));
+        ascent.record.outcome = Outcome::Survived { obstacles };
+        tell(Step::Done(&ascent.record));
     }
-    order.iter().filter_map(|id| climbers.remove(id)).map(|climber| climber.record).collect()
+    order.iter().filter_map(|id| ascents.remove(id)).map(|ascent| ascent.record).collect()
 }
 
 /// Ourselves, and init: whatever the subject says.
@@ -116,10 +117,10 @@ fn is_untouchable(tgid: u32) -> bool {
     tgid <= 1 || tgid == std::process::id()
 }
 
-impl Climber {
+impl Ascent {
     fn open(member: &ProcSnapshot, subject: &mut dyn Subject) -> Self {
         let id = member.process();
-        let mut record = Climbed {
+        let mut record = Termination {
             pid: id.tgid,
             start_ticks: id.start_ticks,
             comm: member.comm.clone(),
@@ -137,14 +138,14 @@ impl Climber {
     }
 
     /// Sends the rung's signal, and SIGCONT to a stopped process, which would not act on it otherwise.
-    fn raise(&mut self, rung: Rung, seen: Option<&ProcSnapshot>) {
+    fn raise(&mut self, step: EscalationStep, seen: Option<&ProcSnapshot>) {
         let Some(process) = &self.process else { return };
-        let signal = match rung {
-            Rung::Interrupt => Signal::INT,
-            Rung::Terminate => Signal::TERM,
-            Rung::Kill => Signal::KILL,
+        let signal = match step {
+            EscalationStep::Interrupt => Signal::INT,
+            EscalationStep::Terminate => Signal::TERM,
+            EscalationStep::Kill => Signal::KILL,
         };
-        let obstacles = seen.map_or_else(Vec::new, |member| obstacles(rung, member));
+        let obstacles = seen.map_or_else(Vec::new, |member| obstacles(step, member));
         let stopped = seen.is_some_and(|member| member.state == Some(ProcState::Stopped));
         match process.send(signal) {
             Ok(true) => {}
@@ -156,63 +157,62 @@ impl Climber {
                 return;
             }
         }
-        if stopped && rung != Rung::Kill && !obstacles.contains(&Obstacle::Ignored) {
+        if stopped && step != EscalationStep::Kill && !obstacles.contains(&Obstacle::Ignored) {
             self.record.continued |= process.send(Signal::CONT).unwrap_or(false);
         }
         self.raised_at = Instant::now();
-        self.record.tried.push(Tried { rung, obstacles });
+        self.record.tried.push(Tried { step, obstacles });
     }
 
     /// Whether it is worth waiting for.
-    fn may_end_by(&self, rung: Rung) -> bool {
+    fn may_end_by(&self, step: EscalationStep) -> bool {
         let lasting = self.raised_at.elapsed() >= PATIENCE;
         let stands = |obstacle: &Obstacle| obstacle.is_final() || lasting && obstacle.may_pass();
         self.record
             .tried
             .last()
-            .is_some_and(|tried| tried.rung == rung && !tried.obstacles.iter().any(stands))
+            .is_some_and(|tried| tried.step == step && !tried.obstacles.iter().any(stands))
     }
 }
 
 /// Keeps of the obstacles that may pass those that were there all the time.
-fn look_again(climbers: &mut BTreeMap<ProcessId, Climber>, members: &[ProcSnapshot]) {
+fn look_again(ascents: &mut BTreeMap<ProcessId, Ascent>, members: &[ProcSnapshot]) {
     for member in members {
-        let climber = climbers.get_mut(&member.process()).filter(|climber| !climber.done);
-        if let Some(tried) = climber.and_then(|climber| climber.record.tried.last_mut()) {
-            let now = obstacles(tried.rung, member);
+        let ascent = ascents.get_mut(&member.process()).filter(|ascent| !ascent.done);
+        if let Some(tried) = ascent.and_then(|ascent| ascent.record.tried.last_mut()) {
+            let now = obstacles(tried.step, member);
             tried.obstacles.retain(|obstacle| !obstacle.may_pass() || now.contains(obstacle));
         }
     }
 }
 
 /// Takes note of those that have ended.
-fn look(climbers: &mut BTreeMap<ProcessId, Climber>, tell: &mut impl FnMut(Step<'_>)) {
-    for climber in climbers.values_mut().filter(|climber| !climber.done) {
-        let ended = climber.process.as_ref().is_some_and(|process| process.has_ended().unwrap_or(false));
+fn look(ascents: &mut BTreeMap<ProcessId, Ascent>, tell: &mut impl FnMut(Step<'_>)) {
+    for ascent in ascents.values_mut().filter(|ascent| !ascent.done) {
+        let ended = ascent.process.as_ref().is_some_and(|process| process.has_ended().unwrap_or(false));
         if ended {
-            let by = climber.record.tried.last().map(|tried| tried.rung);
-            climber.record.outcome = by.map_or(Outcome::WasGone, |by| Outcome::Ended { by });
-            if let Some(last) = climber.record.tried.last_mut() {
+            let by = ascent.record.tried.last().map(|tried| tried.step);
+            ascent.record.outcome = by.map_or(Outcome::WasGone, |by| Outcome::Ended { by });
+            if let Some(last) = ascent.record.tried.last_mut() {
                 last.obstacles.retain(|obstacle| !obstacle.may_pass());
             }
-            climber.done = true;
-            tell(Step::Done(&climber.record));
+            ascent.done = true;
+            tell(Step::Done(&ascent.record));
         }
     }
 }
 
 /// Sends the rung's signal to everybody who has not had it, in the order in which they are given.
-fn raise(climbers: &mut BTreeMap<ProcessId, Climber>, members: &[ProcSnapshot], rung: Rung) {
-    let not_yet = |climber: &Climber| {
-        !climber.done && climber.record.tried.last().is_none_or(|tried| tried.rung != rung)
-    };
+fn raise(ascents: &mut BTreeMap<ProcessId, Ascent>, members: &[ProcSnapshot], step: EscalationStep) {
+    let not_yet =
+        |ascent: &Ascent| !ascent.done && ascent.record.tried.last().is_none_or(|tried| tried.step != step);
     for member in members {
-        if let Some(climber) = climbers.get_mut(&member.process()).filter(|climber| not_yet(climber)) {
-            climber.raise(rung, Some(member));
+        if let Some(ascent) = ascents.get_mut(&member.process()).filter(|ascent| not_yet(ascent)) {
+            ascent.raise(step, Some(member));
         }
     }
     // Those that are not shown any more may live all the same: their pidfds know.
-    for climber in climbers.values_mut().filter(|climber| not_yet(climber)) {
-        climber.raise(rung, None);
+    for ascent in ascents.values_mut().filter(|ascent| not_yet(ascent)) {
+        ascent.raise(step, None);
     }
 }

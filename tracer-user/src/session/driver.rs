@@ -1,6 +1,6 @@
 //! Following a session while it lives: what is due when, for `run`, `attach` and an adopted session alike.
 //!
-//! [`Follower::step`] does one thing that is due and comes back; it can be dropped at any await without losing
+//! [`SessionDriver::step`] does one thing that is due and comes back; it can be dropped at any await without losing
 //! anything, so that it fits beside other sources into a `select!`. Evidence for a diagnosis is gathered in
 //! a thread of its own, so that the kernel's ring is emptied meanwhile. What is done about a hang comes
 //! after the diagnosis has been handed to the observer, which makes it durable.
@@ -19,19 +19,19 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 use super::clock;
-use super::ending;
-use super::keeper::Keeper;
 use super::kernel_reader;
 use super::observer::Observer;
 use super::options::Watch;
+use super::recorder::SessionRecorder;
 use super::relieve;
+use super::terminate;
 use crate::core::diagnosis::{self, Diagnosis};
+use crate::core::escalation::Termination;
 use crate::core::evidence::Evidence;
 use crate::core::hang_watch::HangWatch;
 use crate::core::identity::ProcessId;
-use crate::core::ladder::Climbed;
 use crate::core::summary::Leaked;
-use crate::procfs_view::kin::{self, FileId};
+use crate::procfs_view::table::{self, FileId};
 use crate::procfs_view::{self, Ask, LookError, ProcRoot, Request};
 use crate::signals::pidfd::{PidFd, Unavailable};
 use crate::signals::watched::watched;
@@ -65,7 +65,7 @@ pub enum Why {
 }
 
 /// What a step came to, where somebody has to decide.
-pub enum Came {
+pub enum DriverEvent {
     /// Nothing to decide.
     Nothing,
     /// The job's time is over.
@@ -73,7 +73,7 @@ pub enum Came {
     /// A diagnosis is there, told and durable; `None` when nothing could be seen in time.
     Looked(Why, Option<Box<Diagnosis>>),
     /// The ladder was climbed.
-    Climbed(Vec<Climbed>),
+    Termination(Vec<Termination>),
 }
 
 struct Look {
@@ -83,9 +83,9 @@ struct Look {
 }
 
 /// See the module.
-pub struct Follower {
+pub struct SessionDriver {
     /// The session.
-    pub keeper: Keeper,
+    pub recorder: SessionRecorder,
     ring: Option<AsyncFd<OwnedFd>>,
     drain: Interval,
     walk: Interval,
@@ -94,7 +94,7 @@ pub struct Follower {
     hang: HangWatch,
     time_is_over_at: Option<Instant>,
     look: Option<Look>,
-    climb: Option<Pin<Box<dyn Future<Output = Vec<Climbed>>>>>,
+    escalate: Option<Pin<Box<dyn Future<Output = Vec<Termination>>>>>,
     /// Who lives, for the ladder.
     living: Rc<RefCell<Vec<ProcessId>>>,
     grace: Duration,
@@ -102,18 +102,18 @@ pub struct Follower {
     root: Option<AsyncFd<OwnedFd>>,
 }
 
-impl Follower {
+impl SessionDriver {
     /// Begins to follow. Needs a tokio runtime with I/O and time.
     ///
     /// # Errors
     /// When the kernel's ring cannot be watched.
-    pub fn new(keeper: Keeper, watch: &Watch, timeout: Option<Duration>) -> anyhow::Result<Self> {
+    pub fn new(recorder: SessionRecorder, watch: &Watch, timeout: Option<Duration>) -> anyhow::Result<Self> {
         let walk_every = (watch.stall_threshold / 4).clamp(Duration::from_millis(10), WALK_EVERY);
         // A hang is seen by its samples: at least four in the time that makes one.
         let sample_every = watch.interval.min(watch.hang_after / 4).max(Duration::from_millis(100));
         Ok(Self {
-            ring: keeper.ring().context("cannot watch the kernel's ring")?,
-            keeper,
+            ring: recorder.ring().context("cannot watch the kernel's ring")?,
+            recorder,
             drain: ticker(DRAIN_EVERY),
             walk: ticker(walk_every),
             sample: ticker(sample_every),
@@ -121,7 +121,7 @@ impl Follower {
             hang: HangWatch::new(u64::try_from(watch.hang_after.as_nanos()).unwrap_or(u64::MAX)),
             time_is_over_at: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
             look: None,
-            climb: None,
+            escalate: None,
             living: Rc::default(),
             grace: watch.grace,
             root: None,
@@ -132,10 +132,10 @@ impl Follower {
     /// `/proc` how it was.
     pub fn watch_root(&mut self, observer: &mut dyn Observer) {
         let proc_root = ProcRoot::system();
-        let root = PidFd::open(self.keeper.root(), |tgid| kin::start_ticks(&proc_root, tgid));
+        let root = PidFd::open(self.recorder.root(), |tgid| table::start_ticks(&proc_root, tgid));
         match root.and_then(|root| Ok(watched(root.into_fd())?)) {
             Ok(root) => self.root = Some(root),
-            Err(Unavailable::Gone) => self.keeper.root_ended(observer),
+            Err(Unavailable::Gone) => self.recorder.root_ended(observer),
             Err(error) => observer.notice(&format!("the root's end may not be seen: {error}")),
         }
     }
@@ -144,7 +144,7 @@ impl Follower {
     pub fn relieve(&mut self, diagnosis: &Diagnosis, observer: &mut dyn Observer) {
         for text in relieve::relieve(diagnosis) {
             observer.notice(&text);
-            self.keeper.note("relieved", text, observer);
+            self.recorder.note("relieved", text, observer);
         }
     }
 
@@ -153,8 +153,8 @@ impl Follower {
     pub async fn settle(&mut self, output: &[FileId], observer: &mut dyn Observer) -> Vec<Leaked> {
         let deadline = Instant::now() + SETTLE;
         loop {
-            self.keeper.settle(observer);
-            let leaked = self.keeper.leaked(output);
+            self.recorder.settle(observer);
+            let leaked = self.recorder.leaked(output);
             if leaked.is_empty() || Instant::now() >= deadline {
                 return leaked;
             }
@@ -163,66 +163,66 @@ impl Follower {
     }
 
     /// Does the next thing that is due.
-    pub async fn step(&mut self, observer: &mut dyn Observer) -> Came {
+    pub async fn step(&mut self, observer: &mut dyn Observer) -> DriverEvent {
         tokio::select! {
             biased;
-            () = ready(self.ring.as_ref()) => self.keeper.catch_up(observer),
+            () = ready(self.ring.as_ref()) => self.recorder.catch_up(observer),
             _ = self.drain.tick() => {
-                self.keeper.catch_up(observer);
+                self.recorder.catch_up(observer);
                 if self.rests() {
                     self.drain.reset_after(DRAIN_EVERY * REST_FACTOR);
                 }
             }
-            climbed = climbed(self.climb.as_mut()) => {
-                self.climb = None;
-                return Came::Climbed(climbed);
+            terminations = terminations(self.escalate.as_mut()) => {
+                self.escalate = None;
+                return DriverEvent::Termination(terminations);
             }
             () = root_ended(self.root.as_ref()) => {
                 self.root = None;
-                self.keeper.root_ended(observer);
+                self.recorder.root_ended(observer);
             }
             evidence = looked(self.look.as_mut()) => return self.judge(evidence, observer),
             () = over(self.time_is_over_at) => {
                 self.time_is_over_at = None;
-                return Came::TimeIsOver;
+                return DriverEvent::TimeIsOver;
             }
             _ = self.walk.tick() => {
                 // First who is new, so that a new process's write is not a stranger's.
-                self.keeper.catch_up(observer);
-                self.keeper.look_for_stalls(observer);
+                self.recorder.catch_up(observer);
+                self.recorder.look_for_stalls(observer);
                 if self.rests() {
                     self.walk.reset_after(self.walk.period() * REST_FACTOR);
                 }
             }
             _ = self.sample.tick() => {
-                self.keeper.sample(observer);
-                let progress = self.keeper.live().state().tracker().last_work_boot_ns();
-                if self.look.is_none() && self.climb.is_none() && self.hang.is_due(clock::boot_ns(), progress) {
+                self.recorder.sample(observer);
+                let progress = self.recorder.live().state().tracker().last_work_boot_ns();
+                if self.look.is_none() && self.escalate.is_none() && self.hang.is_due(clock::boot_ns(), progress) {
                     self.diagnose(Why::NoProgress);
                 }
             }
             _ = self.status.tick() => {
-                observer.status(&self.keeper.status());
+                observer.status(&self.recorder.status());
                 if self.rests() {
                     self.status.reset_after(STATUS_EVERY * REST_FACTOR);
                 }
             }
         }
-        if self.climb.is_some() {
-            *self.living.borrow_mut() = self.keeper.alive();
+        if self.escalate.is_some() {
+            *self.living.borrow_mut() = self.recorder.alive();
         }
-        Came::Nothing
+        DriverEvent::Nothing
     }
 
     /// Nothing has moved for a while, nor is anybody waiting for an answer. Never without kernel events: who is born and gone
     /// between two looks at `/proc` would be missed.
     fn rests(&self) -> bool {
-        if self.keeper.kernel().is_none() {
+        if self.recorder.kernel().is_none() {
             return false;
         }
-        let moved = self.keeper.live().state().tracker().last_progress_boot_ns();
+        let moved = self.recorder.live().state().tracker().last_progress_boot_ns();
         let still = Duration::from_nanos(clock::boot_ns().saturating_sub(moved));
-        still > REST_AFTER && self.look.is_none() && self.climb.is_none()
+        still > REST_AFTER && self.look.is_none() && self.escalate.is_none()
     }
 
     /// Begins a diagnosis. One that goes on already is taken for this one.
@@ -233,11 +233,11 @@ impl Follower {
             look.until = until;
             return;
         }
-        let id = self.keeper.live().id().to_string();
+        let id = self.recorder.live().id().to_string();
         let request =
-            Request { ask: Ask::Session { id, members: self.keeper.alive() }, quiet_window: QUIET_WINDOW };
+            Request { ask: Ask::Session { id, members: self.recorder.alive() }, quiet_window: QUIET_WINDOW };
         // What the kernel told of pipes whose fds cannot be borrowed is added when the evidence is there.
-        let with_kernel = self.keeper.kernel().is_some();
+        let with_kernel = self.recorder.kernel().is_some();
         let evidence = tokio::task::spawn_blocking(move || {
             procfs_view::look(&ProcRoot::system(), &request, &mut kernel_reader::reader(with_kernel))
         });
@@ -251,28 +251,30 @@ impl Follower {
 
     /// Begins to end the session's processes: SIGINT, SIGTERM, SIGKILL, each waited for.
     pub fn end(&mut self, processes: Vec<ProcessId>) {
-        if self.climb.is_some() {
+        if self.escalate.is_some() {
             return;
         }
         *self.living.borrow_mut() = processes;
         let living = Rc::clone(&self.living);
         let grace = self.grace;
-        self.climb =
-            Some(Box::pin(async move { ending::end(move || living.borrow().clone(), grace, |_| {}).await }));
+        self.escalate =
+            Some(Box::pin(
+                async move { terminate::end(move || living.borrow().clone(), grace, |_| {}).await },
+            ));
     }
 
-    fn judge(&mut self, evidence: Option<Evidence>, observer: &mut dyn Observer) -> Came {
+    fn judge(&mut self, evidence: Option<Evidence>, observer: &mut dyn Observer) -> DriverEvent {
         let why = self.look.take().map_or(Why::NoProgress, |look| look.why);
         let Some(mut evidence) = evidence else {
             observer.notice("what hangs could not be looked at in time");
-            return Came::Looked(why, None);
+            return DriverEvent::Looked(why, None);
         };
-        self.keeper.catch_up(observer);
-        self.keeper.add_history(&mut evidence);
+        self.recorder.catch_up(observer);
+        self.recorder.add_history(&mut evidence);
         let diagnosis = diagnosis::diagnose(&evidence);
-        self.keeper.diagnosed(serde_json::to_value(&diagnosis).unwrap_or_default(), observer);
+        self.recorder.diagnosed(serde_json::to_value(&diagnosis).unwrap_or_default(), observer);
         observer.diagnosed(&diagnosis, why);
-        Came::Looked(why, Some(Box::new(diagnosis)))
+        DriverEvent::Looked(why, Some(Box::new(diagnosis)))
     }
 }
 
@@ -285,9 +287,11 @@ async fn looked(look: Option<&mut Look>) -> Option<Evidence> {
     }
 }
 
-async fn climbed(climb: Option<&mut Pin<Box<dyn Future<Output = Vec<Climbed>>>>>) -> Vec<Climbed> {
-    match climb {
-        Some(climb) => climb.await,
+async fn terminations(
+    escalate: Option<&mut Pin<Box<dyn Future<Output = Vec<Termination>>>>>,
+) -> Vec<Termination> {
+    match escalate {
+        Some(escalate) => escalate.await,
         None => std::future::pending().await,
     }
 }

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use talk::Talk;
+use tracer_user::core::escalation::{EscalationStep, Obstacle, Outcome, Termination};
 use tracer_user::core::identity::ProcessId;
-use tracer_user::core::ladder::{Climbed, Obstacle, Outcome, Rung};
-use tracer_user::procfs_view::{ProcRoot, kin};
-use tracer_user::session::ending::end;
+use tracer_user::procfs_view::{ProcRoot, table};
+use tracer_user::session::terminate::end;
 use tracer_user::signals::pidfd::{PidFd, Unavailable};
 use tracer_user::signals::relieve::{NotRelieved, relieve};
 
@@ -33,18 +33,18 @@ fn id_of(pid: Pid) -> ProcessId {
     let tgid = pid.as_raw_nonzero().get().unsigned_abs();
     ProcessId {
         tgid,
-        start_ticks: kin::start_ticks(&ProcRoot::system(), tgid).expect("read").expect("it lives"),
+        start_ticks: table::start_ticks(&ProcRoot::system(), tgid).expect("read").expect("it lives"),
     }
 }
 
-fn climb(meant: impl FnMut() -> Vec<ProcessId>, grace: Duration) -> Vec<Climbed> {
+fn escalate(meant: impl FnMut() -> Vec<ProcessId>, grace: Duration) -> Vec<Termination> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(end(meant, grace, |_| {}))
 }
 
-fn climb_one(talk: &Talk, grace: Duration) -> Climbed {
+fn climb_one(talk: &Talk, grace: Duration) -> Termination {
     let id = id_of(talk.pid());
-    let mut all = climb(|| vec![id], grace);
+    let mut all = escalate(|| vec![id], grace);
     assert_eq!(all.len(), 1);
     all.remove(0)
 }
@@ -53,7 +53,7 @@ fn climb_one(talk: &Talk, grace: Duration) -> Climbed {
 fn the_first_rung_that_works_is_the_last() {
     let mut talk = sh("trap 'exit 3' INT; echo ready; while :; do sleep 0.01; done");
     let it = climb_one(&talk, GRACE);
-    assert_eq!(it.outcome, Outcome::Ended { by: Rung::Interrupt }, "{}", it.sentence());
+    assert_eq!(it.outcome, Outcome::Ended { by: EscalationStep::Interrupt }, "{}", it.sentence());
     assert_eq!(talk.wait().code(), Some(3));
 }
 
@@ -63,10 +63,17 @@ fn a_rung_that_cannot_work_is_not_waited_for() {
     let began = Instant::now();
     let it = climb_one(&talk, GRACE);
     assert!(began.elapsed() < GRACE, "waited for what could not work");
-    assert_eq!(it.outcome, Outcome::Ended { by: Rung::Kill }, "{}", it.sentence());
-    let seen: Vec<_> = it.tried.iter().map(|tried| (tried.rung, tried.obstacles.clone())).collect();
+    assert_eq!(it.outcome, Outcome::Ended { by: EscalationStep::Kill }, "{}", it.sentence());
+    let seen: Vec<_> = it.tried.iter().map(|tried| (tried.step, tried.obstacles.clone())).collect();
     let ignored = vec![Obstacle::Ignored];
-    assert_eq!(seen, [(Rung::Interrupt, ignored.clone()), (Rung::Terminate, ignored), (Rung::Kill, vec![])]);
+    assert_eq!(
+        seen,
+        [
+            (EscalationStep::Interrupt, ignored.clone()),
+            (EscalationStep::Terminate, ignored),
+            (EscalationStep::Kill, vec![])
+        ]
+    );
     assert_eq!(talk.wait().signal(), Some(9));
 }
 
@@ -77,7 +84,7 @@ fn a_handler_that_does_not_end_it_costs_one_grace() {
     let began = Instant::now();
     let it = climb_one(&talk, grace);
     assert!(began.elapsed() >= grace, "the grace was not given");
-    assert_eq!(it.outcome, Outcome::Ended { by: Rung::Terminate }, "{}", it.sentence());
+    assert_eq!(it.outcome, Outcome::Ended { by: EscalationStep::Terminate }, "{}", it.sentence());
     assert_eq!(talk.wait().signal(), Some(15));
 }
 
@@ -92,7 +99,7 @@ fn a_stopped_process_is_continued_so_that_it_can_end() {
     }
     let it = climb_one(&talk, GRACE);
     assert!(it.continued, "{}", it.sentence());
-    assert_eq!(it.outcome, Outcome::Ended { by: Rung::Interrupt });
+    assert_eq!(it.outcome, Outcome::Ended { by: EscalationStep::Interrupt });
     assert_eq!(talk.wait().code(), Some(4));
 }
 
@@ -103,7 +110,7 @@ fn children_that_appear_meanwhile_are_included() {
         echo ready; while :; do sleep 0.01; done");
     let first = id_of(talk.pid());
     let mut late = None;
-    let all = climb(
+    let all = escalate(
         || {
             if late.is_none() && talk.output_has("late", Duration::from_millis(1)) {
                 let pid = talk.hear_number("late");
@@ -115,8 +122,8 @@ fn children_that_appear_meanwhile_are_included() {
     );
     let late = late.expect("it appeared within the grace");
     assert_eq!(all.iter().map(|it| it.pid).collect::<Vec<_>>(), [first.tgid, late.tgid], "{all:?}");
-    assert_eq!(all[0].outcome, Outcome::Ended { by: Rung::Terminate });
-    assert_eq!(all[1].outcome, Outcome::Ended { by: Rung::Kill });
+    assert_eq!(all[0].outcome, Outcome::Ended { by: EscalationStep::Terminate });
+    assert_eq!(all[1].outcome, Outcome::Ended { by: EscalationStep::Kill });
     assert!(talk.adopted_ended(0, talk::PATIENCE));
     talk.wait();
 }
@@ -127,8 +134,8 @@ fn a_recycled_number_is_left_alone() {
     let mut id = id_of(talk.pid());
     id.start_ticks -= 1;
     // The sampler does not show it, and the pidfd is refused.
-    assert_eq!(climb(|| vec![id], Duration::from_millis(10)), []);
-    let opened = PidFd::open(id, |tgid| kin::start_ticks(&ProcRoot::system(), tgid));
+    assert_eq!(escalate(|| vec![id], Duration::from_millis(10)), []);
+    let opened = PidFd::open(id, |tgid| table::start_ticks(&ProcRoot::system(), tgid));
     assert!(matches!(opened, Err(Unavailable::Gone)), "{opened:?}");
     let unreadable = PidFd::open(id_of(talk.pid()), |_| Err(std::io::ErrorKind::PermissionDenied.into()));
     assert!(matches!(unreadable, Err(Unavailable::Unproved)), "{unreadable:?}");
@@ -141,9 +148,9 @@ fn ourselves_and_init_are_never_meant() {
     let us = id_of(rustix::process::getpid());
     let init = ProcessId {
         tgid: 1,
-        start_ticks: kin::start_ticks(&ProcRoot::system(), 1).expect("read").unwrap_or(0),
+        start_ticks: table::start_ticks(&ProcRoot::system(), 1).expect("read").unwrap_or(0),
     };
-    assert_eq!(climb(|| vec![us, init], Duration::from_millis(10)), []);
+    assert_eq!(escalate(|| vec![us, init], Duration::from_millis(10)), []);
 }
 
 /// A child that writes 100 000 bytes into a pipe nobody reads.

@@ -14,9 +14,9 @@ const FILE_CAP: usize = 8 << 20;
 
 /// An open directory of `/proc`.
 #[derive(Debug)]
-pub(crate) struct Dir(OwnedFd);
+pub(crate) struct ProcDir(OwnedFd);
 
-impl Dir {
+impl ProcDir {
     /// Opens a directory by path.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         Ok(Self(fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?))
@@ -84,7 +84,7 @@ impl Dir {
     }
 }
 
-impl AsFd for Dir {
+impl AsFd for ProcDir {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_process_directory_is_read() {
-        let own = Dir::open(Path::new("/proc/self")).unwrap();
+        let own = ProcDir::open(Path::new("/proc/self")).unwrap();
         let mut buffer = Vec::new();
         assert!(
             own.read("stat", &mut buffer).unwrap().starts_with(std::process::id().to_string().as_bytes())

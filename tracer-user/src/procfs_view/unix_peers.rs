@@ -1,7 +1,7 @@
 //! Who is at the other end of a UNIX socket where sock_diag does not tell: the kernel is asked, a socket at a time.
 
-use super::join::Survivors;
-use super::look;
+use super::borrowed_fd;
+use super::objects::Survivors;
 use super::process::Gather;
 use super::sample::KernelReader;
 use super::sockets::Sockets;
@@ -30,7 +30,7 @@ pub(crate) fn ask(
             if !unix.get(&ino).is_some_and(is_unknown) {
                 continue;
             }
-            let told = look::asked(&object, (task, opened.fd.number), kernel);
+            let told = borrowed_fd::asked(&object, (task, opened.fd.number), kernel);
             let (Some(ObjectFacts::Unix(told)), Some(facts)) = (told, unix.get_mut(&ino)) else { continue };
             facts.peer = told.peer;
             facts.send_queue = told.send_queue;

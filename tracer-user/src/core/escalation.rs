@@ -11,7 +11,7 @@ use super::text::ByteText;
 /// A rung.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Rung {
+pub enum EscalationStep {
     /// SIGINT, as Ctrl-C would.
     Interrupt,
     /// SIGTERM.
@@ -20,7 +20,7 @@ pub enum Rung {
     Kill,
 }
 
-impl Rung {
+impl EscalationStep {
     /// All, in the order they are climbed.
     pub const ALL: [Self; 3] = [Self::Interrupt, Self::Terminate, Self::Kill];
 
@@ -77,10 +77,10 @@ impl Obstacle {
 
 /// Everything that is in the way of `rung` ending this process; empty when nothing is seen to be. What could
 /// not be read is no obstacle.
-pub fn obstacles(rung: Rung, process: &ProcSnapshot) -> Vec<Obstacle> {
+pub fn obstacles(step: EscalationStep, process: &ProcSnapshot) -> Vec<Obstacle> {
     let mut found = Vec::new();
-    let has = |set: Option<super::snapshot::SignalSet>| set.is_some_and(|set| set.contains(rung.number()));
-    if rung != Rung::Kill {
+    let has = |set: Option<super::snapshot::SignalSet>| set.is_some_and(|set| set.contains(step.number()));
+    if step != EscalationStep::Kill {
         if has(process.sig_ign) {
             found.push(Obstacle::Ignored);
         }
@@ -89,8 +89,8 @@ pub fn obstacles(rung: Rung, process: &ProcSnapshot) -> Vec<Obstacle> {
         }
     }
     match process.state {
-        Some(ProcState::Stopped) if rung != Rung::Kill => found.push(Obstacle::Stopped),
-        Some(ProcState::TracingStop) if rung != Rung::Kill => found.push(Obstacle::Traced),
+        Some(ProcState::Stopped) if step != EscalationStep::Kill => found.push(Obstacle::Stopped),
+        Some(ProcState::TracingStop) if step != EscalationStep::Kill => found.push(Obstacle::Traced),
         Some(ProcState::DiskSleep) => found.push(Obstacle::Uninterruptible),
         // Of a main thread that ended before its siblings `/proc` says the same.
         Some(ProcState::Zombie) if process.threads.is_none_or(|threads| threads <= 1) => {
@@ -121,7 +121,7 @@ pub enum Outcome {
     /// It ended after this rung, and before the next.
     Ended {
         /// The rung.
-        by: Rung,
+        by: EscalationStep,
     },
     /// It ended before anything was sent.
     WasGone,
@@ -139,7 +139,7 @@ pub enum Outcome {
 
 /// A process on the ladder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Climbed {
+pub struct Termination {
     /// Its number.
     pub pid: u32,
     /// Its start, clock ticks since boot.
@@ -159,12 +159,12 @@ pub struct Climbed {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Tried {
     /// The rung.
-    pub rung: Rung,
+    pub step: EscalationStep,
     /// What was seen in its way.
     pub obstacles: Vec<Obstacle>,
 }
 
-impl Climbed {
+impl Termination {
     /// Which process.
     pub fn process(&self) -> ProcessId {
         ProcessId { tgid: self.pid, start_ticks: self.start_ticks }
@@ -194,7 +194,7 @@ impl Climbed {
             .filter(|tried| tried.obstacles.iter().any(|o| o.is_final() || o.may_pass()))
             .map(|tried| {
                 let words: Vec<_> = tried.obstacles.iter().map(|o| o.words()).collect();
-                format!("{} in vain: it {}", tried.rung.name(), words.join(" and "))
+                format!("{} in vain: it {}", tried.step.name(), words.join(" and "))
             })
             .collect();
         let continued = if self.continued { "; continued, being stopped" } else { "" };
@@ -219,45 +219,45 @@ mod tests {
         it.sig_blk = Some(SignalSet(1 << 1 | 1 << 14));
         it.state = Some(ProcState::Stopped);
         assert_eq!(
-            obstacles(Rung::Interrupt, &it),
+            obstacles(EscalationStep::Interrupt, &it),
             [Obstacle::Ignored, Obstacle::Blocked, Obstacle::Stopped]
         );
-        assert_eq!(obstacles(Rung::Terminate, &it), [Obstacle::Blocked, Obstacle::Stopped]);
-        assert_eq!(obstacles(Rung::Kill, &it), []);
+        assert_eq!(obstacles(EscalationStep::Terminate, &it), [Obstacle::Blocked, Obstacle::Stopped]);
+        assert_eq!(obstacles(EscalationStep::Kill, &it), []);
     }
 
     #[test]
     fn only_d_and_z_stand_in_the_way_of_sigkill() {
         let mut it = process();
         it.state = Some(ProcState::DiskSleep);
-        assert_eq!(obstacles(Rung::Kill, &it), [Obstacle::Uninterruptible]);
+        assert_eq!(obstacles(EscalationStep::Kill, &it), [Obstacle::Uninterruptible]);
         it.state = Some(ProcState::Zombie);
-        assert_eq!(obstacles(Rung::Kill, &it), [Obstacle::Zombie]);
+        assert_eq!(obstacles(EscalationStep::Kill, &it), [Obstacle::Zombie]);
         it.threads = Some(2);
-        assert_eq!(obstacles(Rung::Kill, &it), []);
+        assert_eq!(obstacles(EscalationStep::Kill, &it), []);
         it.state = Some(ProcState::TracingStop);
-        assert_eq!(obstacles(Rung::Kill, &it), []);
+        assert_eq!(obstacles(EscalationStep::Kill, &it), []);
     }
 
     #[test]
     fn what_is_unknown_is_no_obstacle() {
-        for rung in Rung::ALL {
-            assert_eq!(obstacles(rung, &process()), []);
+        for step in EscalationStep::ALL {
+            assert_eq!(obstacles(step, &process()), []);
         }
     }
 
     #[test]
     fn the_sentence_tells_what_was_in_vain() {
-        let it = Climbed {
+        let it = Termination {
             pid: 7,
             start_ticks: 1,
             comm: Some(ByteText(b"wor\x1bker".to_vec())),
             tried: vec![
-                Tried { rung: Rung::Interrupt, obstacles: vec![Obstacle::Ignored] },
-                Tried { rung: Rung::Terminate, obstacles: vec![] },
+                Tried { step: EscalationStep::Interrupt, obstacles: vec![Obstacle::Ignored] },
+                Tried { step: EscalationStep::Terminate, obstacles: vec![] },
             ],
             continued: false,
-            outcome: Outcome::Ended { by: Rung::Terminate },
+            outcome: Outcome::Ended { by: EscalationStep::Terminate },
         };
         assert_eq!(it.sentence(), "wor\\x1bker (pid 7) ended by SIGTERM (SIGINT in vain: it ignores it)");
     }

@@ -4,15 +4,17 @@ use super::case::{Case, Shape};
 use super::judge::Judgement;
 use super::view::{View, duration, fd_name, grouped};
 use crate::core::evidence::{ObjectFacts, ObjectId, Wait};
-use crate::core::waitgraph::{Actor, Op, ThreadKey, Way};
+use crate::core::waitgraph::{Alternative, Op, Releaser, ThreadKey};
 
 /// The sentence.
-pub fn sentence(view: &View<'_>, case: &Case, judgement: &Judgement) -> String {
-    let way = case.way(view);
+pub fn of(view: &View<'_>, case: &Case, judgement: &Judgement) -> String {
+    let alternative = case.alternative(view);
     let waiter = view.label(case.waiter.process);
     let blocked = match view.blocked_ns(case.waiter) {
-        Some(ns) => format!("has been blocked for {} {}", duration(ns), doing(view, case.waiter, way)),
-        None => format!("is blocked {}", doing(view, case.waiter, way)),
+        Some(ns) => {
+            format!("has been blocked for {} {}", duration(ns), doing(view, case.waiter, alternative))
+        }
+        None => format!("is blocked {}", doing(view, case.waiter, alternative)),
     };
     let observer = observer(view, case);
     let opening = match observer {
@@ -21,7 +23,7 @@ pub fn sentence(view: &View<'_>, case: &Case, judgement: &Judgement) -> String {
         }
         None => format!("{waiter} {blocked}"),
     };
-    let state = way.object.as_ref().and_then(|id| state_of(view, id, way.op));
+    let state = alternative.object.as_ref().and_then(|id| state_of(view, id, alternative.op));
     let because = judgement.because.clone().unwrap_or_else(|| because(view, case, observer));
     match state {
         Some(state) => format!("{opening}: {state}, and {because}."),
@@ -36,17 +38,18 @@ fn observer(view: &View<'_>, case: &Case) -> Option<usize> {
         let threads = view.process(*p).threads.len();
         (0..threads).any(|thread| {
             let key = ThreadKey { process: *p, thread };
-            let ways = &view.graph.standing(key).ways;
-            ways.iter().any(|w| w.op == Op::Exit && reaches(w, case.waiter.process))
+            let alternatives = &view.graph.node(key).alternatives;
+            alternatives.iter().any(|w| w.op == Op::Exit && reaches(w, case.waiter.process))
         })
     })
 }
 
-fn reaches(way: &Way, process: usize) -> bool {
-    way.all
+fn reaches(alternative: &Alternative, process: usize) -> bool {
+    alternative
+        .conditions
         .iter()
-        .flat_map(|r| &r.any)
-        .any(|a| matches!(a, Actor::Process { process: p, .. } if *p == process))
+        .flat_map(|r| &r.releasers)
+        .any(|a| matches!(a, Releaser::Process { process: p, .. } if *p == process))
 }
 
 fn the_end_of(view: &View<'_>, up: usize, waiter: &str) -> String {
@@ -55,24 +58,25 @@ fn the_end_of(view: &View<'_>, up: usize, waiter: &str) -> String {
 }
 
 /// What the waiter does, to follow "is blocked".
-pub fn doing(view: &View<'_>, key: ThreadKey, way: &Way) -> String {
-    let fd = way.fd.map_or_else(|| "a file".to_owned(), fd_name);
-    let name = || way.object.as_ref().map_or_else(|| "something".to_owned(), |id| view.object_name(id));
+pub fn doing(view: &View<'_>, key: ThreadKey, alternative: &Alternative) -> String {
+    let fd = alternative.fd.map_or_else(|| "a file".to_owned(), fd_name);
+    let name =
+        || alternative.object.as_ref().map_or_else(|| "something".to_owned(), |id| view.object_name(id));
     let looped = view.is_loop(key);
-    match way.op {
+    match alternative.op {
         Op::Write if looped => format!("in an event loop until there is room in {fd}"),
         Op::Read | Op::ReadTerminal if looped => format!("in an event loop until something comes on {fd}"),
         Op::Write => format!("writing to {fd}"),
         Op::Read => format!("reading {fd}"),
         Op::ReadTerminal => format!("reading {fd}, the terminal {}", name()),
-        Op::Lock if way.object.is_some() => format!("taking a lock on {} ({fd})", name()),
+        Op::Lock if alternative.object.is_some() => format!("taking a lock on {} ({fd})", name()),
         Op::Lock => "taking a lock in memory".to_owned(),
         Op::Futex => "waiting on a lock or condition in memory".to_owned(),
         Op::Semaphore => format!("waiting on {}", name()),
         Op::OpenFifo => format!("opening the FIFO {}", name()),
         Op::Connect => format!("until {} accepts its connection", name()),
         Op::Accept => format!("waiting for somebody to connect to {}", name()),
-        Op::Exit => match exit_targets(view, way).as_slice() {
+        Op::Exit => match exit_targets(view, alternative).as_slice() {
             [] => "waiting for the exit of a child".to_owned(),
             [one] => format!("waiting for the exit of {one}"),
             many => format!("waiting for the exit of any of {}", list(many)),
@@ -85,12 +89,13 @@ pub fn doing(view: &View<'_>, key: ThreadKey, way: &Way) -> String {
     }
 }
 
-fn exit_targets(view: &View<'_>, way: &Way) -> Vec<String> {
-    way.all
+fn exit_targets(view: &View<'_>, alternative: &Alternative) -> Vec<String> {
+    alternative
+        .conditions
         .iter()
-        .flat_map(|r| &r.any)
+        .flat_map(|r| &r.releasers)
         .filter_map(|a| match a {
-            Actor::Process { process, .. } => Some(view.label(*process)),
+            Releaser::Process { process, .. } => Some(view.label(*process)),
             _ => None,
         })
         .collect()
@@ -137,18 +142,18 @@ fn end(op: Op, id: Option<&ObjectId>) -> &'static str {
 }
 
 fn because(view: &View<'_>, case: &Case, observer: Option<usize>) -> String {
-    let way = case.way(view);
-    let end = end(way.op, way.object.as_ref());
+    let alternative = case.alternative(view);
+    let end = end(alternative.op, alternative.object.as_ref());
     let holders: Vec<String> = case.holders.iter().map(|at| view.label(*at)).collect();
     let own = case.holders.iter().all(|at| *at == case.waiter.process);
     match case.shape {
-        Shape::Outside => match way.all.iter().flat_map(|r| &r.any).find_map(outsider) {
+        Shape::Outside => match alternative.conditions.iter().flat_map(|r| &r.releasers).find_map(outsider) {
             Some(who) => format!("the next step is {who}"),
             None => "the next step is somebody's who cannot be seen from here".to_owned(),
         },
         Shape::DeadEnd => "nobody is left who could let it go on".to_owned(),
-        Shape::Cycle | Shape::Rest if own => format!("it holds the only {end} itself"),
-        Shape::Cycle if way.op == Op::Exit => {
+        Shape::Cycle | Shape::Idle if own => format!("it holds the only {end} itself"),
+        Shape::Cycle if alternative.op == Op::Exit => {
             format!("{} waits for it in turn", list(&holders))
         }
         Shape::Cycle => match case.holders.as_slice() {
@@ -158,8 +163,8 @@ fn because(view: &View<'_>, case: &Case, observer: Option<usize>) -> String {
             }
             _ => format!("all that hold its {end} ({}) wait for it in turn", list(&holders)),
         },
-        Shape::Rest => match case.holders.as_slice() {
-            [one] if way.op == Op::Exit => format!("{} is {}", view.label(*one), view.rest(*one)),
+        Shape::Idle => match case.holders.as_slice() {
+            [one] if alternative.op == Op::Exit => format!("{} is {}", view.label(*one), view.rest(*one)),
             [one] => format!("{}, which holds its only {end}, is {}", view.label(*one), view.rest(*one)),
             many => {
                 let words: Vec<String> =
@@ -170,10 +175,10 @@ fn because(view: &View<'_>, case: &Case, observer: Option<usize>) -> String {
     }
 }
 
-fn outsider(actor: &Actor) -> Option<String> {
-    match actor {
-        Actor::Outside(who) => Some(format!("up to {who}")),
-        Actor::Unseen(why) => Some(format!("up to somebody who cannot be seen: {why}")),
+fn outsider(releaser: &Releaser) -> Option<String> {
+    match releaser {
+        Releaser::Outside(who) => Some(format!("up to {who}")),
+        Releaser::Unseen(why) => Some(format!("up to somebody who cannot be seen: {why}")),
         _ => None,
     }
 }
@@ -182,13 +187,13 @@ fn outsider(actor: &Actor) -> Option<String> {
 fn is_doing(view: &View<'_>, case: &Case, process: usize) -> String {
     let key =
         case.members.iter().copied().find(|key| key.process == process).unwrap_or_else(|| view.face(process));
-    match view.graph.standing(key).ways.first() {
+    match view.graph.node(key).alternatives.first() {
         Some(_) => {
-            let ways = &view.graph.standing(key).ways;
-            let way = ways.iter().find(|w| w.op == Op::Exit).or_else(|| ways.first());
-            way.map_or_else(
+            let alternatives = &view.graph.node(key).alternatives;
+            let alternative = alternatives.iter().find(|w| w.op == Op::Exit).or_else(|| alternatives.first());
+            alternative.map_or_else(
                 || "waits".to_owned(),
-                |way| format!("is itself blocked {}", doing(view, key, way)),
+                |alternative| format!("is itself blocked {}", doing(view, key, alternative)),
             )
         }
         None => format!("is {}", view.rest(process)),

@@ -7,7 +7,7 @@
 use super::case::{Case, Shape};
 use super::view::View;
 use crate::core::evidence::{ObjectId, Timeout, Wait};
-use crate::core::waitgraph::{Actor, Hope, Op, ThreadKey, Way};
+use crate::core::waitgraph::{Alternative, Liveness, Op, Releaser, ThreadKey};
 
 /// The cases. Whoever has no hope at all is in the proved ones.
 pub fn cases(view: &View<'_>) -> Vec<Case> {
@@ -15,23 +15,24 @@ pub fn cases(view: &View<'_>) -> Vec<Case> {
     let blocked = index.threads().filter(|key| {
         view.process(key.process).in_scope
             && view.thread(*key).moved == Some(false)
-            && matches!(view.graph.thread(*key), Hope::Soon | Hope::Active | Hope::External)
+            && matches!(view.graph.thread(*key), Liveness::Soon | Liveness::Active | Liveness::External)
     });
     blocked.filter_map(|key| one(view, key)).collect()
 }
 
 fn one(view: &View<'_>, waiter: ThreadKey) -> Option<Case> {
-    let standing = view.graph.standing(waiter);
-    if standing.seed.is_some() || standing.ways.len() != 1 {
+    let node = view.graph.node(waiter);
+    if node.seed.is_some() || node.alternatives.len() != 1 {
         return None;
     }
-    let way = standing.ways.first().filter(|way| way.op == Op::Write)?;
-    let object = way.object.filter(|id| matches!(id, ObjectId::Pipe { .. } | ObjectId::Unix { .. }))?;
-    let holder = only_holder(way).filter(|at| *at != waiter.process)?;
+    let alternative = node.alternatives.first().filter(|alternative| alternative.op == Op::Write)?;
+    let object =
+        alternative.object.filter(|id| matches!(id, ObjectId::Pipe { .. } | ObjectId::Unix { .. }))?;
+    let holder = only_holder(alternative).filter(|at| *at != waiter.process)?;
     let end = other_end(view, object);
     let threads: Vec<ThreadKey> = (0..view.process(holder).threads.len())
         .map(|thread| ThreadKey { process: holder, thread })
-        .filter(|key| !view.graph.standing(*key).dead)
+        .filter(|key| !view.graph.node(*key).dead)
         .collect();
     if threads.iter().any(|key| !rests_elsewhere(view, *key, end)) {
         return None;
@@ -39,9 +40,9 @@ fn one(view: &View<'_>, waiter: ThreadKey) -> Option<Case> {
     let upstream: Vec<ThreadKey> =
         threads.into_iter().filter(|key| waits_for_the_end(view, *key, waiter.process)).collect();
     (!upstream.is_empty()).then(|| Case {
-        shape: Shape::Rest,
+        shape: Shape::Idle,
         waiter,
-        way: 0,
+        alternative: 0,
         waiters: vec![waiter],
         holders: vec![holder],
         members: Vec::new(),
@@ -50,10 +51,10 @@ fn one(view: &View<'_>, waiter: ThreadKey) -> Option<Case> {
     })
 }
 
-fn only_holder(way: &Way) -> Option<usize> {
-    match way.all.as_slice() {
-        [one] => match one.any.as_slice() {
-            [Actor::Process { process, .. }] => Some(*process),
+fn only_holder(alternative: &Alternative) -> Option<usize> {
+    match alternative.conditions.as_slice() {
+        [one] => match one.releasers.as_slice() {
+            [Releaser::Process { process, .. }] => Some(*process),
             _ => None,
         },
         _ => None,
@@ -81,18 +82,23 @@ fn rests_elsewhere(view: &View<'_>, key: ThreadKey, end: ObjectId) -> bool {
         | Wait::Epoll { timeout, .. } => *timeout == Timeout::Never,
         _ => false,
     };
-    let ways = &view.graph.standing(key).ways;
-    let elsewhere =
-        ways.iter().all(|way| way.op != Op::Write && way.object.is_none_or(|object| object != end));
-    let known = view.graph.standing(key).seed.is_none();
+    let alternatives = &view.graph.node(key).alternatives;
+    let elsewhere = alternatives.iter().all(|alternative| {
+        alternative.op != Op::Write && alternative.object.is_none_or(|object| object != end)
+    });
+    let known = view.graph.node(key).seed.is_none();
     thread.moved == Some(false) && endless && elsewhere && known
 }
 
 fn waits_for_the_end(view: &View<'_>, key: ThreadKey, of: usize) -> bool {
     let index = &view.graph.index;
-    let ways = view.graph.standing(key).ways.iter().filter(|way| way.op == Op::Exit);
-    ways.flat_map(|way| &way.all).flat_map(|requirement| &requirement.any).any(|actor| match actor {
-        Actor::Process { process, .. } => *process == of || index.is_ancestor(*process, of),
-        _ => false,
-    })
+    let alternatives =
+        view.graph.node(key).alternatives.iter().filter(|alternative| alternative.op == Op::Exit);
+    alternatives
+        .flat_map(|alternative| &alternative.conditions)
+        .flat_map(|condition| &condition.releasers)
+        .any(|releaser| match releaser {
+            Releaser::Process { process, .. } => *process == of || index.is_ancestor(*process, of),
+            _ => false,
+        })
 }

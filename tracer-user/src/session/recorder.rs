@@ -11,24 +11,24 @@ use tokio::io::unix::AsyncFd;
 
 use super::clock;
 use super::history::Recent;
-use super::lookout::{Found, Lookout};
+use super::membership_poll::{Found, MembershipPoller};
 use super::observer::{Observer, Status};
-use super::recover::{Wanted, probe};
+use super::recover::{ProcessRef, probe};
 use crate::core::event::{Event, EventBody, Exec, IdentityExtras};
 use crate::core::evidence::{Evidence, Name, ObjectFacts, ObjectId};
 use crate::core::gates::RootFate;
 use crate::core::identity::ProcessId;
-use crate::core::mask;
 use crate::core::record::{
     EndReason, ExitLine, ForkLine, HeaderLine, LostLine, LostWhere, NoteLine, Origin, Source,
 };
+use crate::core::redact;
 use crate::core::session_state::{Input, SampleSet};
 use crate::core::summary::{Ending, Leaked, OwnerFate};
 use crate::core::text::ByteText;
 use crate::kernel::{KernelTracer, Lost};
 use crate::procfs_view::ProcRoot;
-use crate::procfs_view::kin;
 use crate::procfs_view::snapshot::Sampler;
+use crate::procfs_view::table;
 use crate::signals::receive::Received;
 use crate::signals::watched::watched;
 use crate::store::live::{Finish, FinishError, Finished, LiveSession};
@@ -40,11 +40,11 @@ const SETTLE_LOOKS: usize = 3;
 const SETTLE_PAUSE: Duration = Duration::from_millis(1);
 
 /// See the module.
-pub struct Keeper {
+pub struct SessionRecorder {
     live: LiveSession,
     kernel: Option<KernelTracer>,
     /// What stands in for the kernel side where there is none.
-    lookout: Option<Lookout>,
+    poller: Option<MembershipPoller>,
     proc_root: ProcRoot,
     sampler: Sampler,
     root: ProcessId,
@@ -60,13 +60,13 @@ pub struct Keeper {
     events: Vec<Event>,
 }
 
-impl Keeper {
+impl SessionRecorder {
     /// Begins to keep a session that has just been created.
     pub fn new(live: LiveSession, kernel: Option<KernelTracer>, root: ProcessId) -> Self {
         let proc_root = ProcRoot::system();
         Self {
             live,
-            lookout: kernel.is_none().then(Lookout::new),
+            poller: kernel.is_none().then(MembershipPoller::new),
             kernel,
             sampler: Sampler::new(proc_root.clone()),
             proc_root,
@@ -122,12 +122,12 @@ impl Keeper {
     /// Makes a process that lives a member, for the kernel and in the trace. False when it is gone.
     pub fn enroll(&mut self, process: ProcessId, origin: Origin, observer: &mut dyn Observer) -> bool {
         if let Some(kernel) = &mut self.kernel {
-            let extras = kin::extras(&self.proc_root, process.tgid);
+            let extras = table::extras(&self.proc_root, process.tgid);
             if let Err(error) = kernel.enroll(process, &extras) {
                 observer.notice(&error.to_string());
             }
             // Only now its exit would be recorded: one that came before left nothing but a stale entry.
-            if !matches!(kin::start_ticks(&self.proc_root, process.tgid), Ok(Some(t)) if t == process.start_ticks)
+            if !matches!(table::start_ticks(&self.proc_root, process.tgid), Ok(Some(t)) if t == process.start_ticks)
             {
                 kernel.withdraw(process);
                 return false;
@@ -139,9 +139,9 @@ impl Keeper {
 
     fn join(&mut self, process: ProcessId, origin: Origin, observer: &mut dyn Observer) {
         let IdentityExtras { start_boottime_ns, pidns_ino, ns_pid, pidfd_ino } =
-            kin::extras(&self.proc_root, process.tgid);
-        let parent = kin::kin(&self.proc_root, process.tgid).ok().flatten().map(|kin| kin.ppid);
-        let parent = parent.and_then(|ppid| kin::kin(&self.proc_root, ppid).ok().flatten());
+            table::extras(&self.proc_root, process.tgid);
+        let parent = table::kin(&self.proc_root, process.tgid).ok().flatten().map(|kin| kin.ppid);
+        let parent = parent.and_then(|ppid| table::kin(&self.proc_root, ppid).ok().flatten());
         let line = ForkLine {
             who: process.into(),
             origin,
@@ -151,7 +151,7 @@ impl Keeper {
             pidns_ino,
             ns_pid,
             pidfd_ino,
-            comm: kin::comm(&self.proc_root, process.tgid).map(ByteText),
+            comm: table::comm(&self.proc_root, process.tgid).map(ByteText),
         };
         self.push(Input::Joined(Box::new(line)), observer);
     }
@@ -261,8 +261,8 @@ impl Keeper {
     /// Takes the ends that the kernel's map holds and no event told: after this, who counts as alive is alive.
     /// Without kernel events: as a look at all of `/proc` shows it now.
     pub fn settle(&mut self, observer: &mut dyn Observer) {
-        if let Some(lookout) = &mut self.lookout {
-            lookout.make_due();
+        if let Some(poller) = &mut self.poller {
+            poller.make_due();
         }
         let Some(kernel) = &self.kernel else {
             self.catch_up(observer);
@@ -295,20 +295,20 @@ impl Keeper {
     }
 
     /// The session's processes that live, the root left out, and which of these files each has open.
-    pub fn leaked(&mut self, output: &[kin::FileId]) -> Vec<Leaked> {
+    pub fn leaked(&mut self, output: &[table::FileId]) -> Vec<Leaked> {
         let tracker = self.live.state().tracker();
         let lives = |process: &ProcessId| {
-            kin::kin(&self.proc_root, process.tgid)
+            table::kin(&self.proc_root, process.tgid)
                 .is_ok_and(|kin| kin.is_some_and(|kin| kin.process == *process && !kin.zombie))
         };
         let alive = tracker.alive().filter(|process| *process != self.root && lives(process));
         self.leaked = alive
             .map(|process| {
-                let arguments = kin::arguments(&self.proc_root, process.tgid);
+                let arguments = table::arguments(&self.proc_root, process.tgid);
                 let words: Vec<Name> = arguments.into_iter().map(Name).collect();
                 Leaked {
-                    cmdline: mask::argv(&words),
-                    output_fds: Some(kin::holds(&self.proc_root, process.tgid, output)),
+                    cmdline: redact::argv(&words),
+                    output_fds: Some(table::holds(&self.proc_root, process.tgid, output)),
                     ..Leaked::of(tracker, process)
                 }
             })
@@ -323,7 +323,8 @@ impl Keeper {
         if self.live.state().tracker().root_exit().is_some() {
             return;
         }
-        let wanted = Wanted { pidfd_ino: self.live.enrollment().pidfd_ino, ..Wanted::from(self.root) };
+        let wanted =
+            ProcessRef { pidfd_ino: self.live.enrollment().pidfd_ino, ..ProcessRef::from(self.root) };
         let line = match probe(&self.proc_root, wanted) {
             RootFate::Ended { status: Some(status), .. } => reaped(self.root, status),
             _ => gone(self.root),
@@ -334,13 +335,13 @@ impl Keeper {
     /// Goes on with a session whose owner died. What it told of lost events counts as told.
     pub fn take_over(live: LiveSession, kernel: Option<KernelTracer>, root: ProcessId) -> Self {
         let told = live.state().tracker().totals().events_lost;
-        let mut keeper = Self::new(live, kernel, root);
-        if let Some(now) = keeper.kernel.as_ref().map(KernelTracer::lost)
+        let mut recorder = Self::new(live, kernel, root);
+        if let Some(now) = recorder.kernel.as_ref().map(KernelTracer::lost)
             && now.total() <= told
         {
-            keeper.told_lost = now;
+            recorder.told_lost = now;
         }
-        keeper
+        recorder
     }
 
     /// Finishes the session: last line, log, and then everything else goes.
@@ -408,14 +409,14 @@ impl Keeper {
 
     /// Who joined and who is gone, without kernel events.
     fn look_out(&mut self, observer: &mut dyn Observer) {
-        let Some(mut lookout) = self.lookout.take() else { return };
+        let Some(mut poller) = self.poller.take() else { return };
         let members = self.alive();
-        for found in lookout.look(&self.proc_root, self.root, &members) {
+        for found in poller.look(&self.proc_root, self.root, &members) {
             match found {
                 Found::Joined(process) => self.join(process, Origin::Found, observer),
                 Found::Executed(process) => {
                     // Gone already: there is nothing left to tell of what it executed.
-                    let Some(comm) = kin::comm(&self.proc_root, process.tgid) else { continue };
+                    let Some(comm) = table::comm(&self.proc_root, process.tgid) else { continue };
                     let exec = Exec { process, by_thread: None, comm, filename: None };
                     self.push(
                         Input::Kernel(Event { boot_ns: clock::boot_ns(), body: EventBody::Exec(exec) }),
@@ -429,7 +430,7 @@ impl Keeper {
                 }
             }
         }
-        self.lookout = Some(lookout);
+        self.poller = Some(poller);
     }
 
     fn learn(&mut self, event: Event, observer: &mut dyn Observer) {

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use super::raw::{Decimal, Dir};
-use super::task::{self, Stat, Status, SyscallText};
+use super::proc_dir::{Decimal, ProcDir};
+use super::stat::{self, Stat, Status, SyscallText};
 use crate::core::evidence::Progress;
 use crate::core::identity::ProcessId;
 
@@ -39,12 +39,12 @@ impl Pulse {
 
     /// A kernel thread.
     pub(crate) fn is_kernel_thread(&self) -> bool {
-        self.leader().stat.flags & task::PF_KTHREAD != 0
+        self.leader().stat.flags & stat::PF_KTHREAD != 0
     }
 }
 
 /// Reads a process. `None` when it is gone.
-pub(crate) fn process(root: &Dir, tgid: u32, buffer: &mut Vec<u8>) -> Option<Pulse> {
+pub(crate) fn process(root: &ProcDir, tgid: u32, buffer: &mut Vec<u8>) -> Option<Pulse> {
     let tasks = root.sub(Decimal::new(tgid).as_str()).ok()?.sub("task").ok()?;
     let threads: Vec<Beat> =
         tasks.numbers().ok()?.into_iter().filter_map(|tid| thread(&tasks, tid, buffer)).collect();
@@ -53,11 +53,11 @@ pub(crate) fn process(root: &Dir, tgid: u32, buffer: &mut Vec<u8>) -> Option<Pul
     Some(Pulse { id, threads })
 }
 
-fn thread(tasks: &Dir, tid: u32, buffer: &mut Vec<u8>) -> Option<Beat> {
+fn thread(tasks: &ProcDir, tid: u32, buffer: &mut Vec<u8>) -> Option<Beat> {
     let dir = tasks.sub(Decimal::new(tid).as_str()).ok()?;
-    let stat = task::stat(dir.read("stat", buffer).ok()?)?;
+    let stat = stat::stat(dir.read("stat", buffer).ok()?)?;
     // A kernel thread's calls, masks and counters answer no question.
-    let kernel = stat.flags & task::PF_KTHREAD != 0;
+    let kernel = stat.flags & stat::PF_KTHREAD != 0;
     if kernel {
         return Some(Beat {
             tid,
@@ -67,14 +67,14 @@ fn thread(tasks: &Dir, tid: u32, buffer: &mut Vec<u8>) -> Option<Beat> {
             call: Ok(SyscallText::Outside),
         });
     }
-    let status = task::status(dir.read("status", buffer).ok()?);
+    let status = stat::status(dir.read("status", buffer).ok()?);
     let cpu_ns = dir
         .read("schedstat", buffer)
         .ok()
-        .and_then(task::schedstat_cpu_ns)
+        .and_then(stat::schedstat_cpu_ns)
         .unwrap_or(stat.cpu_ticks * crate::core::identity::NS_PER_TICK);
     let call = match dir.read("syscall", buffer) {
-        Ok(text) => task::syscall(text).ok_or(io::ErrorKind::InvalidData),
+        Ok(text) => stat::syscall(text).ok_or(io::ErrorKind::InvalidData),
         Err(error) => Err(error.kind()),
     };
     Some(Beat { tid, stat, status, cpu_ns, call })
@@ -122,7 +122,7 @@ mod tests {
             let _ = stopped.recv();
         });
         let tid = told.recv().unwrap();
-        let root = Dir::open(Path::new("/proc")).unwrap();
+        let root = ProcDir::open(Path::new("/proc")).unwrap();
         let mut buffer = Vec::new();
         let mut look = |tid: u32| {
             let pulse = process(&root, std::process::id(), &mut buffer).unwrap();

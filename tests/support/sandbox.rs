@@ -19,17 +19,17 @@ use super::tree_parts::run_command;
 pub const TRACER: &str = env!("CARGO_BIN_EXE_tracer-user");
 
 /// See the module.
-pub struct House {
+pub struct TracerSandbox {
     keeper: Player,
     namespace: File,
     directory: tempfile::TempDir,
 }
 
-impl House {
+impl TracerSandbox {
     /// `None`: this machine has no kernel events and need not have them.
     pub fn open() -> Option<Self> {
         traced::Traced::start(traced::NO_STALLS)?.finish();
-        let mut keeper = Player::start(play::command("keeps_house", &[]));
+        let mut keeper = Player::start(play::command("holds_namespace", &[]));
         assert_eq!(keeper.line(), "open");
         let namespace = File::open(format!("/proc/{}/ns/mnt", keeper.process().tgid)).expect("its namespace");
         let place = Some("/dev/shm").filter(|place| Path::new(place).is_dir());

@@ -1,0 +1,170 @@
+//! Who holds the other end of an object, and whether a holder has a reason to use it.
+
+use crate::core::evidence::{Access, AnonKind, ObjectFacts, ObjectId, Thread, Timeout, UnixFacts, Wait};
+use crate::core::waitgraph::index::Index;
+use crate::core::waitgraph::model::{Op, Releaser, SOON_NS};
+
+/// The processes that hold `id` in a wanted mode; says so where one could not be looked into, or nobody was found.
+pub(super) fn parties(
+    index: &Index<'_>,
+    at: usize,
+    id: &ObjectId,
+    wanted: impl Fn(Access) -> bool,
+    op: Op,
+) -> Vec<Releaser> {
+    let mut any: Vec<Releaser> = index
+        .holding(id, &wanted)
+        .into_iter()
+        .map(|process| Releaser::Process {
+            process,
+            accidental: op == Op::Read && process != at && is_accidental(index, at, process, id, &wanted),
+        })
+        .collect();
+    if let Some(other) = index.relevant_unread(at) {
+        any.push(Releaser::Unseen(format!(
+            "the fds of process {} could not be read",
+            index.process(other).id.tgid
+        )));
+    } else if any.is_empty() {
+        // In nobody's table: in a message that lies unread in a socket of the same job, whose owner could take it out, or out of sight.
+        any.extend(in_flight(index, at));
+        if any.is_empty() {
+            any.push(Releaser::Unseen("no process was found that holds the other end".into()));
+        }
+    }
+    any
+}
+
+/// Those who could take an end out of a message that lies unread in a socket of the waiter's job.
+pub(super) fn in_flight(index: &Index<'_>, at: usize) -> Vec<Releaser> {
+    receivers(index, at).into_iter().map(|process| Releaser::Process { process, accidental: true }).collect()
+}
+
+/// The processes of the waiter's job that hold a UNIX socket with fds in unread messages.
+fn receivers(index: &Index<'_>, at: usize) -> Vec<usize> {
+    let waiter = index.process(at);
+    let mut out: Vec<usize> = index
+        .evidence()
+        .objects
+        .iter()
+        .filter(|o| matches!(&o.facts, ObjectFacts::Unix(f) if f.fds_in_flight.is_some_and(|n| n > 0)))
+        .flat_map(|o| index.holding(&o.id, |_| true))
+        .filter(|p| index.process(*p).in_scope && waiter.in_scope || index.process(*p).shares_session(waiter))
+        .collect();
+    out.sort_unstable();
+    out.dedup();
+    out
+}
+
+/// The holder could write, but got its end by accident: nobody who reads should count on it.
+///
+/// It is adrift (what it was started by has ended), or it keeps the end on a descriptor that no program uses by custom, has never
+/// written a byte to anything, and sleeps.
+fn is_accidental(
+    index: &Index<'_>,
+    reader: usize,
+    holder: usize,
+    id: &ObjectId,
+    wanted: impl Fn(Access) -> bool,
+) -> bool {
+    let process = index.process(holder);
+    if index.is_ancestor(holder, reader) {
+        return false;
+    }
+    if index.is_adrift(holder, reader, id) {
+        return true;
+    }
+    if overlooks(index, holder, id) {
+        return true;
+    }
+    // Somebody has to have ended for an end of file to be due, and whoever the reader talks to by other ends as well got this one on purpose.
+    if !(saw_an_end(index, reader) || is_fed(index, reader, id)) || converses(index, reader, holder, id) {
+        return false;
+    }
+    let stray = index
+        .holders(id)
+        .iter()
+        .filter(|h| h.process == holder && wanted(h.fd.access))
+        .all(|h| h.fd.number > 2);
+    let silent = process.io.is_some_and(|io| io.written_bytes == 0);
+    let other = index.process(reader);
+    let forked_only =
+        process.cmdline.is_none() || other.cmdline.is_none() || process.cmdline == other.cmdline;
+    let asleep = process.threads.iter().all(rests);
+    stray && silent && asleep && !forked_only
+}
+
+/// What was sent to the holder of this end lies unread, and the holder idles without looking at it: it waits for other things, and nothing makes it answer.
+fn overlooks(index: &Index<'_>, holder: usize, end: &ObjectId) -> bool {
+    let unread = match index.facts(end) {
+        ObjectFacts::Unix(facts) => facts.receive_queue,
+        ObjectFacts::Inet(facts) if facts.stream => facts.receive_queue,
+        _ => None,
+    };
+    let process = index.process(holder);
+    let mut idles = false;
+    for thread in &process.threads {
+        let looks = match &thread.wait {
+            Wait::Accept { fd } => process.fd(*fd).is_none_or(|fd| fd.object == *end),
+            Wait::Poll { set: Some(set), .. } => {
+                set.iter().any(|item| process.fd(item.fd).is_none_or(|fd| fd.object == *end))
+            }
+            Wait::Epoll { epfd, .. } => process.fd(*epfd).is_none_or(|fd| watches(index, &fd.object, end)),
+            Wait::Futex { .. } => continue,
+            _ => return false,
+        };
+        if looks {
+            return false;
+        }
+        idles = true;
+    }
+    idles && unread.is_some_and(|bytes| bytes > 0)
+}
+
+/// The end is in the epoll set, or may be.
+fn watches(index: &Index<'_>, set: &ObjectId, end: &ObjectId) -> bool {
+    let ObjectFacts::Epoll { interest: Some(interest) } = index.facts(set) else { return true };
+    let nested = |object: &ObjectId| matches!(object, ObjectId::Anon { kind: AnonKind::Epoll, .. });
+    interest.iter().any(|item| item.object.is_none_or(|object| object == *end || nested(&object)))
+}
+
+/// A child of the reader has ended, collected or not.
+fn saw_an_end(index: &Index<'_>, reader: usize) -> bool {
+    index.process(reader).has_collected == Some(true)
+        || index.children(reader).iter().any(|child| index.process(*child).zombie)
+}
+
+/// The pipe is its standard input, and whoever started it keeps no end to write to: all that was to come has been written.
+fn is_fed(index: &Index<'_>, reader: usize, id: &ObjectId) -> bool {
+    let process = index.process(reader);
+    let parent = index.by_tgid(process.ppid);
+    process.fd(0).is_some_and(|fd| fd.object == *id)
+        && parent.is_some_and(|parent| !index.holders(id).iter().any(|h| h.process == parent))
+}
+
+/// The two hold opposite ends of something else.
+fn converses(index: &Index<'_>, one: usize, other: usize, but: &ObjectId) -> bool {
+    let ends = |at: usize| index.process(at).fds.iter().flatten().filter(|fd| fd.object != *but);
+    ends(one).any(|mine| match mine.object {
+        ObjectId::Pipe { .. } | ObjectId::Fifo { .. } => ends(other).any(|its| {
+            its.object == mine.object
+                && (its.access.reads() && mine.access.writes() || its.access.writes() && mine.access.reads())
+        }),
+        ObjectId::Unix { .. } => match index.facts(&mine.object) {
+            ObjectFacts::Unix(UnixFacts { peer: Some(ino), .. }) => {
+                let peer = ObjectId::Unix { ino: *ino };
+                peer != *but && ends(other).any(|its| its.object == peer)
+            }
+            _ => false,
+        },
+        _ => false,
+    })
+}
+
+fn rests(thread: &Thread) -> bool {
+    match &thread.wait {
+        Wait::Sleep { timeout: Timeout::After(Some(ns)) } => *ns > SOON_NS,
+        Wait::Sleep { timeout: Timeout::Never } | Wait::Pause => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,244 @@
+//! From what a thread is blocked in to its alternatives: a file a kind of wait.
+
+mod child;
+mod fd;
+mod holders;
+mod lock;
+mod socket;
+
+use child::{SIGCHLD, exit_of, has, signal_wait};
+
+use super::index::{Index, ThreadKey};
+use super::model::{Liveness, Op, Outside, Releaser, SeedReason, WaitNode, Want, alternative, by_process};
+use crate::core::evidence::{ChildTarget, ObjectId, Scope, Thread, ThreadState, Timeout, Wait};
+
+/// Where a thread stands.
+pub(super) fn node(index: &Index<'_>, key: ThreadKey) -> WaitNode {
+    let process = index.process(key.process);
+    let thread = index.thread(key);
+    if process.zombie || matches!(thread.state, ThreadState::Zombie | ThreadState::Dead) {
+        return WaitNode { dead: true, ..WaitNode::default() };
+    }
+    if process.kernel_thread || thread.state == ThreadState::Idle {
+        return WaitNode::seeded(Liveness::Soon, SeedReason::Ready);
+    }
+    if process.is_observer {
+        // Who waits for it (a runner's watchdog, a shell) waits for nothing that helps anybody.
+        return WaitNode::default();
+    }
+    if let Wait::WaitChild { target: ChildTarget::Pid(number), .. } = thread.wait
+        && let Some(child) = index.by_tgid(number).filter(|child| index.process(*child).is_observer)
+    {
+        // It started the tracer, which is all that it moved for.
+        return exit_of(index, &[child]);
+    }
+    match thread.moved {
+        None => return WaitNode::seeded(Liveness::Active, SeedReason::NotMeasured),
+        Some(true) => return WaitNode::seeded(Liveness::Active, SeedReason::Moved),
+        Some(false) => {}
+    }
+    if process.frozen == Some(true) {
+        return WaitNode::seeded(Liveness::Orphaned, SeedReason::Frozen);
+    }
+    match thread.state {
+        ThreadState::Running => return WaitNode::seeded(Liveness::Active, SeedReason::Moved),
+        ThreadState::Stopped => return WaitNode::seeded(Liveness::Orphaned, SeedReason::Stopped),
+        ThreadState::Traced => {
+            let any = match process.traced_by.and_then(|t| index.by_tgid(t.tgid)) {
+                Some(tracer) => vec![by_process(tracer)],
+                None => vec![Releaser::Unseen("its tracer could not be seen".into())],
+            };
+            return WaitNode::one(alternative(Op::Trace, None, None, any));
+        }
+        ThreadState::Uninterruptible if !matches!(thread.wait, Wait::Vfork { .. }) => {
+            return uninterruptible(thread);
+        }
+        _ => {}
+    }
+    let mut node = waiting(index, key, thread);
+    if reacts_to_children(index, key, thread) {
+        node.or(exit_of(index, index.children(key.process)));
+    }
+    node
+}
+
+fn uninterruptible(thread: &Thread) -> WaitNode {
+    let what = match thread.wchan.as_deref() {
+        Some(wchan) if !wchan.is_empty() && wchan != "0" => format!("the kernel ({wchan})"),
+        _ => "the kernel".to_owned(),
+    };
+    let mut node =
+        WaitNode::one(alternative(Op::Kernel, None, None, vec![Releaser::Outside(Outside::Device(what))]));
+    node.liveness(Liveness::External, SeedReason::Uninterruptible);
+    node
+}
+
+/// A handler for SIGCHLD turns the end of any child into a wake-up of a thread that waits for events or signals.
+fn reacts_to_children(index: &Index<'_>, key: ThreadKey, thread: &Thread) -> bool {
+    let caught = index.process(key.process).caught.is_none_or(|mask| has(mask, SIGCHLD));
+    let waits =
+        matches!(thread.wait, Wait::Poll { .. } | Wait::Epoll { .. } | Wait::Pause | Wait::SignalWait { .. });
+    caught && waits && !index.children(key.process).is_empty()
+}
+
+fn waiting(index: &Index<'_>, key: ThreadKey, thread: &Thread) -> WaitNode {
+    let at = key.process;
+    match &thread.wait {
+        Wait::Running => WaitNode::seeded(Liveness::Active, SeedReason::Moved),
+        Wait::NoCall => WaitNode::unread("it sleeps in no system call"),
+        // The only wait channel that says all there is to say: whatever the arguments, it is a wait for a child.
+        Wait::Unreadable if thread.wchan.as_deref() == Some("do_wait") => {
+            wait_child(index, at, ChildTarget::Any)
+        }
+        Wait::Unreadable => WaitNode::unread("its system call could not be read"),
+        Wait::Write { fd } => fd::on_fd(index, at, *fd, Want::Room),
+        Wait::Read { fd, timeout } => fd::on_fd(index, at, *fd, Want::Data).until(*timeout),
+        Wait::Poll { set: None, timeout } => {
+            WaitNode::unread("its poll set could not be read").until(*timeout)
+        }
+        Wait::Poll { set: Some(set), timeout } => {
+            let mut all = WaitNode::default();
+            for item in set {
+                all.or(fd::polled(index, at, item.fd, None, item.events));
+            }
+            if set.is_empty() && *timeout == Timeout::Never {
+                all.liveness(Liveness::Idle, SeedReason::Signal);
+            }
+            all.until(*timeout)
+        }
+        Wait::Epoll { epfd, timeout } => fd::epoll(index, at, *epfd).until(*timeout),
+        Wait::Futex { .. } => futex(index, key, &thread.wait),
+        Wait::WaitChild { target, .. } => wait_child(index, at, *target),
+        Wait::Vfork { child } => match child.and_then(|tgid| index.by_tgid(tgid)) {
+            Some(child) => exit_of(index, &[child]),
+            None => exit_of(index, index.children(at)),
+        },
+        Wait::Sleep { timeout: Timeout::Never } => WaitNode::seeded(Liveness::Idle, SeedReason::Signal),
+        Wait::Sleep { timeout: Timeout::Unknown } => {
+            WaitNode::seeded(Liveness::Soon, SeedReason::TimeOut(None))
+        }
+        Wait::Sleep { timeout } => WaitNode::default().until(*timeout),
+        Wait::Open { object, .. } => open(index, at, *object),
+        Wait::Lock { fd, kind, exclusive } => lock::lock(index, key, *fd, *kind, *exclusive),
+        Wait::Connect { fd, peer } => socket::connect(index, at, *fd, peer.as_ref()),
+        Wait::Accept { fd } => fd::accept(index, at, *fd),
+        Wait::Semaphore { id, timeout } => {
+            lock::sysv(index, at, ObjectId::SysVSem { id: *id }).until(*timeout)
+        }
+        Wait::MessageSend { id } | Wait::MessageReceive { id } => {
+            lock::sysv(index, at, ObjectId::SysVMsg { id: *id })
+        }
+        Wait::MqSend { fd, timeout } => fd::on_fd(index, at, *fd, Want::Room).until(*timeout),
+        Wait::MqReceive { fd, timeout } => fd::on_fd(index, at, *fd, Want::Data).until(*timeout),
+        Wait::Splice { input, output } => splice(index, at, *input, *output),
+        Wait::Control { fd, .. } => fd::on_fd(index, at, *fd, Want::Room),
+        Wait::Sync { .. } => WaitNode::one(alternative(
+            Op::Kernel,
+            None,
+            None,
+            vec![Releaser::Outside(Outside::Device("the disk".into()))],
+        )),
+        Wait::Pause => signal_wait(index, at, index.process(at).caught),
+        Wait::SignalWait { set, timeout } => signal_wait(index, at, *set).until(*timeout),
+        Wait::AsyncIo { timeout, .. } => {
+            WaitNode::unread("what it submitted to the kernel cannot be seen").until(*timeout)
+        }
+        Wait::Other { nr } => WaitNode::unread(format!("system call {nr} is not understood")),
+    }
+}
+
+fn wait_child(index: &Index<'_>, at: usize, target: ChildTarget) -> WaitNode {
+    let mut targets: Vec<usize> = match target {
+        ChildTarget::Any => index.children(at).iter().chain(index.tracees(at)).copied().collect(),
+        ChildTarget::Pid(number) => index
+            .children(at)
+            .iter()
+            .chain(index.tracees(at))
+            .copied()
+            .filter(|child| index.is_called(*child, at, number))
+            .collect(),
+        ChildTarget::Pgid(pgrp) => index
+            .children(at)
+            .iter()
+            .copied()
+            // The number of a group within another namespace is nowhere to be read.
+            .filter(|child| index.process(*child).pgrp == pgrp || index.is_inside(at))
+            .collect(),
+        ChildTarget::PidFd(fd) => return fd::on_fd(index, at, fd, Want::Data),
+    };
+    // The kernel takes children and tracees alone, and refuses the call for anybody else.
+    let own = index.process(at).id.tgid;
+    targets.retain(|target| {
+        let process = index.process(*target);
+        process.ppid == own || process.traced_by.is_some_and(|t| t.tgid == own)
+    });
+    targets.sort_unstable();
+    targets.dedup();
+    exit_of(index, &targets)
+}
+
+/// Of a splice, the side that blocks is the one that cannot go on; where both could, either may be the one.
+fn splice(index: &Index<'_>, at: usize, input: u32, output: u32) -> WaitNode {
+    let read = fd::on_fd(index, at, input, Want::Data);
+    let write = fd::on_fd(index, at, output, Want::Room);
+    let is_ready = |s: &WaitNode| s.seed.as_ref().is_some_and(|seed| seed.reason == SeedReason::Ready);
+    match (is_ready(&read), is_ready(&write)) {
+        (true, false) => write,
+        (false, true) => read,
+        _ => {
+            let mut both = read;
+            both.or(write);
+            both
+        }
+    }
+}
+
+/// Waits in open: a FIFO's other end, or something that nobody here knows of.
+fn open(index: &Index<'_>, at: usize, object: Option<ObjectId>) -> WaitNode {
+    let Some(id @ ObjectId::Fifo { .. }) = object else {
+        return WaitNode::one(alternative(
+            Op::Kernel,
+            object,
+            None,
+            vec![Releaser::Outside(Outside::Device("what it opens".into()))],
+        ));
+    };
+    // Whoever belongs to the same job might still open the other end; strangers have no reason to.
+    let family = index.process(at);
+    let relatives = (0..index.evidence().processes.len()).filter(|other| {
+        let p = index.process(*other);
+        *other != at
+            && !p.zombie
+            && !p.kernel_thread
+            && (p.shares_session(family)
+                || family.sid.is_none() && p.in_scope
+                || index.is_ancestor(at, *other))
+    });
+    // A traced session is the whole job. Who started it, a shell or a CI runner, may be busy with anything.
+    let whole = family.in_scope && matches!(index.evidence().scope, Scope::Session(_));
+    let (inside, outside): (Vec<usize>, Vec<usize>) =
+        relatives.partition(|other| !whole || index.process(*other).in_scope);
+    let mut any: Vec<Releaser> = inside.into_iter().map(by_process).collect();
+    if !outside.is_empty() {
+        any.push(Releaser::Anyone("a process outside of the job may open it"));
+    }
+    WaitNode::one(alternative(Op::OpenFifo, Some(id), None, any))
+}
+
+fn futex(index: &Index<'_>, key: ThreadKey, wait: &Wait) -> WaitNode {
+    let Wait::Futex { private, timeout, owner_tid, shared, .. } = wait else {
+        return WaitNode::default();
+    };
+    // Within another pid namespace the numbers in memory are that namespace's.
+    let owner_tid = owner_tid.filter(|_| !index.is_inside(key.process));
+    let any = match owner_tid {
+        Some(tid) => index.by_tid(tid).map(Releaser::Thread).into_iter().collect(),
+        None if *private => vec![by_process(key.process)],
+        None => match shared.as_ref().and_then(|s| s.mapped_by.as_ref()) {
+            Some(tgids) => tgids.iter().filter_map(|tgid| index.by_tgid(*tgid)).map(by_process).collect(),
+            None => vec![Releaser::Unseen("who else maps the shared memory could not be read".into())],
+        },
+    };
+    let op = if owner_tid.is_some() { Op::Lock } else { Op::Futex };
+    WaitNode::one(alternative(op, None, None, any)).until(*timeout)
+}
