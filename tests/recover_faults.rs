@@ -344,18 +344,22 @@ fn a_full_tmpfs_harms_neither_the_job_nor_the_session() {
     let temp = tempfile::tempdir().unwrap();
     let traces = temp.path().join("traces");
     std::fs::create_dir(&traces).unwrap();
-    // In a mount namespace of its own, which goes with the shell.
+    let said = temp.path().join("stderr");
+    // In a mount namespace of its own, which goes with the shell. The job ends once the tracer has reported the full
+    // file system: each round of its loop adds the lines of a process, which fill it.
     let script = "mount -t tmpfs -o size=8k,mode=700 tmpfs \"$1\" && exec \"$2\" run --no-kernel --interval 10ms \\
-        --trace-dir \"$1\" --log-dir \"$3\" --session-id s -- sh -c 'i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; exit 4'";
-    let output = Command::new("unshare")
+        --trace-dir \"$1\" --log-dir \"$3\" --session-id s -- sh -c 'i=0; until grep -q \"goes on in memory\" \"$1\"; do \\
+        i=$((i+1)); [ $i -lt 20000 ] || exit 9; done; exit 4' sh \"$4\"";
+    let status = Command::new("unshare")
         .args(["--mount", "sh", "-c", script, "sh"])
-        .args([&traces, Path::new(env!("CARGO_BIN_EXE_tracer-user")), &temp.path().join("log")])
+        .args([&traces, Path::new(env!("CARGO_BIN_EXE_tracer-user")), &temp.path().join("log"), &said])
         .stdin(Stdio::null())
+        .stderr(std::fs::File::create(&said).unwrap())
         .env_remove("TRACER_FAULT_KILL")
-        .output()
+        .status()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(4), "{said}");
+    let said = std::fs::read_to_string(&said).unwrap();
+    assert_eq!(status.code(), Some(4), "{said}");
     assert_eq!(said.matches("goes on in memory").count(), 1, "{said}");
     let summary = std::fs::read_to_string(temp.path().join("log/sessions/s/summary.json")).unwrap();
     assert!(summary.contains("\"degraded\": true") && summary.contains("\"EXITED 4\""), "{summary}");
