@@ -1,10 +1,11 @@
 //! `doctor`: what was typed, and its report as text.
 
 use super::exit::{Exit, Failure};
-use super::output::{Output, one_line};
+use super::output::Output;
 use super::shared::PlaceArgs;
 use super::value::{Format, FormatArg};
 use crate::core::requirements::{Doctor, Requirement, Verdict};
+use crate::core::text::printable;
 use crate::session::doctor::{DoctorOptions, examine};
 
 /// What was typed.
@@ -56,19 +57,19 @@ fn text(doctor: &Doctor, colour: bool) -> String {
     let width = doctor.requirements.iter().map(|it| it.id.len()).max().unwrap_or(0);
     let mut out = String::new();
     for Requirement { id, found, verdict, lost, remedy, .. } in &doctor.requirements {
-        out.push_str(&format!("{} {id:<width$}  {}\n", mark(*verdict, colour), one_line(found)));
+        out.push_str(&format!("{} {id:<width$}  {}\n", mark(*verdict, colour), printable(found)));
         let indent = " ".repeat(10 + width + 2);
         if let Some(lost) = lost {
-            out.push_str(&format!("{indent}lost: {}\n", one_line(lost)));
+            out.push_str(&format!("{indent}lost: {}\n", printable(lost)));
         }
         if let Some(remedy) = remedy {
-            out.push_str(&format!("{indent}do: {}\n", one_line(remedy)));
+            out.push_str(&format!("{indent}do: {}\n", printable(remedy)));
         }
     }
     if let Some(points) = &doctor.fault_points {
         out.push_str(&format!(
             "a test build: with TRACER_FAULT_KILL=NAME it kills itself at {}\n",
-            one_line(&points.join(", "))
+            printable(points.join(", "))
         ));
     }
     let events = match doctor.kernel_events {

@@ -3,15 +3,17 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
-use super::output::{Output, one_line};
+use super::output::Output;
 use super::report;
 use super::status_line::StatusLine;
 use crate::core::diagnosis::{Diagnosis, Verdict};
 use crate::core::record::Line;
 use crate::core::report as core_report;
 use crate::core::summary::{Leaked, Summary};
-use crate::core::text::ByteText;
-use crate::core::timeline::{self, millis};
+use crate::core::text::ByteString;
+use crate::core::text::duration;
+use crate::core::text::printable;
+use crate::core::timeline;
 use crate::session::driver::Why;
 use crate::session::observer::{Observer, Status};
 use crate::session::options::ReportTo;
@@ -43,7 +45,7 @@ impl Observer for Live<'_> {
             if self.events
                 && let Some(text) = timeline::timed(line, began)
             {
-                let _ = writeln!(std::io::stderr().lock(), "{}", one_line(&text));
+                let _ = writeln!(std::io::stderr().lock(), "{}", printable(&text));
             }
         }
     }
@@ -88,7 +90,7 @@ impl Observer for Live<'_> {
         let lost = if status.lost == 0 { String::new() } else { format!(" · {} lost", status.lost) };
         line.draw(&format!(
             "tracer-user: {} · {} alive · {} forks · {} exits · {} blocked writes{lost}",
-            millis(status.elapsed_ns / 1_000_000),
+            duration(status.elapsed_ns),
             status.alive,
             status.forks,
             status.exits,
@@ -104,7 +106,7 @@ pub fn summary_line(summary: &Summary, filed: Option<&std::path::Path>) -> Strin
         0 => "no blocked write".to_owned(),
         count => {
             let longest = summary.stalls.by_resource.first().map_or("?", |most| most.resource.as_str());
-            let length = millis(summary.stalls.longest_ms);
+            let length = duration(summary.stalls.longest_ms * 1_000_000);
             format!("{count} blocked write{} (longest {length}, most on {longest})", plural(count))
         }
     };
@@ -124,7 +126,7 @@ pub fn summary_line(summary: &Summary, filed: Option<&std::path::Path>) -> Strin
 
 /// A process that outlived the job, in one line: who, since which fork, of whom, and what it holds.
 pub fn leaked_line(leaked: &Leaked) -> String {
-    let named = |comm: &Option<ByteText>| comm.as_ref().map_or_else(|| "?".to_owned(), ByteText::text);
+    let named = |comm: &Option<ByteString>| comm.as_ref().map_or_else(|| "?".to_owned(), ByteString::escaped);
     let mut line = format!(
         "leaked: pid {} ({}) `{}` outlived the job",
         leaked.who.pid,
@@ -140,7 +142,10 @@ pub fn leaked_line(leaked: &Leaked) -> String {
     match (leaked.forked_after_ms, ancestors.is_empty()) {
         (Some(after), false) => {
             let line_of_descent = ancestors.join(", that by ");
-            line.push_str(&format!("; forked {} after the start by {line_of_descent}", millis(after)));
+            line.push_str(&format!(
+                "; forked {} after the start by {line_of_descent}",
+                duration(after * 1_000_000)
+            ));
         }
         (_, false) => line.push_str(&format!("; found running, child of {}", ancestors.join(", child of "))),
         (_, true) => line.push_str("; nobody saw who forked it"),

@@ -74,7 +74,7 @@ impl Output {
 
     /// One line of progress or warning on standard error.
     pub fn note(&self, line: &str) {
-        let _ = writeln!(std::io::stderr().lock(), "tracer-user: {}", one_line(line));
+        let _ = writeln!(std::io::stderr().lock(), "tracer-user: {}", crate::core::text::printable(line));
     }
 
     /// A [`note`](Self::note) for those who gave `-v`.
@@ -98,32 +98,5 @@ impl Output {
             }
             Err(error) => Err(Failure::failed(format!("cannot write to standard output: {error}"))),
         }
-    }
-}
-
-/// The same text with every control byte written as `\xNN`: names of files and programs are other people's.
-pub fn one_line(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() {
-            let mut buffer = [0; 4];
-            for byte in c.encode_utf8(&mut buffer).bytes() {
-                out.push_str(&format!("\\x{byte:02x}"));
-            }
-        } else {
-            out.push(c);
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn control_bytes_never_reach_a_terminal() {
-        assert_eq!(one_line("a\x1b[31m\nb\tc\u{9b}d"), "a\\x1b[31m\\x0ab\\x09c\\xc2\\x9bd");
-        assert_eq!(one_line("größe"), "größe");
     }
 }

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 
 use super::exit::{Exit, Failure};
-use super::output::{Output, one_line};
+use super::output::Output;
 use super::shared::PlaceArgs;
 use super::value::{Format, FormatArg};
 use crate::core::leftover::{Kind, Preflight, Status};
+use crate::core::text::printable;
 use crate::session::preflight::{PreflightOptions, look};
 
 /// What is in nobody's way is told so often of each kind.
@@ -89,9 +90,9 @@ fn text(report: &Preflight) -> String {
             Status::Unknown => "unknown",
             Status::Note => "note",
         };
-        out.push_str(&format!("{word:<8} {}\n", one_line(&finding.sentence)));
+        out.push_str(&format!("{word:<8} {}\n", printable(&finding.sentence)));
         if let Some(command) = &finding.command {
-            out.push_str(&format!("         do: {}\n", one_line(command)));
+            out.push_str(&format!("         do: {}\n", printable(command)));
         }
     }
     let more: usize = notes.values().map(|count| count.saturating_sub(NOTES)).sum();
@@ -99,7 +100,7 @@ fn text(report: &Preflight) -> String {
         out.push_str(&format!("note     and {more} more like these: --format json tells all\n"));
     }
     for problem in &report.problems {
-        out.push_str(&format!("unseen   {}\n", one_line(problem)));
+        out.push_str(&format!("unseen   {}\n", printable(problem)));
     }
     if report.clean {
         out.push_str("clean: nothing of earlier runs is left\n");

@@ -6,10 +6,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::exit::{Exit, Failure};
-use super::output::{Output, one_line};
+use super::output::Output;
 use super::preflight::LookArgs;
 use super::value::{self, Format, FormatArg};
 use crate::core::leftover::{Ownership, Plan, Reaped, Selection};
+use crate::core::text::printable;
 use crate::session::reap::{ReapOptions, reap};
 use crate::session::terminate::Step;
 
@@ -67,7 +68,7 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
         },
         |step| match step {
             Step::EscalationStep(step, count) => {
-                shared.borrow().note(&format!("{} to {count} processes", step.name()))
+                shared.borrow().note(&format!("{} to {count} processes", step.signal().name()))
             }
             Step::Done(terminations) => shared.borrow().note(&terminations.sentence()),
         },
@@ -90,20 +91,21 @@ fn plan_as_text(plan: &Plan) -> String {
             Ownership::Checkout { proof } => proof.clone(),
             Ownership::Stranger | Ownership::Unknown => "unproved".to_owned(),
         };
-        let what = if process.cmdline.is_empty() { process.comm.text() } else { process.cmdline.join(" ") };
+        let what =
+            if process.cmdline.is_empty() { process.comm.escaped() } else { process.cmdline.join(" ") };
         out.push_str(&format!(
             "end      {} (pid {}): {}; yours because: {}\n",
-            one_line(&what),
+            printable(&what),
             process.pid,
-            one_line(&ending.why),
-            one_line(&proof)
+            printable(&ending.why),
+            printable(&proof)
         ));
     }
     for path in &plan.remove {
-        out.push_str(&format!("remove   {}\n", path.text()));
+        out.push_str(&format!("remove   {}\n", path.escaped()));
     }
     for refused in &plan.refused {
-        out.push_str(&format!("refuse   {}\n", one_line(refused)));
+        out.push_str(&format!("refuse   {}\n", printable(refused)));
     }
     out
 }
@@ -114,13 +116,13 @@ fn outcome_as_text(reaped: &Reaped) -> String {
         out.push_str(&format!("ended    {}\n", terminations.sentence()));
     }
     for path in &reaped.removed {
-        out.push_str(&format!("removed  {}\n", path.text()));
+        out.push_str(&format!("removed  {}\n", path.escaped()));
     }
     for problem in &reaped.problems {
-        out.push_str(&format!("problem  {}\n", one_line(problem)));
+        out.push_str(&format!("problem  {}\n", printable(problem)));
     }
     for survivor in &reaped.survived {
-        out.push_str(&format!("survived {}\n", one_line(&survivor.sentence)));
+        out.push_str(&format!("survived {}\n", printable(&survivor.sentence)));
     }
     if reaped.dry_run && !reaped.plan.is_empty() {
         out.push_str("nothing was done: add --yes to do it\n");

@@ -122,5 +122,5 @@ fn text(report: &Report) -> String {
 }
 
 fn line(text: &str) -> String {
-    format!("{}\n", super::output::one_line(text))
+    format!("{}\n", crate::core::text::printable(text))
 }

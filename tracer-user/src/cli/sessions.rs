@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::exit::{Exit, Failure};
-use super::output::{Output, one_line};
+use super::output::Output;
 use super::value::{self, Format, FormatArg};
 use crate::core::redact;
 use crate::core::summary::{IndexRow, Summary};
-use crate::core::text::ByteText;
+use crate::core::text::ByteString;
+use crate::core::text::printable;
 use crate::session::sessions::{self, Filter, Listing, Shown};
 
 /// What was typed.
@@ -184,13 +185,13 @@ fn table(listing: &Listing) -> String {
 fn row(row: &IndexRow) -> [String; 7] {
     let began = row.timestamp.get(..19).unwrap_or(&row.timestamp).replace('T', " ");
     [
-        one_line(&row.dir_name),
-        one_line(&began),
+        printable(&row.dir_name),
+        printable(&began),
         row.duration_seconds.map_or_else(|| "?".to_owned(), took),
         outcome(row),
         row.stall_count.to_string(),
         row.anomaly_count.to_string(),
-        redact::line(&row.command.text()),
+        redact::line(&row.command.escaped()),
     ]
 }
 
@@ -200,7 +201,7 @@ fn outcome(row: &IndexRow) -> String {
         crate::core::summary::OwnerFate::Died => ", tracer died",
         crate::core::summary::OwnerFate::Adopted => ", taken over",
     };
-    one_line(&format!("{} ({}{owner})", row.subtype, row.termination_reason))
+    printable(format!("{} ({}{owner})", row.subtype, row.termination_reason))
 }
 
 fn took(seconds: f64) -> String {
@@ -227,14 +228,14 @@ fn show(args: &ShowArgs, output: &mut Output) -> Result<(), Failure> {
 fn text(shown: &Shown) -> String {
     let mut out = String::new();
     for (key, value) in facts(&shown.summary) {
-        out.push_str(&format!("{key:<12}{}\n", one_line(&value)));
+        out.push_str(&format!("{key:<12}{}\n", printable(&value)));
     }
     if let Some(verdict) = shown.diagnosis.as_ref().and_then(|diagnosis| diagnosis["verdict"].as_str()) {
-        out.push_str(&format!("{:<12}{}\n", "diagnosis", one_line(verdict)));
+        out.push_str(&format!("{:<12}{}\n", "diagnosis", printable(verdict)));
     }
     out.push('\n');
     for line in shown.timeline() {
-        out.push_str(&redact::line(&one_line(&line)));
+        out.push_str(&redact::line(&printable(&line)));
         out.push('\n');
     }
     out
@@ -242,7 +243,7 @@ fn text(shown: &Shown) -> String {
 
 fn facts(summary: &Summary) -> Vec<(&'static str, String)> {
     let words: Vec<_> =
-        summary.cmdline.iter().map(|word| word.0.clone()).map(crate::core::evidence::Name).collect();
+        summary.cmdline.iter().map(|word| word.0.clone()).map(crate::core::evidence::ByteString).collect();
     let kib =
         |kb: Option<u64>| kb.map_or_else(|| "?".to_owned(), |kb| format!("{:.1} MiB", kb as f64 / 1024.0));
     let end = match (&summary.end_ts, summary.duration_seconds) {
@@ -294,6 +295,6 @@ fn facts(summary: &Summary) -> Vec<(&'static str, String)> {
     facts
 }
 
-fn name(comm: Option<&ByteText>) -> String {
-    comm.map_or_else(|| "?".to_owned(), ByteText::text)
+fn name(comm: Option<&ByteString>) -> String {
+    comm.map_or_else(|| "?".to_owned(), ByteString::escaped)
 }

@@ -6,26 +6,40 @@
 
 use std::collections::BTreeMap;
 
-use super::evidence::{Evidence, Name, Process};
+use super::evidence::{ByteString, Evidence, Process};
 
-/// The variables that the attribution reads: the only ones that have to be gathered for it.
-pub const VARIABLES: &[&str] = &[
-    "PYTEST_CURRENT_TEST",
-    "PYTEST_XDIST_WORKER",
-    "NEXTEST",
-    "NEXTEST_TEST_NAME",
-    "NEXTEST_BINARY_ID",
-    "NEXTEST_RUN_ID",
-    "CARGO_PKG_NAME",
-    "CARGO_CRATE_NAME",
-    "BATS_TEST_NAME",
+/// The environment variables that evidence holds, and no others: what the attribution reads, and what a report shows
+/// of the test runner, the CI system and make's jobserver.
+pub const GATHERED: &[&str] = &[
     "BATS_TEST_DESCRIPTION",
-    "TEST_TARGET",
-    "NODE_TEST_CONTEXT",
+    "BATS_TEST_NAME",
+    "CARGO_BIN_NAME",
+    "CARGO_CRATE_NAME",
+    "CARGO_PKG_NAME",
+    "CI",
+    "GITHUB_ACTIONS",
+    "GITHUB_JOB",
+    "GITHUB_WORKFLOW",
+    "GO_TEST_TIMEOUT_SCALE",
     "JEST_WORKER_ID",
+    "MAKEFLAGS",
+    "MAKELEVEL",
+    "MESON_TEST_ITERATION",
+    "NEXTEST",
+    "NEXTEST_ATTEMPT_ID",
+    "NEXTEST_BINARY_ID",
+    "NEXTEST_EXECUTION_MODE",
+    "NEXTEST_RUN_ID",
+    "NEXTEST_TEST_NAME",
+    "NODE_TEST_CONTEXT",
+    "PYTEST_CURRENT_TEST",
+    "PYTEST_VERSION",
+    "PYTEST_XDIST_TESTRUNUID",
+    "PYTEST_XDIST_WORKER",
+    "TEST_TARGET",
+    "TRACER_SESSION",
     "VITEST_POOL_ID",
     "VITEST_WORKER_ID",
-    "MESON_TEST_ITERATION",
 ];
 
 /// The test of each process that has one, by position in the evidence.
@@ -33,7 +47,12 @@ pub fn tests(evidence: &Evidence) -> BTreeMap<usize, String> {
     let by_tgid: BTreeMap<u32, usize> =
         evidence.processes.iter().enumerate().map(|(at, p)| (p.id.tgid, at)).collect();
     let parent = |at: usize| by_tgid.get(&evidence.processes[at].ppid).copied().filter(|p| *p != at);
-    let own: Vec<Option<String>> = evidence.processes.iter().map(own_test).collect();
+    let own: Vec<Option<String>> = evidence
+        .processes
+        .iter()
+        .enumerate()
+        .map(|(at, process)| own_test(process, parent(at).map(|p| &evidence.processes[p])))
+        .collect();
     let mut out: BTreeMap<usize, String> = BTreeMap::new();
     for at in 0..own.len() {
         // Its own word, else its nearest ancestor's.
@@ -63,10 +82,13 @@ pub fn tests(evidence: &Evidence) -> BTreeMap<usize, String> {
     out
 }
 
-/// What the process itself carries.
-fn own_test(process: &Process) -> Option<String> {
-    let variable =
-        |name: &str| process.env.as_ref().and_then(|env| env.get(name)).filter(|v| !v.as_bytes().is_empty());
+fn variable<'p>(process: &'p Process, name: &str) -> Option<&'p ByteString> {
+    process.env.as_ref().and_then(|env| env.get(name)).filter(|value| !value.as_bytes().is_empty())
+}
+
+/// The test that the process itself carries.
+fn own_test(process: &Process, parent: Option<&Process>) -> Option<String> {
+    let variable = |name: &str| variable(process, name);
     if let Some(current) = variable("PYTEST_CURRENT_TEST") {
         let test = pytest_id(&current.printable());
         return Some(match variable("PYTEST_XDIST_WORKER") {
@@ -87,14 +109,27 @@ fn own_test(process: &Process) -> Option<String> {
     if let Some(target) = variable("TEST_TARGET") {
         return Some(target.printable());
     }
-    if variable("NODE_TEST_CONTEXT").is_some() {
+    // These say that a test runs, not which: the process that the runner started names it, and its descendants inherit
+    // the variable.
+    let started_by_runner = |name: &str| {
+        variable(name).is_some() && parent.is_none_or(|parent| self::variable(parent, name).is_none())
+    };
+    if started_by_runner("NODE_TEST_CONTEXT") {
         let file = process.cmdline.as_deref()?.iter().skip(1).find(|a| !a.as_bytes().starts_with(b"-"))?;
         return Some(file.printable());
+    }
+    if started_by_runner("MESON_TEST_ITERATION") {
+        return Some(process.cmdline.as_deref()?.first()?.printable());
+    }
+    for name in ["VITEST_POOL_ID", "VITEST_WORKER_ID"] {
+        if started_by_runner(name) {
+            return Some(format!("vitest worker {}", variable(name)?.printable()));
+        }
     }
     None
 }
 
-fn qualified(binary: Option<&Name>, test: String) -> String {
+fn qualified(binary: Option<&ByteString>, test: String) -> String {
     match binary {
         Some(binary) => format!("{} {test}", binary.printable()),
         None => test,
@@ -138,8 +173,8 @@ mod tests {
     fn process(tgid: u32, ppid: u32, argv: &[&str], env: &[(&str, &str)]) -> Process {
         let mut process = Process::new(ProcessId { tgid, start_ticks: 1 });
         process.ppid = ppid;
-        process.cmdline = Some(argv.iter().map(|a| Name::from(*a)).collect());
-        process.env = Some(env.iter().map(|(k, v)| ((*k).to_owned(), Name::from(*v))).collect());
+        process.cmdline = Some(argv.iter().map(|a| ByteString::from(*a)).collect());
+        process.env = Some(env.iter().map(|(k, v)| ((*k).to_owned(), ByteString::from(*v))).collect());
         process
     }
 

@@ -5,8 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::identity::ProcessId;
+use super::signal::{Signal, SignalSet};
 use super::snapshot::{ProcSnapshot, ProcState};
-use super::text::ByteText;
+use super::text::ByteString;
 
 /// A rung.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -24,21 +25,12 @@ impl EscalationStep {
     /// All, in the order they are climbed.
     pub const ALL: [Self; 3] = [Self::Interrupt, Self::Terminate, Self::Kill];
 
-    /// The signal's number.
-    pub fn number(self) -> u32 {
+    /// The signal that is sent.
+    pub fn signal(self) -> Signal {
         match self {
-            Self::Interrupt => 2,
-            Self::Kill => 9,
-            Self::Terminate => 15,
-        }
-    }
-
-    /// The signal's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Interrupt => "SIGINT",
-            Self::Terminate => "SIGTERM",
-            Self::Kill => "SIGKILL",
+            Self::Interrupt => Signal::INT,
+            Self::Terminate => Signal::TERM,
+            Self::Kill => Signal::KILL,
         }
     }
 }
@@ -79,7 +71,7 @@ impl Obstacle {
 /// not be read is no obstacle.
 pub fn obstacles(step: EscalationStep, process: &ProcSnapshot) -> Vec<Obstacle> {
     let mut found = Vec::new();
-    let has = |set: Option<super::snapshot::SignalSet>| set.is_some_and(|set| set.contains(step.number()));
+    let has = |set: Option<SignalSet>| set.is_some_and(|set| set.contains(step.signal()));
     if step != EscalationStep::Kill {
         if has(process.sig_ign) {
             found.push(Obstacle::Ignored);
@@ -145,7 +137,7 @@ pub struct Termination {
     /// Its start, clock ticks since boot.
     pub start_ticks: u64,
     /// Its name.
-    pub comm: Option<ByteText>,
+    pub comm: Option<ByteString>,
     /// The rungs that were tried on it, each with what was seen in its way.
     pub tried: Vec<Tried>,
     /// It was stopped and was continued, so that it could act on a signal.
@@ -177,9 +169,9 @@ impl Termination {
 
     /// One line about it.
     pub fn sentence(&self) -> String {
-        let name = self.comm.as_ref().map_or_else(|| "?".to_owned(), ByteText::text);
+        let name = self.comm.as_ref().map_or_else(|| "?".to_owned(), ByteString::escaped);
         let what = match &self.outcome {
-            Outcome::Ended { by } => format!("ended by {}", by.name()),
+            Outcome::Ended { by } => format!("ended by {}", by.signal().name()),
             Outcome::WasGone => "was gone".to_owned(),
             Outcome::Refused { why } => format!("could not be signalled: {why}"),
             Outcome::Survived { obstacles } if obstacles.is_empty() => "survived SIGKILL".to_owned(),
@@ -194,7 +186,7 @@ impl Termination {
             .filter(|tried| tried.obstacles.iter().any(|o| o.is_final() || o.may_pass()))
             .map(|tried| {
                 let words: Vec<_> = tried.obstacles.iter().map(|o| o.words()).collect();
-                format!("{} in vain: it {}", tried.step.name(), words.join(" and "))
+                format!("{} in vain: it {}", tried.step.signal().name(), words.join(" and "))
             })
             .collect();
         let continued = if self.continued { "; continued, being stopped" } else { "" };
@@ -206,7 +198,7 @@ impl Termination {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::snapshot::SignalSet;
+    use crate::core::signal::SignalSet;
 
     fn process() -> ProcSnapshot {
         ProcSnapshot::unread(ProcessId { tgid: 7, start_ticks: 1 })
@@ -251,7 +243,7 @@ mod tests {
         let it = Termination {
             pid: 7,
             start_ticks: 1,
-            comm: Some(ByteText(b"wor\x1bker".to_vec())),
+            comm: Some(ByteString(b"wor\x1bker".to_vec())),
             tried: vec![
                 Tried { step: EscalationStep::Interrupt, obstacles: vec![Obstacle::Ignored] },
                 Tried { step: EscalationStep::Terminate, obstacles: vec![] },

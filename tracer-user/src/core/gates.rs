@@ -185,7 +185,7 @@ impl std::fmt::Display for Reason {
             Self::RootEnded(Some(status)) => match (status.exit_code(), status.signal()) {
                 (Some(code), _) => write!(f, "its root exited with {code}"),
                 (_, Some(signal)) => {
-                    write!(f, "its root was ended by {}", super::record::signal_name(signal.into()))
+                    write!(f, "its root was ended by {}", super::signal::Signal(signal.into()).name())
                 }
                 _ => f.write_str("its root ended"),
             },

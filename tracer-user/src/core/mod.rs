@@ -17,6 +17,7 @@ pub mod redact;
 pub mod report;
 pub mod requirements;
 pub mod session_state;
+pub mod signal;
 pub mod snapshot;
 pub mod summary;
 pub mod syscalls;

@@ -1,6 +1,6 @@
 //! Secrets in command lines are not repeated: what follows words such as token, password, secret or key is `***`.
 
-use super::evidence::Name;
+use super::evidence::ByteString;
 
 /// What stands for a secret.
 const MASK: &str = "***";
@@ -22,7 +22,7 @@ const WORDS: &[&str] = &[
 ];
 
 /// An argv as reports show it: printable, secrets masked.
-pub fn argv(words: &[Name]) -> Vec<String> {
+pub fn argv(words: &[ByteString]) -> Vec<String> {
     let mut out = Vec::with_capacity(words.len());
     let mut next_is_secret = false;
     for word in words {
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     fn masked(words: &[&str]) -> Vec<String> {
-        argv(&words.iter().map(|w| Name::from(*w)).collect::<Vec<_>>())
+        argv(&words.iter().map(|w| ByteString::from(*w)).collect::<Vec<_>>())
     }
 
     #[test]

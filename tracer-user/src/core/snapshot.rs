@@ -3,10 +3,10 @@
 //! A value that could not be read is `None`, which is written as null: it is never 0 and never "".
 
 use super::identity::ProcessId;
-use super::text::ByteText;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::borrow::Cow;
+use super::text::ByteString;
+use crate::core::signal::SignalSet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// A process state, by the names AutoSkillit and psutil use.
@@ -62,44 +62,6 @@ impl ProcState {
     }
 }
 
-/// A set of signals: bit n-1 is signal n. Written as 16 hexadecimal digits, as `/proc/PID/status` does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct SignalSet(pub u64);
-
-impl SignalSet {
-    /// Whether a signal is in it.
-    pub fn contains(self, signal: u32) -> bool {
-        (1..=64).contains(&signal) && self.0 >> (signal - 1) & 1 == 1
-    }
-}
-
-impl Serialize for SignalSet {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&format!("{:016x}", self.0))
-    }
-}
-
-impl<'de> Deserialize<'de> for SignalSet {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        u64::from_str_radix(&text, 16).map(Self).map_err(serde::de::Error::custom)
-    }
-}
-
-impl JsonSchema for SignalSet {
-    fn schema_name() -> Cow<'static, str> {
-        "SignalSet".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^[0-9a-f]{16}$" })
-    }
-}
-
 /// One process at one moment. Which moment is said by what carries it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ProcSnapshot {
@@ -110,7 +72,7 @@ pub struct ProcSnapshot {
     /// Parent.
     pub ppid: Option<u32>,
     /// Name of the main thread.
-    pub comm: Option<ByteText>,
+    pub comm: Option<ByteString>,
     /// State of the main thread.
     pub state: Option<ProcState>,
     /// Threads.
@@ -138,9 +100,9 @@ pub struct ProcSnapshot {
     /// Badness for the out-of-memory killer.
     pub oom_score: Option<i32>,
     /// Kernel function the main thread sleeps in; "0" when it does not sleep.
-    pub wchan: Option<ByteText>,
+    pub wchan: Option<ByteString>,
     /// `/proc/PID/syscall` of the main thread: number and arguments, or `running`.
-    pub syscall: Option<ByteText>,
+    pub syscall: Option<ByteString>,
     /// CPU use since the last look, in per cent of one CPU; null at the first look.
     pub cpu_percent: Option<f64>,
     /// CPU time of all threads, nanoseconds.
@@ -234,6 +196,7 @@ impl ProcSnapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::signal::Signal;
 
     #[test]
     fn what_cannot_be_read_is_null_in_writing_and_none_in_reading() {
@@ -247,6 +210,6 @@ mod tests {
     fn signal_sets_are_sixteen_hex_digits() {
         let set = SignalSet(1 << 14);
         assert_eq!(serde_json::to_string(&set).unwrap(), "\"0000000000004000\"");
-        assert!(set.contains(15) && !set.contains(14) && !set.contains(0));
+        assert!(set.contains(Signal(15)) && !set.contains(Signal(14)) && !set.contains(Signal(0)));
     }
 }

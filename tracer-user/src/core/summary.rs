@@ -6,7 +6,7 @@ use super::identity::ProcessId;
 use super::record::sidecar::Enrollment;
 use super::record::{EndReason, Origin, SessionId, Who};
 use super::session_state::{ResourceTotal, Tracker};
-use super::text::ByteText;
+use super::text::ByteString;
 use super::time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -52,7 +52,7 @@ pub struct Leaked {
     #[serde(flatten)]
     pub who: Who,
     /// Its name.
-    pub comm: Option<ByteText>,
+    pub comm: Option<ByteString>,
     /// Its arguments, with what looks like a secret masked; empty when they could not be read.
     #[serde(default)]
     pub cmdline: Vec<String>,
@@ -77,7 +77,7 @@ pub struct Ancestor {
     #[serde(flatten)]
     pub who: Who,
     /// Its name when it forked.
-    pub comm: Option<ByteText>,
+    pub comm: Option<ByteString>,
     /// It had ended when the session was over.
     pub ended: bool,
 }
@@ -147,9 +147,9 @@ pub struct Summary {
     /// Which boot.
     pub boot_id: Option<String>,
     /// Its working directory.
-    pub cwd: Option<ByteText>,
+    pub cwd: Option<ByteString>,
     /// Its arguments.
-    pub cmdline: Vec<ByteText>,
+    pub cmdline: Vec<ByteString>,
     /// It exited with 0; null when nobody knows how it ended.
     pub success: Option<bool>,
     /// In a word: `success`, `failed`, `killed`, `timeout`, `hang`, `interrupted`, `detached`, `rebooted`, `unknown`.
@@ -181,7 +181,7 @@ pub struct Summary {
     /// What became of the root: `EXITED n`, `SIGNALED name`, `RUNNING`, `REBOOTED`, `UNKNOWN`.
     pub termination_reason: String,
     /// The root's last known name.
-    pub tracked_comm: Option<ByteText>,
+    pub tracked_comm: Option<ByteString>,
     /// The name changed though no program was executed.
     pub tracked_comm_drift: bool,
     /// What became of the owner.
@@ -218,9 +218,9 @@ pub struct IndexRow {
     /// When it began; the fence compares with it.
     pub timestamp: String,
     /// Working directory of the root.
-    pub cwd: Option<ByteText>,
+    pub cwd: Option<ByteString>,
     /// Arguments of the root, joined by spaces and cut.
-    pub command: ByteText,
+    pub command: ByteString,
     /// Labels.
     pub labels: BTreeMap<String, String>,
     /// It exited with 0.
@@ -246,7 +246,7 @@ pub struct IndexRow {
     /// Highest out-of-memory score of one process.
     pub peak_oom_score: Option<i32>,
     /// The root's last known name.
-    pub tracked_comm: Option<ByteText>,
+    pub tracked_comm: Option<ByteString>,
     /// The name changed though no program was executed.
     pub tracked_comm_drift: bool,
 }
@@ -379,7 +379,7 @@ fn termination_reason(tracker: &Tracker, reason: Option<EndReason>) -> String {
 impl Summary {
     /// Its row in the index.
     pub fn index_row(&self) -> IndexRow {
-        let mut command = self.cmdline.iter().map(ByteText::as_bytes).collect::<Vec<_>>().join(&b' ');
+        let mut command = self.cmdline.iter().map(ByteString::as_bytes).collect::<Vec<_>>().join(&b' ');
         command.truncate(ROW_COMMAND_BYTES);
         IndexRow {
             v: SUMMARY_VERSION,

@@ -2,17 +2,17 @@
 
 use super::record::{Body, ExitLine, Line, Origin, StallLine, StallPhase, Who};
 use super::session_state::resource_id;
-use super::text::ByteText;
+use super::text::{ByteString, duration};
 
 /// One line of the trace in words, without its time; `None` for what only programs read (snapshots, samples).
 pub fn describe(line: &Line) -> Option<String> {
     Some(match &line.body {
         Body::Header(header) => {
-            let words: Vec<String> = header.cmdline.iter().map(ByteText::text).collect();
+            let words: Vec<String> = header.cmdline.iter().map(ByteString::escaped).collect();
             format!("session  {} begins: {}", header.session_id, words.join(" "))
         }
         Body::Fork(fork) => {
-            let name = fork.comm.as_ref().map_or_else(|| "?".to_owned(), ByteText::text);
+            let name = fork.comm.as_ref().map_or_else(|| "?".to_owned(), ByteString::escaped);
             match (fork.origin, fork.parent) {
                 (Origin::Root, _) => format!("root     pid {} ({name})", fork.who.pid),
                 (Origin::Fork, Some(parent)) => {
@@ -25,7 +25,7 @@ pub fn describe(line: &Line) -> Option<String> {
             }
         }
         Body::Exec(exec) => {
-            let file = exec.filename.as_ref().unwrap_or(&exec.comm).text();
+            let file = exec.filename.as_ref().unwrap_or(&exec.comm).escaped();
             match exec.by_thread {
                 Some(thread) => format!("exec     pid {} by thread {thread}: {file}", exec.who.pid),
                 None => format!("exec     pid {}: {file}", exec.who.pid),
@@ -34,7 +34,7 @@ pub fn describe(line: &Line) -> Option<String> {
         Body::Exit(exit) => format!("exit     {}", exit_text(exit)),
         Body::Signal(signal) => {
             let sender = match (&signal.sender, &signal.sender_comm) {
-                (Some(sender), Some(comm)) => format!("pid {} ({})", sender.pid, comm.text()),
+                (Some(sender), Some(comm)) => format!("pid {} ({})", sender.pid, comm.escaped()),
                 (Some(sender), None) => format!("pid {}", sender.pid),
                 (None, _) => "the kernel".to_owned(),
             };
@@ -44,12 +44,13 @@ pub fn describe(line: &Line) -> Option<String> {
         Body::Stall(stall) => format!("stall    {}", stall_text(stall)),
         Body::Anomaly(anomaly) => {
             let of = match (&anomaly.process, &anomaly.comm) {
-                (Some(who), Some(comm)) => format!(" pid {} ({})", who.pid, comm.text()),
+                (Some(who), Some(comm)) => format!(" pid {} ({})", who.pid, comm.escaped()),
                 (Some(who), None) => format!(" pid {}", who.pid),
                 (None, _) => String::new(),
             };
-            let length =
-                anomaly.length_ms.map_or_else(String::new, |ms| format!(", over after {}", millis(ms)));
+            let length = anomaly
+                .length_ms
+                .map_or_else(String::new, |ms| format!(", over after {}", duration(ms * 1_000_000)));
             format!("anomaly  {}{of}{length}", anomaly.anomaly.name())
         }
         Body::Diagnosis(diagnosis) => {
@@ -75,7 +76,7 @@ pub fn timed(line: &Line, began_boot_ns: u64) -> Option<String> {
 
 /// How a process ended, in words.
 pub fn exit_text(exit: &ExitLine) -> String {
-    let name = exit.comm.as_ref().map_or_else(String::new, |comm| format!(" ({})", comm.text()));
+    let name = exit.comm.as_ref().map_or_else(String::new, |comm| format!(" ({})", comm.escaped()));
     let how = match (exit.exit_code, &exit.signal) {
         (Some(code), _) => format!("exited {code}"),
         (None, Some(signal)) => {
@@ -85,7 +86,7 @@ pub fn exit_text(exit: &ExitLine) -> String {
                 .as_ref()
                 .filter(|killer| killer.pid != exit.who.pid)
                 .map_or_else(String::new, |killer| {
-                    format!(", sent by pid {} ({})", killer.pid, killer.comm.text())
+                    format!(", sent by pid {} ({})", killer.pid, killer.comm.escaped())
                 });
             let oom = if exit.oom_victim == Some(true) { ", out of memory" } else { "" };
             format!("killed by {signal}{core}{killer}{oom}")
@@ -106,20 +107,11 @@ pub fn stall_text(stall: &StallLine) -> String {
         _ => String::new(),
     };
     let resource = resource_id(stall);
-    let length = millis(stall.length_ns / 1_000_000);
-    let who = format!("pid {} ({}){fd}", stall.who.pid, stall.comm.text());
+    let length = duration(stall.length_ns);
+    let who = format!("pid {} ({}){fd}", stall.who.pid, stall.comm.escaped());
     match stall.phase {
         StallPhase::Open => format!("{who} has been blocked for {length} writing to {resource}{fill}"),
         StallPhase::Close => format!("{who} went on after {length} blocked writing to {resource}"),
-    }
-}
-
-/// A length of time with as many digits as say something.
-pub fn millis(ms: u64) -> String {
-    match ms {
-        0..1_000 => format!("{ms} ms"),
-        1_000..60_000 => format!("{:.1} s", ms as f64 / 1000.0),
-        _ => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1000),
     }
 }
 

@@ -5,6 +5,7 @@
 
 use super::memory::Memory;
 use crate::core::evidence::{ChildTarget, LockKind, PollFd, Timeout, Wait, events};
+use crate::core::signal::SignalSet;
 
 /// The clocks that absolute time-outs are measured against, nanoseconds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -134,7 +135,9 @@ impl Call<'_> {
             "fsync" | "fdatasync" | "sync_file_range" | "syncfs" => Wait::Sync { fd: Some(fd) },
             "sync" => Wait::Sync { fd: None },
             "pause" | "rt_sigsuspend" => Wait::Pause,
-            "rt_sigtimedwait" => Wait::SignalWait { set: self.memory.u64(a0), timeout: self.relative(a2) },
+            "rt_sigtimedwait" => {
+                Wait::SignalWait { set: self.memory.u64(a0).map(SignalSet), timeout: self.relative(a2) }
+            }
             "io_uring_enter" => Wait::AsyncIo { fd: Some(fd), timeout: self.uring_timeout() },
             "io_getevents" | "io_pgetevents" => Wait::AsyncIo { fd: None, timeout: self.relative(a4) },
             _ => Wait::Other { nr: self.number },

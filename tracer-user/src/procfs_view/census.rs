@@ -11,7 +11,7 @@ use super::{ProcRoot, maps, table};
 use crate::core::evidence::{TcpState, UnixState};
 use crate::core::identity::ProcessId;
 use crate::core::leftover::{Listener, Proc};
-use crate::core::text::ByteText;
+use crate::core::text::ByteString;
 
 /// Every process that can be seen, and every listening socket of the network namespaces they are in.
 #[derive(Debug, Default)]
@@ -38,10 +38,10 @@ pub fn census(root: &ProcRoot) -> io::Result<Census> {
     for kin in table::all(root)? {
         let path = root.path().join(kin.process.tgid.to_string());
         let link = |name: &str| {
-            std::fs::read_link(path.join(name)).ok().map(|to| ByteText(to.as_os_str().as_bytes().to_vec()))
+            std::fs::read_link(path.join(name)).ok().map(|to| ByteString(to.as_os_str().as_bytes().to_vec()))
         };
         let Ok(own) = dir.sub(Decimal::new(kin.process.tgid).as_str()) else { continue };
-        let comm = own.read("comm", &mut buffer).map(|text| ByteText(text.trim_ascii_end().to_vec()));
+        let comm = own.read("comm", &mut buffer).map(|text| ByteString(text.trim_ascii_end().to_vec()));
         let comm = comm.unwrap_or_default();
         let cmdline = own.read("cmdline", &mut buffer).map(words).unwrap_or_default();
         census.processes.push(Proc {
@@ -79,16 +79,16 @@ pub fn census(root: &ProcRoot) -> io::Result<Census> {
 }
 
 /// A service manager of a user, which is a child subreaper; the kernel shows that attribute of nobody.
-fn is_user_manager(comm: &ByteText, ppid: u32) -> bool {
+fn is_user_manager(comm: &ByteString, ppid: u32) -> bool {
     ppid == 1 && comm.as_bytes() == b"systemd"
 }
 
-fn words(text: &[u8]) -> Vec<ByteText> {
+fn words(text: &[u8]) -> Vec<ByteString> {
     let text = text.strip_suffix(b"\0").unwrap_or(text);
     if text.is_empty() {
         return Vec::new();
     }
-    text.split(|byte| *byte == 0).map(ByteText::from).collect()
+    text.split(|byte| *byte == 0).map(ByteString::from).collect()
 }
 
 fn open_sockets(process: &std::path::Path) -> Vec<u64> {
@@ -108,8 +108,8 @@ fn namespace_name(inode: u64) -> String {
     });
     match named {
         Some(entry) => {
-            let name = ByteText(entry.file_name().as_bytes().to_vec());
-            format!("network namespace {} (net:[{inode}])", name.text())
+            let name = ByteString(entry.file_name().as_bytes().to_vec());
+            format!("network namespace {} (net:[{inode}])", name.escaped())
         }
         None => format!("network namespace net:[{inode}]"),
     }
@@ -151,10 +151,10 @@ fn listeners(
         let Some(path) = facts.path.as_ref().filter(|_| facts.state == Some(UnixState::Listening)) else {
             continue;
         };
-        let path = ByteText(path.as_bytes().to_vec());
+        let path = ByteString(path.as_bytes().to_vec());
         let address = match path.as_bytes().strip_prefix(b"\0") {
-            Some(name) => format!("@{}", ByteText::from(name).text()),
-            None => path.text(),
+            Some(name) => format!("@{}", ByteString::from(name).escaped()),
+            None => path.escaped(),
         };
         census.listeners.push(Listener {
             protocol: "unix",

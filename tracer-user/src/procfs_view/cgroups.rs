@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use super::mounts;
 use super::proc_dir::ProcDir;
 use super::stat::decimal64;
-use crate::core::evidence::Name;
+use crate::core::evidence::ByteString;
 
 /// What is known of a process's cgroups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CgroupFacts {
     /// Path (version 2, else the freezer's).
-    pub path: Option<Name>,
+    pub path: Option<ByteString>,
     /// Frozen, itself or through an ancestor. `None` when no freezer could be read.
     pub frozen: Option<bool>,
     /// Tightest `pids.max` and `pids.current` there.
@@ -71,8 +71,10 @@ impl Cgroups {
 
     fn read(&self, text: &[u8]) -> CgroupFacts {
         let paths = split(text);
-        let mut facts =
-            CgroupFacts { path: paths.unified.or(paths.freezer).map(Name::from), ..CgroupFacts::default() };
+        let mut facts = CgroupFacts {
+            path: paths.unified.or(paths.freezer).map(ByteString::from),
+            ..CgroupFacts::default()
+        };
         if let Some(dir) = below(&self.unified, paths.unified) {
             facts.frozen = keyed(&dir, "cgroup.events", "frozen").map(|frozen| frozen == 1);
         }

@@ -1,5 +1,6 @@
 //! What is known of each object.
 
+use crate::core::signal::SignalSet;
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
@@ -162,7 +163,7 @@ impl<'f> Facts<'f> {
             AnonKind::TimerFd => {
                 ObjectFacts::TimerFd { remaining_ns: info.timer_left_ns, ticks: info.timer_ticks }
             }
-            AnonKind::SignalFd => ObjectFacts::SignalFd { mask: info.signals },
+            AnonKind::SignalFd => ObjectFacts::SignalFd { mask: info.signals.map(SignalSet) },
             // `Some(None)`: fdinfo says -1, which is a process that was collected.
             AnonKind::PidFd => ObjectFacts::PidFd {
                 target: info.pidfd.flatten(),

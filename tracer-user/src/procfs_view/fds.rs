@@ -7,7 +7,7 @@ use rustix::fs::{AtFlags, FileType, StatxFlags, makedev, statx};
 use super::fdinfo::{self, FdInfo};
 use super::mounts::Mounts;
 use super::proc_dir::{Decimal, ProcDir};
-use crate::core::evidence::{AnonKind, Fd, Name, ObjectId, PtySide};
+use crate::core::evidence::{AnonKind, ByteString, Fd, ObjectId, PtySide};
 
 /// An fd and what else was learned while looking at it.
 #[derive(Clone, Debug)]
@@ -17,11 +17,11 @@ pub(crate) struct Opened {
     /// fdinfo.
     pub info: FdInfo,
     /// Path, for what has one.
-    pub path: Option<Name>,
+    pub path: Option<ByteString>,
     /// Unlinked.
     pub deleted: bool,
     /// File system type.
-    pub filesystem: Option<Name>,
+    pub filesystem: Option<ByteString>,
 }
 
 /// Buffers and tables that serve all processes.
@@ -95,8 +95,8 @@ impl Scanner {
             opened.deleted = true;
         }
         let mount = opened.info.mount.and_then(|id| self.mounts.find(id, process, &mut self.text));
-        opened.filesystem = mount.map(|m| Name(m.kind.clone()));
-        opened.path = Some(Name(path));
+        opened.filesystem = mount.map(|m| ByteString(m.kind.clone()));
+        opened.path = Some(ByteString(path));
         if let Some(index) = opened.info.tty_index {
             opened.fd.object = ObjectId::Pty { index, side: PtySide::Master };
             return;

@@ -6,7 +6,7 @@
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 
 use super::proc_dir::{Decimal, ProcDir};
-use crate::core::evidence::{Evidence, LastFailed, Name, Process};
+use crate::core::evidence::{ByteString, Evidence, LastFailed, Process};
 
 /// Where pytest keeps it, below its root directory.
 const PLACE: &str = ".pytest_cache/v/cache/lastfailed";
@@ -35,13 +35,13 @@ pub(crate) fn gather(evidence: &mut Evidence, root: &ProcDir) {
 
 fn is_pytest(process: &Process) -> bool {
     let words = process.cmdline.as_deref().unwrap_or_default().iter().take(4);
-    words.map(Name::as_bytes).any(|word| {
+    words.map(ByteString::as_bytes).any(|word| {
         let tail = word.rsplit(|b| *b == b'/').next().unwrap_or(word);
         matches!(tail, b"pytest" | b"py.test" | b"pytest.py")
     })
 }
 
-fn read(directory: &ProcDir, uid: Option<u32>) -> Option<Vec<Name>> {
+fn read(directory: &ProcDir, uid: Option<u32>) -> Option<Vec<ByteString>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     let file = rustix::fs::openat2(directory, PLACE, flags, Mode::empty(), resolve).ok()?;
@@ -61,9 +61,9 @@ fn read(directory: &ProcDir, uid: Option<u32>) -> Option<Vec<Name>> {
 }
 
 /// `{"tests/test_a.py::test_b": true, …}`
-fn parse(text: &[u8]) -> Option<Vec<Name>> {
+fn parse(text: &[u8]) -> Option<Vec<ByteString>> {
     let failed: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(text).ok()?;
-    Some(failed.keys().take(MOST_TESTS).map(|test| Name::from(test.as_str())).collect())
+    Some(failed.keys().take(MOST_TESTS).map(|test| ByteString::from(test.as_str())).collect())
 }
 
 #[cfg(test)]
@@ -86,7 +86,10 @@ mod tests {
     #[test]
     fn the_names_of_the_tests_that_failed() {
         let (_directory, opened) = place(b"{\n  \"a.py::x\": true,\n  \"b.py::y[1]\": true\n}");
-        assert_eq!(read(&opened, own_uid()).unwrap(), [Name::from("a.py::x"), Name::from("b.py::y[1]")]);
+        assert_eq!(
+            read(&opened, own_uid()).unwrap(),
+            [ByteString::from("a.py::x"), ByteString::from("b.py::y[1]")]
+        );
     }
 
     #[test]

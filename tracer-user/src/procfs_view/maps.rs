@@ -1,7 +1,7 @@
 //! `/proc/PID/maps`: which file lies behind an address, and who else maps it.
 
 use super::mounts::device;
-use crate::core::evidence::{FutexShared, Name};
+use crate::core::evidence::{ByteString, FutexShared};
 
 /// A mapping.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,8 +18,8 @@ pub(crate) struct Mapping {
     pub dev: u64,
     /// Inode.
     pub ino: u64,
-    /// Name.
-    pub path: Option<Name>,
+    /// ByteString.
+    pub path: Option<ByteString>,
 }
 
 /// Parses `maps`.
@@ -44,7 +44,7 @@ fn line(text: &[u8]) -> Option<Mapping> {
         offset,
         dev,
         ino,
-        path: path.map(Name::from),
+        path: path.map(ByteString::from),
     })
 }
 

@@ -11,39 +11,12 @@ use super::proc_dir::{Decimal, ProcDir};
 use super::stat::{self, SyscallText};
 use super::thread_sample::{Beat, Pulse};
 use super::waits;
+use crate::core::attribution;
 use crate::core::evidence::{
-    IoCounters, Limits, Name, Process, Ptraced, Syscall, Terminal, Thread, ThreadState, Unread, Wait,
+    ByteString, IoCounters, Limits, Process, Ptraced, Syscall, Terminal, Thread, ThreadState, Unread, Wait,
 };
 use crate::core::identity::WaitStatus;
 use crate::core::syscalls::{self, Machine};
-
-/// Environment variables that a report may show. No other is taken out of the buffer, and the buffer is dropped.
-const ENVIRONMENT: [&str; 24] = [
-    "PYTEST_CURRENT_TEST",
-    "PYTEST_XDIST_WORKER",
-    "PYTEST_XDIST_TESTRUNUID",
-    "PYTEST_VERSION",
-    "NEXTEST",
-    "NEXTEST_RUN_ID",
-    "NEXTEST_EXECUTION_MODE",
-    "NEXTEST_BINARY_ID",
-    "NEXTEST_TEST_NAME",
-    "NEXTEST_ATTEMPT_ID",
-    "CARGO_PKG_NAME",
-    "CARGO_CRATE_NAME",
-    "CARGO_BIN_NAME",
-    "JEST_WORKER_ID",
-    "VITEST_WORKER_ID",
-    "GO_TEST_TIMEOUT_SCALE",
-    "TEST_TARGET",
-    "CI",
-    "GITHUB_ACTIONS",
-    "GITHUB_JOB",
-    "GITHUB_WORKFLOW",
-    "MAKEFLAGS",
-    "MAKELEVEL",
-    "TRACER_SESSION",
-];
 
 /// Longest command line and environment looked at, bytes.
 const WORDS_CAP: usize = 1 << 20;
@@ -78,7 +51,7 @@ impl Gather<'_> {
         process.ppid = stat.ppid;
         process.pgrp = stat.pgrp;
         process.sid = Some(stat.session).filter(|sid| *sid != 0);
-        process.comm = Name(stat.comm.clone());
+        process.comm = ByteString(stat.comm.clone());
         process.kernel_thread = pulse.is_kernel_thread();
         process.zombie = pulse.threads.iter().all(|t| matches!(t.stat.state, b'Z' | b'X'));
         if stat.tty != 0 {
@@ -162,8 +135,8 @@ impl Gather<'_> {
             Err(error) => unread("environ", &error),
         }
         let mut link = [0; 4096];
-        process.exe = dir.link("exe", &mut link).ok().map(Name);
-        process.cwd = dir.link("cwd", &mut link).ok().map(Name);
+        process.exe = dir.link("exe", &mut link).ok().map(ByteString);
+        process.cwd = dir.link("cwd", &mut link).ok().map(ByteString);
         process.pidns = dir.link("ns/pid", &mut link).ok().and_then(|text| namespace(&text));
         process.netns = dir.link("ns/net", &mut link).ok().and_then(|text| namespace(&text));
         if !process.in_scope {
@@ -252,7 +225,7 @@ impl Gather<'_> {
 fn plain(beat: &Beat) -> Thread {
     Thread {
         tid: beat.tid,
-        comm: Some(Name(beat.stat.comm.clone())),
+        comm: Some(ByteString(beat.stat.comm.clone())),
         state: ThreadState::from_letter(char::from(beat.stat.state)),
         switches: beat.status.voluntary.zip(beat.status.involuntary),
         cpu_ns: Some(beat.cpu_ns),
@@ -263,21 +236,21 @@ fn plain(beat: &Beat) -> Thread {
 }
 
 /// Words that end with a zero byte each.
-fn words_of(text: &[u8]) -> Vec<Name> {
+fn words_of(text: &[u8]) -> Vec<ByteString> {
     let text = &text[..text.len().min(WORDS_CAP)];
     let text = text.strip_suffix(b"\0").unwrap_or(text);
     if text.is_empty() {
         return Vec::new();
     }
-    text.split(|b| *b == 0).map(Name::from).collect()
+    text.split(|b| *b == 0).map(ByteString::from).collect()
 }
 
-fn named_variables(text: &[u8]) -> BTreeMap<String, Name> {
+fn named_variables(text: &[u8]) -> BTreeMap<String, ByteString> {
     let mut found = BTreeMap::new();
     for variable in text[..text.len().min(WORDS_CAP)].split(|b| *b == 0) {
         let Some(equals) = variable.iter().position(|b| *b == b'=') else { continue };
         let Ok(name) = std::str::from_utf8(&variable[..equals]) else { continue };
-        if ENVIRONMENT.contains(&name) {
+        if attribution::GATHERED.contains(&name) {
             let value = &variable[equals + 1..];
             // make's command line variables follow `--`: somebody's words, and maybe secrets.
             let end = value
@@ -285,7 +258,7 @@ fn named_variables(text: &[u8]) -> BTreeMap<String, Name> {
                 .position(|w| w == b" -- ")
                 .filter(|_| name == "MAKEFLAGS")
                 .unwrap_or(value.len());
-            found.insert(name.to_owned(), Name::from(&value[..end]));
+            found.insert(name.to_owned(), ByteString::from(&value[..end]));
         }
     }
     found
@@ -329,7 +302,10 @@ mod tests {
 
     #[test]
     fn argv_keeps_empty_words() {
-        assert_eq!(words_of(b"a\0\0b c\0"), [Name::from("a"), Name::from(""), Name::from("b c")]);
+        assert_eq!(
+            words_of(b"a\0\0b c\0"),
+            [ByteString::from("a"), ByteString::from(""), ByteString::from("b c")]
+        );
         assert_eq!(words_of(b""), []);
     }
 

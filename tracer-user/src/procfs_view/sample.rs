@@ -17,7 +17,7 @@ use super::proc_dir::{Decimal, ProcDir};
 use super::process::Gather;
 use super::thread_sample::{self, Pulse};
 use super::{ProcRoot, last_failed, locks, objects, waits};
-use crate::core::evidence::{Clock, Evidence, Host, Name, ObjectFacts, Problem, Scope, Wait};
+use crate::core::evidence::{ByteString, Clock, Evidence, Host, ObjectFacts, Problem, Scope, Wait};
 use crate::core::identity::ProcessId;
 use crate::core::syscalls::Machine;
 
@@ -178,8 +178,8 @@ fn host(root: &ProcDir, buffer: &mut Vec<u8>) -> Host {
     let names = rustix::system::uname();
     Host {
         boot_id,
-        kernel: Some(Name(names.release().to_bytes().to_vec())),
-        hostname: Some(Name(names.nodename().to_bytes().to_vec())),
+        kernel: Some(ByteString(names.release().to_bytes().to_vec())),
+        hostname: Some(ByteString(names.nodename().to_bytes().to_vec())),
         pipe_max_size,
         pipe_user_pages_soft,
     }
@@ -342,7 +342,7 @@ mod tests {
         let child = spawn("yes", &["role=writer"], Stdio::null(), Stdio::piped());
         let (evidence, process) = when_quiet(&child);
         assert_eq!(process.threads[0].wait, Wait::Write { fd: 1 });
-        assert_eq!(process.cmdline.as_ref().unwrap()[1], Name::from("role=writer"));
+        assert_eq!(process.cmdline.as_ref().unwrap()[1], ByteString::from("role=writer"));
         assert!(process.in_scope && !process.zombie);
         let out = process.fd(1).unwrap();
         assert_eq!(out.access, Access::Write);

@@ -6,8 +6,9 @@
 
 use super::{ProcRoot, sys};
 use crate::core::identity::{NS_PER_TICK, ProcessId};
-use crate::core::snapshot::{ProcSnapshot, ProcState, SignalSet};
-use crate::core::text::ByteText;
+use crate::core::signal::SignalSet;
+use crate::core::snapshot::{ProcSnapshot, ProcState};
+use crate::core::text::ByteString;
 use procfs::{FromRead, process::LimitValue};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, RawDir};
@@ -119,9 +120,9 @@ impl Sampler {
             snapshot.ctx_switches_involuntary = switches.map(|both| both.1);
         }
         snapshot.oom_score = text_number(directory, "oom_score");
-        snapshot.wchan = read_small(directory, "wchan").filter(|w| !w.is_empty()).map(ByteText);
+        snapshot.wchan = read_small(directory, "wchan").filter(|w| !w.is_empty()).map(ByteString);
         snapshot.syscall = read_small(directory, "syscall")
-            .map(|text| ByteText(text.trim_ascii().to_vec()))
+            .map(|text| ByteString(text.trim_ascii().to_vec()))
             .filter(|text| !text.0.is_empty());
         if let Some(io) =
             read_small(directory, "io").and_then(|t| procfs::process::Io::from_read(t.as_slice()).ok())
@@ -205,10 +206,10 @@ fn text_number<T: std::str::FromStr>(directory: BorrowedFd<'_>, name: &str) -> O
 }
 
 /// The name, as bytes: between the first parenthesis and the last.
-fn comm_of(stat: &[u8]) -> Option<ByteText> {
+fn comm_of(stat: &[u8]) -> Option<ByteString> {
     let from = stat.iter().position(|byte| *byte == b'(')? + 1;
     let to = stat.iter().rposition(|byte| *byte == b')')?;
-    stat.get(from..to).map(ByteText::from)
+    stat.get(from..to).map(ByteString::from)
 }
 
 fn state_letter(stat: &[u8]) -> Option<u8> {
@@ -410,7 +411,7 @@ mod tests {
         fake(temp.path(), 9, b"l) Z (\xc3", 77);
         let mut sampler = Sampler::new(ProcRoot::at(temp.path()));
         let snapshot = sampler.one(ProcessId { tgid: 9, start_ticks: 77 }, 1).unwrap();
-        assert_eq!(snapshot.comm, Some(ByteText(b"l) Z (\xc3".to_vec())));
+        assert_eq!(snapshot.comm, Some(ByteString(b"l) Z (\xc3".to_vec())));
         assert_eq!((snapshot.state, snapshot.cpu_ns), (Some(ProcState::Zombie), Some(420_000_000)));
         assert_eq!((snapshot.oom_score, snapshot.wchan, snapshot.vm_rss_kb), (None, None, None));
         assert_eq!((snapshot.fd_count, snapshot.fd_soft_limit), (Some(0), None));

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::sockets::{tcp_state, unix_kind};
-use crate::core::evidence::{InetFacts, Name, SocketAddress, UnixFacts, UnixState};
+use crate::core::evidence::{ByteString, InetFacts, SocketAddress, UnixFacts, UnixState};
 
 /// A protocol's sockets as the calling thread's network namespace shows them in `/proc`; none where it has no such table,
 /// as without IPv6.
@@ -83,8 +83,8 @@ fn unix_row(line: &[u8]) -> Option<(u64, UnixFacts)> {
     let inode = word()?.parse().ok().filter(|inode| *inode != 0)?;
     // One space before it; the name itself may hold more, and bytes that are no text.
     let path = rest.strip_prefix(b" ").filter(|path| !path.is_empty()).map(|path| match path {
-        [b'@', name @ ..] => Name([&[0], name].concat()),
-        path => Name(path.to_vec()),
+        [b'@', name @ ..] => ByteString([&[0], name].concat()),
+        path => ByteString(path.to_vec()),
     });
     let state = match state {
         _ if flags & SO_ACCEPTCON != 0 => UnixState::Listening,
@@ -119,11 +119,11 @@ mod tests {
             (inode, facts.kind, facts.state),
             (657, Some(UnixKind::Stream), Some(UnixState::Listening))
         );
-        assert_eq!((facts.path, facts.peer), (Some(Name::from(&b"/run/a b"[..])), None));
+        assert_eq!((facts.path, facts.peer), (Some(ByteString::from(&b"/run/a b"[..])), None));
         let (_, facts) = row("00000000 0005 03 123456").unwrap();
         assert_eq!((facts.kind, facts.state), (Some(UnixKind::SeqPacket), Some(UnixState::Connected)));
         assert_eq!(facts.path, None);
-        assert_eq!(row("00000000 0002 01 7 @x").unwrap().1.path, Some(Name::from(&b"\0x"[..])));
+        assert_eq!(row("00000000 0002 01 7 @x").unwrap().1.path, Some(ByteString::from(&b"\0x"[..])));
         assert_eq!(row("00000000 0001 02     0 /run/not/accepted"), None);
         assert_eq!(row("00000000 0001"), None);
         assert_eq!(unix_row(b"Num       RefCount Protocol Flags    Type St Inode Path"), None);

@@ -11,7 +11,7 @@ use rustix::net::netlink::SOCK_DIAG;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use super::socket_tables;
-use crate::core::evidence::{InetFacts, Name, SocketAddress, TcpState, UnixFacts, UnixKind, UnixState};
+use crate::core::evidence::{ByteString, InetFacts, SocketAddress, TcpState, UnixFacts, UnixKind, UnixState};
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const NLMSG_ERROR: u16 = 2;
@@ -220,9 +220,9 @@ fn unix_answer(
         match kind {
             // A path comes with the zero byte that ends it; an abstract name begins with one.
             NAME if value.first() != Some(&0) => {
-                facts.path = value.split(|b| *b == 0).next().map(Name::from);
+                facts.path = value.split(|b| *b == 0).next().map(ByteString::from);
             }
-            NAME => facts.path = Some(Name(value.to_vec())),
+            NAME => facts.path = Some(ByteString(value.to_vec())),
             VFS => {
                 files.extend(word(value, 0).map(|file| (ino, file)));
             }

@@ -2,6 +2,8 @@
 //!
 //! Total functions from bytes: whatever the text, they answer or say `None`.
 
+use crate::core::signal::SignalSet;
+
 /// `/proc/PID/stat` or `/proc/PID/task/TID/stat`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stat {
@@ -80,15 +82,15 @@ pub(crate) struct Status {
     /// Its number in its innermost pid namespace, and how many namespaces deep that is (1: this one).
     pub inner_pid: Option<(u32, u32)>,
     /// Pending for the thread.
-    pub pending: Option<u64>,
+    pub pending: Option<SignalSet>,
     /// Pending for the process.
-    pub shared_pending: Option<u64>,
+    pub shared_pending: Option<SignalSet>,
     /// Blocked.
-    pub blocked: Option<u64>,
+    pub blocked: Option<SignalSet>,
     /// Ignored.
-    pub ignored: Option<u64>,
+    pub ignored: Option<SignalSet>,
     /// Caught.
-    pub caught: Option<u64>,
+    pub caught: Option<SignalSet>,
     /// Context switches by waiting.
     pub voluntary: Option<u64>,
     /// Context switches by being pre-empted.
@@ -115,11 +117,11 @@ pub(crate) fn status(text: &[u8]) -> Status {
                 let all: Vec<u32> = words(value).filter_map(|id| id.parse().ok()).collect();
                 found.inner_pid = all.last().map(|pid| (*pid, all.len() as u32));
             }
-            b"SigPnd" => found.pending = hex(value),
-            b"ShdPnd" => found.shared_pending = hex(value),
-            b"SigBlk" => found.blocked = hex(value),
-            b"SigIgn" => found.ignored = hex(value),
-            b"SigCgt" => found.caught = hex(value),
+            b"SigPnd" => found.pending = hex(value).map(SignalSet),
+            b"ShdPnd" => found.shared_pending = hex(value).map(SignalSet),
+            b"SigBlk" => found.blocked = hex(value).map(SignalSet),
+            b"SigIgn" => found.ignored = hex(value).map(SignalSet),
+            b"SigCgt" => found.caught = hex(value).map(SignalSet),
             b"Seccomp" => found.seccomp = decimal(value),
             b"voluntary_ctxt_switches" => found.voluntary = decimal64(value),
             b"nonvoluntary_ctxt_switches" => found.involuntary = decimal64(value),
@@ -227,7 +229,7 @@ mod tests {
         assert_eq!((status.tracer, status.uid, status.euid), (Some(5), Some(1000), Some(0)));
         assert_eq!(
             (status.inner_pid, status.shared_pending, status.blocked),
-            (Some((3, 2)), Some(0x4000), Some(2))
+            (Some((3, 2)), Some(SignalSet(0x4000)), Some(SignalSet(2)))
         );
         assert_eq!((status.voluntary, status.involuntary, status.ignored), (Some(12), None, None));
     }

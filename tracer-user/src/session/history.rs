@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::core::event::{Event, EventBody, ResourceKind, Stall};
 use crate::core::evidence::{
-    BlockedWrite, ExitSeen, ForkSeen, History, Name, ObjectId, PipeFacts, SignalSeen,
+    BlockedWrite, ByteString, ExitSeen, ForkSeen, History, ObjectId, PipeFacts, SignalSeen,
 };
 use crate::core::identity::ProcessId;
 
@@ -42,7 +42,7 @@ impl Recent {
                     status: exit.status,
                     killer: exit.killer.as_ref().map(|killer| killer.tgid),
                     oom: exit.oom_victim,
-                    comm: Name(exit.comm.clone()),
+                    comm: ByteString(exit.comm.clone()),
                 };
                 keep(&mut self.exits, seen, &mut self.since_boot_ns, at_boot_ns);
             }

@@ -13,15 +13,16 @@ use std::time::Duration;
 use super::options::Places;
 use super::preflight;
 use crate::core::leftover::{Finding, named_ports};
-use crate::core::text::ByteText;
+use crate::core::text::ByteString;
 
 /// A failed job's end waits no longer than this for it: much on a crowded machine, where a glance takes long.
 const AT_MOST: Duration = Duration::from_secs(5);
 
 /// One line for each listener that may have been in a failed job's way. `ran_for` is how long the job ran.
 pub fn explain(places: &Places, command: &[OsString], ran_for: Duration) -> Vec<String> {
-    let mut words: Vec<ByteText> = command.iter().map(|word| ByteText(word.as_bytes().to_vec())).collect();
-    words.extend(std::env::var_os("PORT").map(|port| ByteText(port.as_bytes().to_vec())));
+    let mut words: Vec<ByteString> =
+        command.iter().map(|word| ByteString(word.as_bytes().to_vec())).collect();
+    words.extend(std::env::var_os("PORT").map(|port| ByteString(port.as_bytes().to_vec())));
     let ports = named_ports(&words);
     let places = places.clone();
     let (send, receive) = mpsc::channel();

@@ -105,7 +105,7 @@ fn remove_files(before: &Look, now: &Look, options: &ReapOptions, reaped: &mut R
         match leftover_files::remove(file) {
             Ok(true) => reaped.removed.push(path.clone()),
             Ok(false) => {}
-            Err(error) => reaped.problems.push(format!("{} cannot be removed: {error}", path.text())),
+            Err(error) => reaped.problems.push(format!("{} cannot be removed: {error}", path.escaped())),
         }
     }
 }

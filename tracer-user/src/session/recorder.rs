@@ -15,7 +15,7 @@ use super::membership_poll::{Found, MembershipPoller};
 use super::observer::{Observer, Status};
 use super::recover::{ProcessRef, probe};
 use crate::core::event::{Event, EventBody, Exec, IdentityExtras};
-use crate::core::evidence::{Evidence, Name, ObjectFacts, ObjectId};
+use crate::core::evidence::{ByteString, Evidence, ObjectFacts, ObjectId};
 use crate::core::gates::RootFate;
 use crate::core::identity::ProcessId;
 use crate::core::record::{
@@ -24,7 +24,6 @@ use crate::core::record::{
 use crate::core::redact;
 use crate::core::session_state::{Input, SampleSet};
 use crate::core::summary::{Ending, Leaked, OwnerFate};
-use crate::core::text::ByteText;
 use crate::kernel::{KernelTracer, Lost};
 use crate::procfs_view::ProcRoot;
 use crate::procfs_view::snapshot::Sampler;
@@ -151,7 +150,7 @@ impl SessionRecorder {
             pidns_ino,
             ns_pid,
             pidfd_ino,
-            comm: table::comm(&self.proc_root, process.tgid).map(ByteText),
+            comm: table::comm(&self.proc_root, process.tgid).map(ByteString),
         };
         self.push(Input::Joined(Box::new(line)), observer);
     }
@@ -305,7 +304,7 @@ impl SessionRecorder {
         self.leaked = alive
             .map(|process| {
                 let arguments = table::arguments(&self.proc_root, process.tgid);
-                let words: Vec<Name> = arguments.into_iter().map(Name).collect();
+                let words: Vec<ByteString> = arguments.into_iter().map(ByteString).collect();
                 Leaked {
                     cmdline: redact::argv(&words),
                     output_fds: Some(table::holds(&self.proc_root, process.tgid, output)),
@@ -471,7 +470,7 @@ pub fn reaped(process: ProcessId, status: crate::core::identity::WaitStatus) -> 
     ExitLine {
         status: Some(crate::core::record::WaitCode(status.0)),
         exit_code: status.exit_code(),
-        signal: status.signal().map(|number| crate::core::record::signal_name(u32::from(number))),
+        signal: status.signal().map(|number| crate::core::signal::Signal(number.into()).name()),
         core_dumped: Some(status.core_dumped()),
         ..gone(process)
     }

@@ -15,7 +15,7 @@ use crate::core::identity::ProcessId;
 use crate::core::record::sidecar::{Enrollment, Owner, SIDECAR_SCHEMA};
 use crate::core::record::{EndReason, HeaderLine, Origin, Thresholds};
 use crate::core::summary::{Ending, OwnerFate, Summary};
-use crate::core::text::ByteText;
+use crate::core::text::ByteString;
 use crate::core::time;
 use crate::kernel::{KernelTracer, Settings};
 use crate::procfs_view::{ProcRoot, table};
@@ -233,12 +233,12 @@ fn enrollment(
         // Of the namespace in which the numbers above are numbers: ours.
         pidns_ino: table::extras(&proc_root, me).pidns_ino,
         ns_pid: extras.ns_pid,
-        comm: table::comm(&proc_root, root.tgid).map(ByteText),
+        comm: table::comm(&proc_root, root.tgid).map(ByteString),
         cmdline: match session.command {
-            Some(command) => command.iter().map(|word| ByteText(word.as_bytes().to_vec())).collect(),
-            None => table::arguments(&proc_root, root.tgid).into_iter().map(ByteText).collect(),
+            Some(command) => command.iter().map(|word| ByteString(word.as_bytes().to_vec())).collect(),
+            None => table::arguments(&proc_root, root.tgid).into_iter().map(ByteString).collect(),
         },
-        cwd: table::working_directory(&proc_root, root.tgid).map(ByteText),
+        cwd: table::working_directory(&proc_root, root.tgid).map(ByteString),
         uid: Some(rustix::process::getuid().as_raw()),
         enrolled_at: time::render(clock::anchor().wall),
         owner: Owner {

@@ -6,7 +6,8 @@
 use super::fsops::{OwnedDir, random_name, write_all};
 use crate::core::record::sidecar::Enrollment;
 use crate::core::record::{Body, Line};
-use crate::core::snapshot::{ProcSnapshot, SignalSet};
+use crate::core::signal::SignalSet;
+use crate::core::snapshot::ProcSnapshot;
 use rustix::fd::{AsFd, OwnedFd};
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -98,7 +99,7 @@ fn sidecar_of(enrollment: &Enrollment) -> Value {
         "kitchen_id": label("kitchen_id"),
         "order_id": label("order_id"),
         "enrolled_at": enrollment.enrolled_at.replace('Z', "+00:00"),
-        "comm": enrollment.comm.as_ref().map(|comm| comm.text()).unwrap_or_default(),
+        "comm": enrollment.comm.as_ref().map(|comm| comm.escaped()).unwrap_or_default(),
     })
 }
 
@@ -106,7 +107,7 @@ fn snapshot_of(ts: &str, snapshot: &ProcSnapshot) -> Value {
     let set = |set: Option<SignalSet>| set.map_or_else(|| json!(""), |set| json!(set));
     json!({
         "captured_at": ts.replace('Z', "+00:00"),
-        "comm": snapshot.comm.as_ref().map(|comm| comm.text()).unwrap_or_default(),
+        "comm": snapshot.comm.as_ref().map(|comm| comm.escaped()).unwrap_or_default(),
         "state": snapshot.state.map_or_else(|| json!(""), |state| json!(state)),
         "vm_rss_kb": snapshot.vm_rss_kb.unwrap_or(0),
         "threads": snapshot.threads.unwrap_or(0),
@@ -118,7 +119,7 @@ fn snapshot_of(ts: &str, snapshot: &ProcSnapshot) -> Value {
         "sig_blk": set(snapshot.sig_blk),
         "sig_cgt": set(snapshot.sig_cgt),
         "oom_score": snapshot.oom_score.unwrap_or(-1),
-        "wchan": snapshot.wchan.as_ref().map(|wchan| wchan.text()).unwrap_or_default(),
+        "wchan": snapshot.wchan.as_ref().map(|wchan| wchan.escaped()).unwrap_or_default(),
         "cpu_percent": snapshot.cpu_percent.unwrap_or(0.0),
         // It counts connections to port 443 of the whole network namespace; a process's own are another fact.
         "api_connection_established": null,

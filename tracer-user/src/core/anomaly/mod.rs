@@ -11,7 +11,7 @@ pub use process::{BENIGN_WAITS, ProcessWatch};
 
 use super::identity::ProcessId;
 use super::record::AnomalyLine;
-use super::text::ByteText;
+use super::text::ByteString;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -142,7 +142,7 @@ pub(crate) fn line(
     kind: AnomalyKind,
     phase: Phase,
     process: Option<ProcessId>,
-    comm: Option<ByteText>,
+    comm: Option<ByteString>,
     length_ns: Option<u64>,
     detail: Detail,
 ) -> AnomalyLine {

@@ -3,8 +3,9 @@
 use super::{AnomalyKind as Kind, Change, Detail, Lasting, Phase, detail, line};
 use crate::core::identity::ProcessId;
 use crate::core::record::AnomalyLine;
-use crate::core::snapshot::{ProcSnapshot, ProcState, SignalSet};
-use crate::core::text::ByteText;
+use crate::core::signal::SignalSet;
+use crate::core::snapshot::{ProcSnapshot, ProcState};
+use crate::core::text::ByteString;
 use serde_json::json;
 
 /// Wait channels in which an uninterruptible sleep is harmless.
@@ -29,7 +30,7 @@ const ZOMBIE_PERSISTENT: u32 = 3;
 #[derive(Clone, Debug)]
 pub struct ProcessWatch {
     process: ProcessId,
-    comm: Option<ByteText>,
+    comm: Option<ByteString>,
     drifted: bool,
     last_oom: Option<i32>,
     oom_critical: Lasting,
@@ -53,7 +54,7 @@ struct Growth {
 
 impl ProcessWatch {
     /// Nothing seen yet.
-    pub fn new(process: ProcessId, comm: Option<ByteText>) -> Self {
+    pub fn new(process: ProcessId, comm: Option<ByteString>) -> Self {
         Self {
             process,
             comm,
@@ -72,12 +73,12 @@ impl ProcessWatch {
     }
 
     /// Its last known name.
-    pub fn comm(&self) -> Option<&ByteText> {
+    pub fn comm(&self) -> Option<&ByteString> {
         self.comm.as_ref()
     }
 
     /// It executed a program: a new name is expected, and memory begins anew.
-    pub fn execed(&mut self, comm: ByteText) {
+    pub fn execed(&mut self, comm: ByteString) {
         self.comm = Some(comm);
         self.drifted = false;
         self.rss = Growth::default();
@@ -229,6 +230,6 @@ impl ProcessWatch {
     }
 }
 
-fn is_benign(wchan: &ByteText) -> bool {
+fn is_benign(wchan: &ByteString) -> bool {
     wchan.0.is_empty() || BENIGN_WAITS.iter().any(|benign| benign.as_bytes() == wchan.as_bytes())
 }

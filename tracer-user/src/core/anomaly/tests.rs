@@ -1,7 +1,8 @@
 //! Every kind that one process's snapshots can raise, just below and just above its beginning.
 
 use super::*;
-use crate::core::snapshot::{ProcSnapshot, ProcState, SignalSet};
+use crate::core::signal::SignalSet;
+use crate::core::snapshot::{ProcSnapshot, ProcState};
 
 const ID: ProcessId = ProcessId { tgid: 42, start_ticks: 7 };
 
@@ -37,7 +38,7 @@ fn state(state: ProcState) -> ProcSnapshot {
 fn d_state(wchan: Option<&str>) -> ProcSnapshot {
     snapshot(|s| {
         s.state = Some(ProcState::DiskSleep);
-        s.wchan = wchan.map(ByteText::from);
+        s.wchan = wchan.map(ByteString::from);
     })
 }
 

@@ -3,7 +3,12 @@
 use super::case::{Case, Shape};
 use super::class::Class;
 use super::model::{Confidence, Verdict};
-use super::view::{SIGALRM, View};
+use super::view::View;
+use crate::core::signal::{Signal, SignalSet};
+
+/// What people and supervisors send to programs that wait for it.
+pub const REQUESTS: SignalSet =
+    SignalSet::of(&[Signal::HUP, Signal::QUIT, Signal::USR1, Signal::USR2, Signal::TERM]);
 
 /// What a class says of a case.
 #[derive(Clone, Debug)]
@@ -66,7 +71,7 @@ impl Judgement {
             .iter()
             .chain(&case.waiters)
             .map(|key| key.process)
-            .find(|at| view.process(*at).caught.is_some_and(|mask| mask >> (SIGALRM - 1) & 1 == 1));
+            .find(|at| view.process(*at).caught.is_some_and(|set| set.contains(Signal::ALRM)));
         if let Some(at) = alarmed {
             self.likely(&format!(
                 "{} handles SIGALRM: an alarm that nobody can see may still interrupt it.",

@@ -2,8 +2,9 @@
 
 use super::case::{Case, Shape};
 use super::judge::Judgement;
-use super::view::{View, duration, fd_name, grouped};
+use super::view::{View, fd_name};
 use crate::core::evidence::{ObjectFacts, ObjectId, Wait};
+use crate::core::text::{duration, grouped};
 use crate::core::waitgraph::{Alternative, Op, Releaser, ThreadKey};
 
 /// The sentence.

@@ -1,11 +1,12 @@
 //! Builds evidence for tests: a machine, process by process.
 
 use crate::core::evidence::{
-    Access, AnonKind, ChildTarget, Clock, EpollItem, Evidence, Fd, FdLock, FutexOp, IoCounters, LockEntry,
-    LockKind, LockMode, Name, Object, ObjectFacts, ObjectId, PipeFacts, Process, Reach, Scope, Thread,
+    Access, AnonKind, ByteString, ChildTarget, Clock, EpollItem, Evidence, Fd, FdLock, FutexOp, IoCounters,
+    LockEntry, LockKind, LockMode, Object, ObjectFacts, ObjectId, PipeFacts, Process, Reach, Scope, Thread,
     ThreadState, Timeout, UnixFacts, UnixKind, UnixState, Wait,
 };
 use crate::core::identity::ProcessId;
+use crate::core::signal::SignalSet;
 
 /// A machine under construction. Process 1 is there, and process 100 is the root of the scope.
 pub(crate) struct Machine(pub(crate) Evidence);
@@ -43,18 +44,18 @@ impl Machine {
         process.pgrp = ROOT;
         process.sid = Some(ROOT);
         process.uid = Some(1000);
-        process.comm = Name::from("python3");
-        process.exe = Some(Name::from("/usr/bin/python3.11"));
+        process.comm = ByteString::from("python3");
+        process.exe = Some(ByteString::from("/usr/bin/python3.11"));
         process.cmdline = Some(vec![
-            Name::from("python3"),
-            Name::from(format!("/t/{role}.py").as_str()),
-            Name::from(format!("role={role}").as_str()),
+            ByteString::from("python3"),
+            ByteString::from(format!("/t/{role}.py").as_str()),
+            ByteString::from(format!("role={role}").as_str()),
         ]);
         process.fds = Some(Vec::new());
         process.in_scope = true;
         process.frozen = Some(false);
-        process.caught = Some(1 << 1);
-        process.ignored = Some(1 << 12);
+        process.caught = Some(SignalSet(1 << 1));
+        process.ignored = Some(SignalSet(1 << 12));
         process.io = Some(IoCounters { written_bytes: 10, ..IoCounters::default() });
         process.threads = vec![quiet(tgid)];
         self.0.processes.push(process);
@@ -170,14 +171,14 @@ impl Machine {
 pub(crate) fn quiet(tid: u32) -> Thread {
     Thread {
         tid,
-        comm: Some(Name::from("python3")),
+        comm: Some(ByteString::from("python3")),
         state: ThreadState::Sleeping,
         wait: SLEEP,
         moved: Some(false),
         switches: Some((10, 1)),
         cpu_ns: Some(1_000_000),
-        pending: Some(0),
-        blocked: Some(0),
+        pending: Some(SignalSet(0)),
+        blocked: Some(SignalSet(0)),
         ..Thread::default()
     }
 }

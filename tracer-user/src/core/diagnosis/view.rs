@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::core::attribution;
 use crate::core::evidence::{
-    Evidence, Fd, Name, Object, ObjectFacts, ObjectId, Process, PtySide, Syscall, Thread, Timeout, Wait,
+    ByteString, Evidence, Fd, Object, ObjectFacts, ObjectId, Process, PtySide, Syscall, Thread, Timeout, Wait,
 };
+use crate::core::text::duration;
 use crate::core::waitgraph::{Liveness, ThreadKey, WaitGraph};
-
-/// SIGALRM's number on every architecture served.
-pub const SIGALRM: u32 = 14;
 
 /// What the classes look at.
 #[derive(Debug)]
@@ -92,7 +90,7 @@ impl<'e> View<'e> {
 
     /// `pipe:[23425]`, a path, an address.
     pub fn object_name(&self, id: &ObjectId) -> String {
-        let path = |path: &Option<Name>| path.as_ref().map(Name::printable);
+        let path = |path: &Option<ByteString>| path.as_ref().map(ByteString::printable);
         match (id, self.facts(id)) {
             (ObjectId::Pipe { ino }, _) => format!("pipe:[{ino}]"),
             (ObjectId::Fifo { ino, .. }, ObjectFacts::Pipe(f)) => {
@@ -258,10 +256,10 @@ impl<'e> View<'e> {
 pub fn title(process: &Process) -> String {
     let comm = || process.comm.printable();
     let Some(argv) = process.cmdline.as_deref().filter(|argv| !argv.is_empty()) else { return comm() };
-    let base = |name: &Name| {
+    let base = |name: &ByteString| {
         let bytes = name.as_bytes();
         let tail = bytes.rsplit(|b| *b == b'/').next().unwrap_or(bytes);
-        Name::from(tail).printable()
+        ByteString::from(tail).printable()
     };
     let program = base(&argv[0]);
     let stem = program.trim_start_matches('-').trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
@@ -275,7 +273,7 @@ pub fn title(process: &Process) -> String {
     let mut rest = argv[1..].iter();
     while let Some(word) = rest.next() {
         match word.as_bytes() {
-            b"-m" if stem.starts_with("py") => return rest.next().map_or(program, Name::printable),
+            b"-m" if stem.starts_with("py") => return rest.next().map_or(program, ByteString::printable),
             b"-c" | b"-e" => return program,
             b"-W" | b"-X" => {
                 rest.next();
@@ -285,30 +283,6 @@ pub fn title(process: &Process) -> String {
         }
     }
     program
-}
-
-/// `41.2 s`, `380 ms`, `2 h 5 min`.
-pub fn duration(ns: u64) -> String {
-    let ms = ns / 1_000_000;
-    match ms {
-        0..=999 => format!("{ms} ms"),
-        1_000..=119_999 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
-        120_000..=7_199_999 => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1000),
-        _ => format!("{} h {} min", ms / 3_600_000, ms % 3_600_000 / 60_000),
-    }
-}
-
-/// `65 536`: groups of three, as people read numbers.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(' ');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 /// `its stdout`, `fd 7`.
@@ -328,8 +302,8 @@ mod tests {
 
     fn called(argv: &[&str]) -> String {
         let mut process = Process::new(ProcessId { tgid: 1, start_ticks: 1 });
-        process.comm = Name::from("comm");
-        process.cmdline = Some(argv.iter().map(|a| Name::from(*a)).collect());
+        process.comm = ByteString::from("comm");
+        process.cmdline = Some(argv.iter().map(|a| ByteString::from(*a)).collect());
         title(&process)
     }
 
@@ -342,14 +316,5 @@ mod tests {
         assert_eq!(called(&["/usr/bin/make"]), "make");
         assert_eq!(called(&["/proc/self/fd/3", "x"]), "comm");
         assert_eq!(called(&[]), "comm");
-    }
-
-    #[test]
-    fn numbers_read_well() {
-        assert_eq!(grouped(65_536), "65 536");
-        assert_eq!(grouped(999), "999");
-        assert_eq!(grouped(1_000_000), "1 000 000");
-        assert_eq!(duration(41_234_000_000), "41.2 s");
-        assert_eq!(duration(600_000_000_000), "10 min 0 s");
     }
 }

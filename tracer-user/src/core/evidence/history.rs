@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Name, ObjectId};
+use super::{ByteString, ObjectId};
 use crate::core::identity::{ProcessId, WaitStatus};
 
 /// What happened before. Bounded by whoever keeps it: the oldest entries may be missing.
@@ -44,7 +44,7 @@ pub struct ExitSeen {
     pub oom: Option<bool>,
     /// Last comm.
     #[serde(default)]
-    pub comm: Name,
+    pub comm: ByteString,
 }
 
 /// A process was made.

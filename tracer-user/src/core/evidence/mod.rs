@@ -6,20 +6,18 @@
 //! - Unknown is `None`. An empty list says that there is nothing; `None` says that nobody could look.
 //! - Identity is a [`ProcessId`] or an [`ObjectId`]. A bare number names a process only inside one moment, where
 //!   `/proc` itself names it so (`ppid`, `/proc/locks`); [`Evidence::process`] turns it into its process.
-//! - Foreign words (comm, argv, paths) are [`Name`]s: bytes that nothing can print without choosing how to escape them.
+//! - Foreign words (comm, argv, paths) are [`ByteString`]s: bytes that nothing can print without choosing how to escape them.
 //!
 //! [`Evidence`] holds *every process that was found on the machine*, not just the ones asked about: who else holds the end of a pipe
 //! decides between a deadlock and an orphaned wait. [`Process::in_scope`] says which ones the question is about.
 
 mod history;
-mod name;
 mod object;
 mod process;
 mod thread;
 
+pub use crate::core::text::ByteString;
 pub use history::{BlockedWrite, ExitSeen, ForkSeen, History, SignalSeen};
-pub use name::Name;
-pub(crate) use name::printable;
 pub use object::{
     AnonKind, EpollItem, InetFacts, LockEntry, LockKind, LockMode, Object, ObjectFacts, ObjectId, PipeFacts,
     PtySide, SocketAddress, TcpState, UnixFacts, UnixKind, UnixState,
@@ -92,9 +90,9 @@ pub struct Host {
     /// `/proc/sys/kernel/random/boot_id`.
     pub boot_id: Option<String>,
     /// `uname -r`.
-    pub kernel: Option<Name>,
+    pub kernel: Option<ByteString>,
     /// `uname -n`.
-    pub hostname: Option<Name>,
+    pub hostname: Option<ByteString>,
     /// `/proc/sys/fs/pipe-max-size`, bytes: how far an unprivileged user can enlarge a pipe.
     pub pipe_max_size: Option<u64>,
     /// `/proc/sys/fs/pipe-user-pages-soft`, pages: past it a new pipe of that user gets two pages only.
@@ -132,7 +130,7 @@ pub struct LastFailed {
     /// The runner that is there now.
     pub process: ProcessId,
     /// The first of them.
-    pub tests: Vec<Name>,
+    pub tests: Vec<ByteString>,
 }
 
 /// Something that could not be read.

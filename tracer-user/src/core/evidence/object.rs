@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Name;
+use super::ByteString;
+use crate::core::signal::SignalSet;
 
 /// Which kernel object. Two fds with equal ids refer to the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -154,8 +155,8 @@ pub enum ObjectFacts {
     Inet(InetFacts),
     /// Pseudo-terminal side or other terminal.
     Terminal {
-        /// Name: `/dev/pts/3`.
-        path: Option<Name>,
+        /// ByteString: `/dev/pts/3`.
+        path: Option<ByteString>,
         /// Bytes waiting to be read on this side (FIONREAD).
         readable_bytes: Option<u64>,
         /// Whether a write on this side would go through now.
@@ -166,16 +167,16 @@ pub enum ObjectFacts {
     /// File or directory.
     File {
         /// Path as the fd shows it, without ` (deleted)`.
-        path: Option<Name>,
+        path: Option<ByteString>,
         /// Unlinked.
         deleted: bool,
         /// File system type: `ext4`, `nfs4`, `fuse.sshfs`.
-        filesystem: Option<Name>,
+        filesystem: Option<ByteString>,
     },
     /// Device.
     Device {
         /// Path.
-        path: Option<Name>,
+        path: Option<ByteString>,
     },
     /// epoll.
     Epoll {
@@ -197,7 +198,7 @@ pub enum ObjectFacts {
     /// signalfd.
     SignalFd {
         /// Signals it takes.
-        mask: Option<u64>,
+        mask: Option<SignalSet>,
     },
     /// pidfd.
     PidFd {
@@ -220,7 +221,7 @@ pub enum ObjectFacts {
         /// Bytes in it.
         bytes: Option<u64>,
         /// Path in the mqueue file system.
-        path: Option<Name>,
+        path: Option<ByteString>,
     },
 }
 
@@ -245,7 +246,7 @@ pub struct PipeFacts {
     /// poll says that there is something to read.
     pub readable: Option<bool>,
     /// Path of a FIFO.
-    pub path: Option<Name>,
+    pub path: Option<ByteString>,
 }
 
 impl PipeFacts {
@@ -306,7 +307,7 @@ pub struct UnixFacts {
     /// For a connection that was not accepted yet, or whose connect waits for a place in the backlog: inode of the listener.
     pub listener: Option<u64>,
     /// Its name; a leading NUL is the abstract name space.
-    pub path: Option<Name>,
+    pub path: Option<ByteString>,
     /// Bytes in its receive queue, not read yet; connections not accepted yet for a listener.
     pub receive_queue: Option<u64>,
     /// Bytes charged to its send buffer: what its peer has not read yet; the backlog's length for a listener.

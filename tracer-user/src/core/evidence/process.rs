@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{LockKind, LockMode, Name, ObjectId, Thread};
+use super::{ByteString, LockKind, LockMode, ObjectId, Thread};
 use crate::core::identity::{ProcessId, WaitStatus};
+use crate::core::signal::SignalSet;
 
 /// A process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,22 +28,22 @@ pub struct Process {
     pub tty: Option<Terminal>,
     /// comm of the leader.
     #[serde(default)]
-    pub comm: Name,
+    pub comm: ByteString,
     /// argv; `None` when it could not be read, empty for kernel threads and zombies.
     #[serde(default)]
-    pub cmdline: Option<Vec<Name>>,
+    pub cmdline: Option<Vec<ByteString>>,
     /// Effective uid.
     #[serde(default)]
     pub uid: Option<u32>,
     /// Target of `/proc/PID/exe`.
     #[serde(default)]
-    pub exe: Option<Name>,
+    pub exe: Option<ByteString>,
     /// Working directory.
     #[serde(default)]
-    pub cwd: Option<Name>,
+    pub cwd: Option<ByteString>,
     /// The variables the report needs, by name, and no others; `None` when the environment could not be read.
     #[serde(default)]
-    pub env: Option<BTreeMap<String, Name>>,
+    pub env: Option<BTreeMap<String, ByteString>>,
     /// File descriptors in order; `None` when they could not be read.
     #[serde(default)]
     pub fds: Option<Vec<Fd>>,
@@ -66,16 +67,16 @@ pub struct Process {
     pub frozen: Option<bool>,
     /// Path of its cgroup (version 2, else the freezer's).
     #[serde(default)]
-    pub cgroup: Option<Name>,
-    /// Signals pending for the whole process (ShdPnd): bit n-1 is signal n.
+    pub cgroup: Option<ByteString>,
+    /// Signals pending for the whole process (ShdPnd).
     #[serde(default)]
-    pub shared_pending: Option<u64>,
+    pub shared_pending: Option<SignalSet>,
     /// Signals it ignores (SigIgn).
     #[serde(default)]
-    pub ignored: Option<u64>,
+    pub ignored: Option<SignalSet>,
     /// Signals it has handlers for (SigCgt).
     #[serde(default)]
-    pub caught: Option<u64>,
+    pub caught: Option<SignalSet>,
     /// Who ptraces it.
     #[serde(default)]
     pub traced_by: Option<Ptraced>,
@@ -125,7 +126,7 @@ impl Process {
             pgrp: 0,
             sid: None,
             tty: None,
-            comm: Name::default(),
+            comm: ByteString::default(),
             cmdline: None,
             uid: None,
             exe: None,

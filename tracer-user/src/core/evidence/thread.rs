@@ -1,8 +1,9 @@
 //! A thread: what it does at this moment, and whether it did anything during the quiet window.
 
+use crate::core::signal::SignalSet;
 use serde::{Deserialize, Serialize};
 
-use super::{LockKind, Name, ObjectId};
+use super::{ByteString, LockKind, ObjectId};
 
 /// A thread of a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,7 +12,7 @@ pub struct Thread {
     /// Thread id.
     pub tid: u32,
     /// Its comm, when it could be read.
-    pub comm: Option<Name>,
+    pub comm: Option<ByteString>,
     /// The state letter of `/proc`.
     pub state: ThreadState,
     /// What it is blocked in.
@@ -30,10 +31,10 @@ pub struct Thread {
     pub switches: Option<(u64, u64)>,
     /// CPU time since its birth, nanoseconds.
     pub cpu_ns: Option<u64>,
-    /// Signals pending for this thread alone (SigPnd): bit n-1 is signal n.
-    pub pending: Option<u64>,
+    /// Signals pending for this thread alone (SigPnd).
+    pub pending: Option<SignalSet>,
     /// Signals it blocks (SigBlk).
-    pub blocked: Option<u64>,
+    pub blocked: Option<SignalSet>,
     /// Since when it has been in this call, CLOCK_BOOTTIME nanoseconds, as far as somebody saw it begin.
     pub since_boot_ns: Option<u64>,
 }
@@ -111,7 +112,7 @@ impl ThreadState {
 pub struct Syscall {
     /// Number on this machine's architecture.
     pub nr: u64,
-    /// Name, when the number is known: `writev`.
+    /// ByteString, when the number is known: `writev`.
     pub name: Option<String>,
     /// Arguments.
     pub args: [u64; 6],
@@ -197,7 +198,7 @@ pub enum Wait {
     /// open, openat, openat2 of something that waits: a FIFO, a lease, a device.
     Open {
         /// What is opened, when it could be resolved.
-        path: Option<Name>,
+        path: Option<ByteString>,
         /// Which object that is.
         object: Option<ObjectId>,
         /// The flags argument.
@@ -217,7 +218,7 @@ pub enum Wait {
         /// The socket.
         fd: u32,
         /// The peer asked for, as far as memory could be read: path of a UNIX socket (a leading NUL is the abstract name space), or `addr:port`.
-        peer: Option<Name>,
+        peer: Option<ByteString>,
     },
     /// accept, accept4.
     Accept {
@@ -279,7 +280,7 @@ pub enum Wait {
     /// rt_sigtimedwait.
     SignalWait {
         /// For which; `None` when memory could not be read.
-        set: Option<u64>,
+        set: Option<SignalSet>,
         /// Time-out.
         timeout: Timeout,
     },
@@ -372,7 +373,7 @@ pub struct FutexShared {
     /// Offset of the word in it, bytes.
     pub offset: u64,
     /// The mapping's name: `/dev/shm/sem.x`, `/dev/zero (deleted)`.
-    pub path: Option<Name>,
+    pub path: Option<ByteString>,
     /// Tgids of all processes that map that file, the waiter's own included; `None` when not every process's maps could be read.
     pub mapped_by: Option<Vec<u32>>,
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::scene::{Asked, Checkout, FileKind, FileState, Listener, Proc, Scene, Tie};
 use super::{Culprit, Finding, Kind, Ownership, Preflight, SCHEMA, Status};
-use crate::core::evidence::Name;
+use crate::core::evidence::ByteString;
 use crate::core::identity::{NS_PER_TICK, ProcessId};
 use crate::core::redact;
 
@@ -189,7 +189,7 @@ impl<'s> View<'s> {
     }
 
     fn culprit(&self, it: &Proc) -> Culprit {
-        let words: Vec<_> = it.cmdline.iter().map(|word| Name::from(word.as_bytes())).collect();
+        let words: Vec<_> = it.cmdline.iter().map(|word| ByteString::from(word.as_bytes())).collect();
         Culprit {
             pid: it.id.tgid,
             start_ticks: it.id.start_ticks,
@@ -347,7 +347,7 @@ impl<'s> View<'s> {
                     key: format!("process {}", it.id),
                     sentence: format!(
                         "{} (pid {}) has ended and is not collected by its parent {}: it goes when that one ends",
-                        it.comm.text(),
+                        it.comm.escaped(),
                         it.id.tgid,
                         named(&culprit)
                     ),
@@ -370,7 +370,7 @@ fn files(scene: &Scene) -> impl Iterator<Item = Finding> {
             FileKind::SharedMemory => (Kind::SharedMemory, "shared memory"),
             FileKind::PidFile => (Kind::PidFile, "pid file"),
         };
-        let path = file.path.text();
+        let path = file.path.escaped();
         let (status, why) = match (&file.state, &file.ours) {
             (FileState::Stale(proof), Some(ours)) => (Status::Left, format!("is stale: {proof}; {ours}")),
             (FileState::Stale(proof), None) => {
@@ -400,7 +400,7 @@ fn under(checkout: &Checkout, path: &[u8]) -> bool {
 fn named(culprit: &Culprit) -> String {
     const LONGEST: usize = 80;
     let line = culprit.cmdline.join(" ");
-    let shown = if line.is_empty() { culprit.comm.text() } else { line };
+    let shown = if line.is_empty() { culprit.comm.escaped() } else { line };
     let cut: String = shown.chars().take(LONGEST).collect();
     let dots = if cut.len() < shown.len() { "…" } else { "" };
     format!("{cut}{dots} (pid {})", culprit.pid)

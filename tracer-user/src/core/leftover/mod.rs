@@ -16,7 +16,7 @@ mod tests;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::text::ByteText;
+use super::text::ByteString;
 
 pub use judge::judge;
 pub use plan::{Ending, Plan, REAP_SCHEMA, Reaped, Selection};
@@ -112,7 +112,7 @@ pub struct Culprit {
     /// Its start, clock ticks since boot.
     pub start_ticks: u64,
     /// Its name.
-    pub comm: ByteText,
+    pub comm: ByteString,
     /// Its arguments, with what looks like a secret masked.
     pub cmdline: Vec<String>,
     /// Seconds since it started.
@@ -138,7 +138,7 @@ pub struct Finding {
     /// The processes it is about.
     pub processes: Vec<Culprit>,
     /// The file it is about.
-    pub path: Option<ByteText>,
+    pub path: Option<ByteString>,
     /// The port it is about.
     pub port: Option<u16>,
     /// The network namespace of that port; null when it is the one that was looked from.
@@ -156,7 +156,7 @@ pub struct Preflight {
     /// Nothing is left, and nothing is in the way.
     pub clean: bool,
     /// The checkout whose processes count as ours; null when there is none.
-    pub checkout: Option<ByteText>,
+    pub checkout: Option<ByteString>,
     /// What was found, the gravest first.
     pub findings: Vec<Finding>,
     /// What could not be looked at, a line each.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Culprit, Finding, Kind, Ownership, Preflight, Status};
 use crate::core::escalation::Termination;
 use crate::core::identity::ProcessId;
-use crate::core::text::ByteText;
+use crate::core::text::ByteString;
 
 /// What is to be reaped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub struct Plan {
     /// Processes to end, in the order in which they are signalled: who started others before those.
     pub end: Vec<Ending>,
     /// Files to remove.
-    pub remove: Vec<ByteText>,
+    pub remove: Vec<ByteString>,
     /// What was asked for and is not done, a line each.
     pub refused: Vec<String>,
 }
@@ -137,7 +137,7 @@ pub struct Reaped {
     /// What became of each process.
     pub ended: Vec<Termination>,
     /// Files that were removed.
-    pub removed: Vec<ByteText>,
+    pub removed: Vec<ByteString>,
     /// What went wrong, a line each.
     pub problems: Vec<String>,
     /// What was meant and is still there.

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::core::text::ByteText;
+use crate::core::text::ByteString;
 
 /// Every number of these words that may be a port: a whole word, or what follows its last `:` or `=`.
 ///
 /// Some will be none (`sleep 600` names one too): a port says something only together with who holds it.
-pub fn named_ports<'a>(words: impl IntoIterator<Item = &'a ByteText>) -> BTreeSet<u16> {
-    let port = |word: &ByteText| {
+pub fn named_ports<'a>(words: impl IntoIterator<Item = &'a ByteString>) -> BTreeSet<u16> {
+    let port = |word: &ByteString| {
         let last = word.as_bytes().rsplit(|byte| matches!(byte, b':' | b'=')).next()?;
         std::str::from_utf8(last).ok()?.parse().ok().filter(|port| *port != 0)
     };
@@ -23,8 +23,8 @@ mod tests {
     fn ports_are_found_as_people_write_them() {
         let words =
             ["server", "--port", "8080", "--listen=127.0.0.1:9090", "PORT=3000", "[::1]:4000", "0", "70000"];
-        let words = words.map(ByteText::from);
+        let words = words.map(ByteString::from);
         assert_eq!(named_ports(&words), BTreeSet::from([3000, 4000, 8080, 9090]));
-        assert!(named_ports(&["v1.2", "a:b", "--x=", "-1"].map(ByteText::from)).is_empty());
+        assert!(named_ports(&["v1.2", "a:b", "--x=", "-1"].map(ByteString::from)).is_empty());
     }
 }

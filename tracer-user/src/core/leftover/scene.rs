@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::core::identity::ProcessId;
-use crate::core::text::ByteText;
+use crate::core::text::ByteString;
 
 /// A process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,13 +15,13 @@ pub struct Proc {
     /// Its user; `None` when that cannot be told.
     pub uid: Option<u32>,
     /// Its name.
-    pub comm: ByteText,
+    pub comm: ByteString,
     /// Its arguments; empty when they cannot be read.
-    pub cmdline: Vec<ByteText>,
+    pub cmdline: Vec<ByteString>,
     /// Its working directory.
-    pub cwd: Option<ByteText>,
+    pub cwd: Option<ByteString>,
     /// Its program.
-    pub exe: Option<ByteText>,
+    pub exe: Option<ByteString>,
     /// It has ended and was not collected.
     pub zombie: bool,
     /// Orphans come to it: init, or a child subreaper that is known as one.
@@ -49,7 +49,7 @@ pub struct Listener {
     /// Its port.
     pub port: Option<u16>,
     /// Its file; an abstract name begins with a NUL.
-    pub path: Option<ByteText>,
+    pub path: Option<ByteString>,
     /// The network namespace its address is one of, by name and number; `None`: the one we look from.
     pub namespace: Option<String>,
     /// It was asked about.
@@ -82,7 +82,7 @@ pub enum FileState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
     /// Where.
-    pub path: ByteText,
+    pub path: ByteString,
     /// What.
     pub kind: FileKind,
     /// Whether somebody uses it.
@@ -104,7 +104,7 @@ pub struct Unfinished {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkout {
     /// Its directory, absolute and without links.
-    pub dir: ByteText,
+    pub dir: ByteString,
     /// Whose processes count.
     pub uid: u32,
 }

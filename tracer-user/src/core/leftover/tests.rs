@@ -8,7 +8,7 @@ fn proc(tgid: u32, ppid: u32) -> Proc {
         id: ProcessId { tgid, start_ticks: u64::from(tgid) },
         ppid,
         uid: Some(1000),
-        comm: ByteText::from("python3"),
+        comm: ByteString::from("python3"),
         cmdline: vec!["python3".into(), "server.py".into(), "--marker=app".into()],
         cwd: Some("/elsewhere".into()),
         exe: Some("/usr/bin/python3".into()),

@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::core::event::{Event, EventBody, Exit, Fork, ResourceKind, Stall};
-use crate::core::text::ByteText;
+use crate::core::signal::Signal;
+use crate::core::text::ByteString;
 
 /// Names that are empty are names nobody could tell.
-fn name(bytes: &[u8]) -> Option<ByteText> {
-    (!bytes.is_empty()).then(|| ByteText::from(bytes))
+fn name(bytes: &[u8]) -> Option<ByteString> {
+    (!bytes.is_empty()).then(|| ByteString::from(bytes))
 }
 
 impl Body {
@@ -18,12 +19,12 @@ impl Body {
                 who: exec.process.into(),
                 by_thread: exec.by_thread,
                 comm: exec.comm.clone().into(),
-                filename: exec.filename.clone().map(ByteText),
+                filename: exec.filename.clone().map(ByteString),
             }),
             EventBody::Exit(exit) => Self::Exit(Box::new(ExitLine::from_exit(exit, Source::Kernel))),
             EventBody::Signal(signal) => Self::Signal(SignalLine {
                 who: signal.target.into(),
-                signal: signal_name(signal.signal),
+                signal: Signal(signal.signal).name(),
                 sender: signal.sender.map(Who::from),
                 sender_comm: name(&signal.sender_comm),
                 code: signal.code,
@@ -63,14 +64,14 @@ impl ExitLine {
             who: exit.process.into(),
             status: exit.status.map(|status| WaitCode(status.0)),
             exit_code: exit.status.and_then(|status| status.exit_code()),
-            signal: exit.status.and_then(|status| status.signal()).map(|n| signal_name(n.into())),
+            signal: exit.status.and_then(|status| status.signal()).map(|n| Signal(n.into()).name()),
             core_dumped: exit.status.map(|status| status.core_dumped()),
             parent: exit.parent.map(Who::from),
             reaper_pid: exit.reaper_tgid,
             killer: exit.killer.as_ref().map(|killer| KillerLine {
                 pid: killer.tgid,
                 comm: killer.comm.clone().into(),
-                signal: signal_name(killer.signal),
+                signal: Signal(killer.signal).name(),
             }),
             oom_victim: exit.oom_victim,
             cpu_ns: exit.cpu_ns,

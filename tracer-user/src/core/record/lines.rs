@@ -2,7 +2,7 @@
 
 use crate::core::identity::{ProcessId, WaitStatus};
 use crate::core::snapshot::ProcSnapshot;
-use crate::core::text::ByteText;
+use crate::core::text::ByteString;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -44,7 +44,7 @@ pub struct HeaderLine {
     /// The process that is traced, with all that descends from it.
     pub root: Who,
     /// Its arguments.
-    pub cmdline: Vec<ByteText>,
+    pub cmdline: Vec<ByteString>,
     /// Fork, exec, exit and stalls are told by the kernel as they happen; else they are polled.
     pub kernel_events: bool,
     /// What the tracer may do here.
@@ -135,7 +135,7 @@ pub struct ForkLine {
     /// Inode of its pidfd.
     pub pidfd_ino: Option<u64>,
     /// Its name.
-    pub comm: Option<ByteText>,
+    pub comm: Option<ByteString>,
 }
 
 /// `exec`
@@ -147,9 +147,9 @@ pub struct ExecLine {
     /// The thread that called, when it was not the leader.
     pub by_thread: Option<u32>,
     /// New name.
-    pub comm: ByteText,
+    pub comm: ByteString,
     /// File name as given.
-    pub filename: Option<ByteText>,
+    pub filename: Option<ByteString>,
 }
 
 /// Where an end was learnt from.
@@ -189,7 +189,7 @@ pub struct ExitLine {
     /// CPU time of all its threads, nanoseconds.
     pub cpu_ns: Option<u64>,
     /// Last name.
-    pub comm: Option<ByteText>,
+    pub comm: Option<ByteString>,
     /// It was seen when the process was freed, not when it ended: the line's time is the latest possible.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub seen_late: bool,
@@ -215,7 +215,7 @@ pub struct KillerLine {
     /// Process id.
     pub pid: u32,
     /// Name.
-    pub comm: ByteText,
+    pub comm: ByteString,
     /// The signal.
     pub signal: String,
 }
@@ -231,7 +231,7 @@ pub struct SignalLine {
     /// Who sent it; null when the kernel did.
     pub sender: Option<Who>,
     /// Sender's name; null when the kernel sent it.
-    pub sender_comm: Option<ByteText>,
+    pub sender_comm: Option<ByteString>,
     /// `si_code`.
     pub code: i32,
     /// Whether it was queued for delivery.
@@ -261,7 +261,7 @@ pub struct StallLine {
     /// The thread.
     pub tid: u32,
     /// Its name.
-    pub comm: ByteText,
+    pub comm: ByteString,
     /// Since when, CLOCK_BOOTTIME nanoseconds.
     pub since_boot_ns: u64,
     /// How long so far, or in all, nanoseconds.
@@ -309,7 +309,7 @@ pub struct AnomalyLine {
     /// The process; null when it is about the session.
     pub process: Option<Who>,
     /// Its name.
-    pub comm: Option<ByteText>,
+    pub comm: Option<ByteString>,
     /// How long it lasted, milliseconds; at its end only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub length_ms: Option<u64>,

@@ -9,12 +9,10 @@ mod lines;
 mod schema;
 pub mod session_id;
 pub mod sidecar;
-mod signal_name;
 
 pub use lines::*;
 pub use schema::{SCHEMA_KINDS, schema};
 pub use session_id::{SessionId, SessionIdError};
-pub use signal_name::signal_name;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

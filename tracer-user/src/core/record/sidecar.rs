@@ -5,7 +5,7 @@
 
 use super::session_id::SessionId;
 use crate::core::identity::ProcessId;
-use crate::core::text::ByteText;
+use crate::core::text::ByteString;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -40,11 +40,11 @@ pub struct Enrollment {
     /// Its number in its own pid namespace.
     pub ns_pid: Option<u32>,
     /// Its name when it was enrolled.
-    pub comm: Option<ByteText>,
+    pub comm: Option<ByteString>,
     /// Its arguments.
-    pub cmdline: Vec<ByteText>,
+    pub cmdline: Vec<ByteString>,
     /// Its working directory.
-    pub cwd: Option<ByteText>,
+    pub cwd: Option<ByteString>,
     /// Its user.
     pub uid: Option<u32>,
     /// When it was enrolled, RFC 3339.
@@ -95,7 +95,7 @@ pub struct ForeignEnrollment {
     /// When it was enrolled.
     pub enrolled_at: Option<String>,
     /// Its name when it was enrolled.
-    pub comm: Option<ByteText>,
+    pub comm: Option<ByteString>,
 }
 
 /// Any sidecar that is understood.
@@ -140,7 +140,7 @@ struct RawForeign {
     #[serde(default)]
     enrolled_at: Option<String>,
     #[serde(default)]
-    comm: Option<ByteText>,
+    comm: Option<ByteString>,
 }
 
 impl Sidecar {

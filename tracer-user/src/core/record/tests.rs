@@ -7,7 +7,7 @@ use crate::core::identity::{ProcessId, WaitStatus};
 use crate::core::session_state::{Input, SampleSet, SessionState};
 use crate::core::snapshot::ProcSnapshot;
 use crate::core::summary::{Ending, OwnerFate, summarize};
-use crate::core::text::ByteText;
+use crate::core::text::ByteString;
 use crate::core::time::Anchor;
 use proptest::prelude::*;
 use serde_json::json;
@@ -32,8 +32,8 @@ fn enrollment() -> Enrollment {
         pidfd_ino: Some(u64::MAX),
         pidns_ino: Some(4_026_531_836),
         ns_pid: Some(1),
-        comm: Some(ByteText(b"l\xc3".to_vec())),
-        cmdline: vec![ByteText(b"a\x00b".to_vec())],
+        comm: Some(ByteString(b"l\xc3".to_vec())),
+        cmdline: vec![ByteString(b"a\x00b".to_vec())],
         cwd: Some("/".into()),
         uid: Some(0),
         enrolled_at: "2026-09-21T11:33:20.000000Z".to_owned(),

@@ -1,6 +1,6 @@
 //! Escaping, a function a sink.
 
-use crate::core::evidence::printable;
+use crate::core::text::printable;
 
 /// For a terminal, and as the first step for every other sink: no control character, no mark that reorders text.
 pub fn terminal(text: &str) -> String {

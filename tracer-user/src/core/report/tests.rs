@@ -4,19 +4,21 @@
 
 use super::*;
 use crate::core::diagnosis::testkit::*;
-use crate::core::evidence::{Access, Name};
+use crate::core::evidence::{Access, ByteString};
 
 /// A pytest hang of five processes: the controller waits for a worker that waits for a test's child, whose stdout nobody drains.
 fn pytest_hang() -> Diagnosis {
     let mut machine = Machine::new();
-    machine.get(ROOT).cmdline = Some(["python3", "-m", "pytest", "-q"].map(Name::from).to_vec());
+    machine.get(ROOT).cmdline = Some(["python3", "-m", "pytest", "-q"].map(ByteString::from).to_vec());
     machine.process(101, ROOT, "worker");
     machine.process(102, 101, "child");
     machine.process(103, 102, "helper");
     machine.process(104, ROOT, "sleeper");
-    let env = [("PYTEST_CURRENT_TEST".to_owned(), Name::from("tests/test_pipe.py::test_big_output (call)"))];
+    let env =
+        [("PYTEST_CURRENT_TEST".to_owned(), ByteString::from("tests/test_pipe.py::test_big_output (call)"))];
     machine.get(102).env = Some(env.into());
-    machine.get(103).cmdline = Some(["helper", "--api-key", "abc123", "out put"].map(Name::from).to_vec());
+    machine.get(103).cmdline =
+        Some(["helper", "--api-key", "abc123", "out put"].map(ByteString::from).to_vec());
     machine.full(PIPE);
     machine.fd(101, 7, PIPE, Access::Read);
     machine.fd(102, 1, PIPE, Access::Write);
@@ -88,15 +90,15 @@ const HOSTILE: &[&str] = &[
 fn hostile(word: &str) -> Diagnosis {
     let mut machine = Machine::new();
     machine.process(101, ROOT, "child");
-    machine.get(101).comm = Name::from(word);
-    machine.get(101).cmdline = Some(vec![Name::from(word), Name::from(word)]);
-    machine.get(ROOT).env = Some([("PYTEST_CURRENT_TEST".to_owned(), Name::from(word))].into());
+    machine.get(101).comm = ByteString::from(word);
+    machine.get(101).cmdline = Some(vec![ByteString::from(word), ByteString::from(word)]);
+    machine.get(ROOT).env = Some([("PYTEST_CURRENT_TEST".to_owned(), ByteString::from(word))].into());
     machine.full(PIPE);
     machine.fd(ROOT, 3, PIPE, Access::Read);
     machine.fd(101, 1, PIPE, Access::Write);
     machine.wait(ROOT, exit_of(101));
     machine.wait(101, WRITE_OUT);
-    machine.0.host.hostname = Some(Name::from(word));
+    machine.0.host.hostname = Some(ByteString::from(word));
     machine.say()
 }
 

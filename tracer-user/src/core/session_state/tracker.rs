@@ -8,7 +8,7 @@ use crate::core::record::{
     SnapshotLine, StallLine, StallPhase, Thresholds, Who,
 };
 use crate::core::snapshot::ProcSnapshot;
-use crate::core::text::ByteText;
+use crate::core::text::ByteString;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -24,7 +24,7 @@ pub struct Forebear {
     /// Which.
     pub process: ProcessId,
     /// Its name when it forked.
-    pub comm: Option<ByteText>,
+    pub comm: Option<ByteString>,
 }
 
 /// A process of the session that lives.
@@ -46,7 +46,7 @@ pub struct Member {
 
 impl Member {
     /// Its last known name.
-    pub fn comm(&self) -> Option<&ByteText> {
+    pub fn comm(&self) -> Option<&ByteString> {
         self.watch.comm()
     }
 
@@ -59,7 +59,7 @@ impl Member {
 #[derive(Clone, Debug)]
 struct OpenStall {
     resource: String,
-    comm: ByteText,
+    comm: ByteString,
     raised: bool,
     line: StallLine,
 }
@@ -72,7 +72,7 @@ type StallKey = (ProcessId, u32, u64);
 pub struct Tracker {
     header: Option<HeaderLine>,
     root_exit: Option<(u64, ExitLine)>,
-    root_comm: Option<ByteText>,
+    root_comm: Option<ByteString>,
     root_drifted: bool,
     first_boot_ns: Option<u64>,
     end: Option<(u64, EndReason)>,
@@ -402,7 +402,7 @@ impl Tracker {
     }
 
     /// The root's last known name, and whether it changed without a program being executed.
-    pub fn root_name(&self) -> (Option<&ByteText>, bool) {
+    pub fn root_name(&self) -> (Option<&ByteString>, bool) {
         (self.root_comm.as_ref(), self.root_drifted)
     }
 

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 
 use crate::core::identity::NS_PER_TICK;
 use crate::core::leftover::{Checkout, File, FileKind, FileState, Proc};
-use crate::core::text::ByteText;
+use crate::core::text::ByteString;
 use crate::procfs_view::ProcRoot;
 use crate::procfs_view::census::{Users, users};
 use crate::session::clock;
@@ -62,7 +62,7 @@ pub fn expand(patterns: &[String]) -> anyhow::Result<BTreeSet<PathBuf>> {
 }
 
 /// Whether a socket's name is among those asked about; abstract names are written with a leading `@`.
-pub fn matches(patterns: &[String], name: &ByteText) -> bool {
+pub fn matches(patterns: &[String], name: &ByteString) -> bool {
     let name = match name.as_bytes().strip_prefix(b"\0") {
         Some(name) => format!("@{}", String::from_utf8_lossy(name)),
         None => String::from_utf8_lossy(name.as_bytes()).into_owned(),
@@ -127,7 +127,7 @@ pub fn find(
                 (FileKind::PidFile, unused(&candidate, &used, proof))
             }
         };
-        let path = ByteText(candidate.path.as_os_str().as_bytes().to_vec());
+        let path = ByteString(candidate.path.as_os_str().as_bytes().to_vec());
         found.push((candidate, File { path, kind, state, ours: why, session }));
     }
     found

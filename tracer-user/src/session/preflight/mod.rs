@@ -14,7 +14,7 @@ use super::clock;
 use super::options::Places;
 use crate::core::identity::ProcessId;
 use crate::core::leftover::{Asked, Checkout, Finding, Kind, Preflight, Proc, Scene, judge};
-use crate::core::text::ByteText;
+use crate::core::text::ByteString;
 use crate::procfs_view::ProcRoot;
 use crate::procfs_view::census::census;
 use crate::store::leftover_files::Candidate;
@@ -169,7 +169,7 @@ fn checkout(asked: Option<&Path>) -> anyhow::Result<Option<Checkout>> {
     let us = rustix::process::geteuid().as_raw();
     // Root asks for whoever owns the checkout, anybody else for himself alone.
     let uid = if us == 0 { metadata.uid() } else { us };
-    Ok(Some(Checkout { dir: ByteText(dir.as_os_str().as_bytes().to_vec()), uid }))
+    Ok(Some(Checkout { dir: ByteString(dir.as_os_str().as_bytes().to_vec()), uid }))
 }
 
 fn read_baseline(path: &Path) -> anyhow::Result<BTreeSet<String>> {

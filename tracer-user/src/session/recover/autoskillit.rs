@@ -3,7 +3,8 @@
 use crate::core::identity::ProcessId;
 use crate::core::record::SessionId;
 use crate::core::record::sidecar::{Enrollment, ForeignEnrollment, Owner, SIDECAR_SCHEMA};
-use crate::core::snapshot::{ProcSnapshot, SignalSet};
+use crate::core::signal::SignalSet;
+use crate::core::snapshot::ProcSnapshot;
 use crate::store::SessionFiles;
 use jiff::Timestamp;
 use serde::Deserialize;

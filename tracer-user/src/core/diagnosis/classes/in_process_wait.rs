@@ -3,13 +3,11 @@
 use crate::core::diagnosis::case::{Case, Shape};
 use crate::core::diagnosis::class::Class;
 use crate::core::diagnosis::judge::Judgement;
+use crate::core::diagnosis::judge::REQUESTS;
 use crate::core::diagnosis::model::{Confidence, Verdict};
 use crate::core::diagnosis::view::View;
 use crate::core::evidence::{ObjectId, Thread, ThreadState, Wait};
 use crate::core::waitgraph::Op;
-
-/// HUP, QUIT, USR1, USR2, TERM: what people and supervisors send to programs that wait for it.
-const ASKED_FOR: u64 = 1 | 1 << 2 | 1 << 9 | 1 << 11 | 1 << 14;
 
 pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
     let alternative = case.alternative(view);
@@ -32,7 +30,7 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
         let owned = owner_tid.is_some();
         let alive = |t: &&Thread| !matches!(t.state, ThreadState::Zombie | ThreadState::Dead);
         let lone = process.threads.iter().filter(alive).count() == 1;
-        if !owned && (lone || process.caught.is_none_or(|mask| mask & ASKED_FOR != 0)) {
+        if !owned && (lone || process.caught.is_none_or(|set| !set.and(REQUESTS).is_empty())) {
             // A handler may be what it waits for, and one thread alone may be there to be ended: at rest.
             judgement.verdict = Verdict::NotHung;
             return Some(judgement);

@@ -3,13 +3,11 @@
 use crate::core::diagnosis::case::{Case, Shape};
 use crate::core::diagnosis::class::Class;
 use crate::core::diagnosis::judge::Judgement;
+use crate::core::diagnosis::judge::REQUESTS;
 use crate::core::diagnosis::model::Confidence;
 use crate::core::diagnosis::view::View;
 use crate::core::evidence::Wait;
 use crate::core::waitgraph::{Op, ThreadKey};
-
-/// HUP, QUIT, USR1, USR2, TERM: what people and supervisors send to programs that wait for it.
-const ASKED_FOR: u64 = 1 | 1 << 2 | 1 << 9 | 1 << 11 | 1 << 14;
 
 pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
     let alternative = case.alternative(view);
@@ -24,7 +22,7 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
     processes.dedup();
     let mut judgement = Judgement::of(view, case, Class::QuiescentLoops);
     if processes.len() < 2
-        || processes.iter().any(|at| view.process(*at).caught.is_none_or(|mask| mask & ASKED_FOR != 0))
+        || processes.iter().any(|at| view.process(*at).caught.is_none_or(|set| !set.and(REQUESTS).is_empty()))
     {
         // A signal may well be what they wait for: at rest, not hung. Say so by making no finding of it.
         judgement.verdict = crate::core::diagnosis::model::Verdict::NotHung;

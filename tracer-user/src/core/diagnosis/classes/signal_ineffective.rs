@@ -4,13 +4,15 @@ use crate::core::diagnosis::class::Class;
 use crate::core::diagnosis::findings;
 use crate::core::diagnosis::model::{Confidence, Finding, Role, Verdict};
 use crate::core::diagnosis::view::View;
+use crate::core::signal::Signal;
+use crate::core::signal::SignalSet;
 use crate::core::waitgraph::{Liveness, Op, ThreadKey};
 
-/// Signals that are sent to end a process: number and name.
-const ENDING: &[(u32, &str)] = &[(1, "SIGHUP"), (2, "SIGINT"), (3, "SIGQUIT"), (15, "SIGTERM")];
+/// Signals that are sent to end a process.
+const ENDING: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
 
-fn has(mask: Option<u64>, signal: u32) -> bool {
-    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+fn has(set: Option<SignalSet>, signal: Signal) -> bool {
+    set.is_some_and(|set| set.contains(signal))
 }
 
 pub(super) fn look(view: &View<'_>, _found: &[Finding]) -> Vec<Finding> {
@@ -25,22 +27,22 @@ fn target(view: &View<'_>, at: usize) -> Option<Finding> {
     let process = view.process(at);
     let waiter = waits_for_end(view, at)?;
     let threads = || process.threads.iter();
-    let blocked = |signal: u32| {
+    let blocked = |signal: Signal| {
         threads().next().is_some()
             && threads().all(|t| has(t.blocked, signal))
             && (has(process.shared_pending, signal) || threads().any(|t| has(t.pending, signal)))
     };
-    let dropped = |signal: u32| {
+    let dropped = |signal: Signal| {
         has(process.ignored, signal)
             && view.evidence().history.as_ref().is_some_and(|h| {
-                h.signals.iter().any(|s| s.target == process.id && s.signal == signal && !s.delivered)
+                h.signals.iter().any(|s| s.target == process.id && s.signal == signal.0 && !s.delivered)
             })
     };
-    let (name, how) = ENDING.iter().find_map(|(signal, name)| {
-        if blocked(*signal) {
-            Some((*name, "it blocks it in every thread: it is pending and will stay so"))
-        } else if dropped(*signal) {
-            Some((*name, "it ignores it: the kernel dropped it"))
+    let (signal, how) = ENDING.into_iter().find_map(|signal| {
+        if blocked(signal) {
+            Some((signal, "it blocks it in every thread: it is pending and will stay so"))
+        } else if dropped(signal) {
+            Some((signal, "it ignores it: the kernel dropped it"))
         } else {
             None
         }
@@ -51,8 +53,9 @@ fn target(view: &View<'_>, at: usize) -> Option<Finding> {
         Verdict::OrphanedWait,
         Confidence::Likely,
         format!(
-            "{} waits for the exit of {label}, to which {name} was sent, but {how}; it is {}.",
+            "{} waits for the exit of {label}, to which {} was sent, but {how}; it is {}.",
             view.label(waiter.process),
+            signal.name(),
             view.rest(at)
         ),
     );

@@ -5,9 +5,9 @@ use crate::core::diagnosis::class::Class;
 use crate::core::diagnosis::judge::Judgement;
 use crate::core::diagnosis::view::View;
 use crate::core::evidence::ThreadState;
+use crate::core::signal::Signal;
+use crate::core::signal::SignalSet;
 use crate::core::waitgraph::Op;
-
-const SIGKILL: u32 = 9;
 
 pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
     let thread = view.thread(case.waiter);
@@ -19,7 +19,7 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
         "what it waits for is up to the kernel: a disk, a server of its file system, or a driver".to_owned(),
     );
     let process = view.process(case.waiter.process);
-    let killed = |mask: Option<u64>| mask.is_some_and(|m| m >> (SIGKILL - 1) & 1 == 1);
+    let killed = |set: Option<SignalSet>| set.is_some_and(|set| set.contains(Signal::KILL));
     if thread.state == ThreadState::Uninterruptible {
         judgement.note("State D: no signal is delivered before the kernel's wait ends.");
     }

@@ -5,6 +5,7 @@ use crate::core::diagnosis::findings;
 use crate::core::diagnosis::model::{Confidence, Finding, Role, Verdict};
 use crate::core::diagnosis::view::View;
 use crate::core::evidence::{ThreadState, Wait};
+use crate::core::signal::Signal;
 use crate::core::waitgraph::{Liveness, Op, ThreadKey};
 
 /// Zombies of the scope whose parents are quiet and do not wait; zombie leaders with live threads that somebody waits for.
@@ -48,13 +49,13 @@ fn uncollected(view: &View<'_>, at: usize) -> Option<Finding> {
         view.rest(parent_at)
     );
     let mut notes = Vec::new();
-    if parent.ignored.is_some_and(|m| m >> 16 & 1 == 1) {
+    if parent.ignored.is_some_and(|set| set.contains(Signal::CHLD)) {
         notes.push(
             "The parent ignores SIGCHLD, yet its child became a zombie: it was set up after the child's end."
                 .to_owned(),
         );
     }
-    if parent.threads.iter().all(|t| t.blocked.is_some_and(|m| m >> 16 & 1 == 1)) {
+    if parent.threads.iter().all(|t| t.blocked.is_some_and(|set| set.contains(Signal::CHLD))) {
         notes.push(
             "The parent blocks SIGCHLD in every thread: it cannot notice the end by a signal.".to_owned(),
         );

@@ -5,14 +5,14 @@ use crate::core::diagnosis::class::Class;
 use crate::core::diagnosis::judge::Judgement;
 use crate::core::diagnosis::model::Verdict;
 use crate::core::diagnosis::view::View;
-use crate::core::evidence::{Name, ObjectId, Wait};
+use crate::core::evidence::{ByteString, ObjectId, Wait};
 use crate::core::identity::WaitStatus;
 use crate::core::waitgraph::Op;
 
 /// A child that a signal ended.
 struct Killed {
     tgid: u32,
-    comm: Name,
+    comm: ByteString,
     signal: u8,
     oom: bool,
 }

@@ -4,6 +4,7 @@ use super::roles;
 use crate::core::diagnosis::testkit::*;
 use crate::core::diagnosis::{Class, Role, Verdict};
 use crate::core::evidence::{ObjectFacts, ObjectId, Thread, ThreadState, Timeout, Wait};
+use crate::core::signal::SignalSet;
 
 #[test]
 fn a_shell_that_waits_for_a_sleep_is_no_hang() {
@@ -122,6 +123,6 @@ fn loops_that_lead_to_each_other_alone_are_closed() {
     let said = machine.say();
     assert_eq!((said.verdict, said.findings[0].class), (Verdict::Deadlock, Class::QuiescentLoops));
     // One of them handles SIGTERM: it may be at rest until told to end.
-    machine.get(101).caught = Some(1 << 14);
+    machine.get(101).caught = Some(SignalSet(1 << 14));
     assert_eq!(machine.say().verdict, Verdict::NotHung);
 }

@@ -7,6 +7,7 @@ use crate::core::evidence::{
     Access, AnonKind, InetFacts, ObjectFacts, ObjectId, Ptraced, PtySide, Scope, SocketAddress, TcpState,
     ThreadState, Timeout, Wait,
 };
+use crate::core::signal::SignalSet;
 
 fn address(text: &str) -> Option<SocketAddress> {
     let address: std::net::SocketAddr = text.parse().unwrap();
@@ -65,7 +66,7 @@ fn an_uninterruptible_sleep_is_external_whoever_waits_for_it() {
     child.threads[0].state = ThreadState::Uninterruptible;
     child.threads[0].wait = Wait::Sync { fd: Some(3) };
     child.threads[0].wchan = Some("rpc_wait_bit_killable".to_owned());
-    child.shared_pending = Some(1 << 8);
+    child.shared_pending = Some(SignalSet(1 << 8));
     let said = machine.say();
     assert_eq!((said.verdict, said.findings[0].class), (Verdict::External, Class::Uninterruptible));
     assert!(said.findings[0].notes.iter().any(|n| n.contains("SIGKILL is pending")));

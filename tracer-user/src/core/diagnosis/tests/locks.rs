@@ -6,6 +6,7 @@ use crate::core::diagnosis::{Class, Confidence, Role, Verdict};
 use crate::core::evidence::{
     Access, FutexOp, FutexShared, LockEntry, LockKind, LockMode, ObjectId, Timeout, Wait,
 };
+use crate::core::signal::SignalSet;
 
 const LOCK: ObjectId = ObjectId::File { dev: 8, ino: 55 };
 const WAITER: u32 = 101;
@@ -182,7 +183,7 @@ fn threads_without_known_owners_are_likely_and_a_signal_handler_refutes() {
     machine.wait(ROOT, private_futex(None));
     let said = machine.say();
     assert_eq!((said.verdict, said.findings[0].confidence), (Verdict::Deadlock, Confidence::Likely));
-    machine.get(ROOT).caught = Some(1 << 14);
+    machine.get(ROOT).caught = Some(SignalSet(1 << 14));
     assert_eq!(machine.say().verdict, Verdict::NotHung);
 }
 

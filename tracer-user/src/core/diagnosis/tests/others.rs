@@ -8,6 +8,7 @@ use crate::core::evidence::{
     ThreadState, Timeout, Wait,
 };
 use crate::core::identity::{ProcessId, WaitStatus};
+use crate::core::signal::SignalSet;
 
 fn of(said: &Diagnosis, class: Class) -> Option<Verdict> {
     said.findings.iter().find(|f| f.class == class).map(|f| f.verdict)
@@ -20,8 +21,8 @@ fn a_pending_signal_that_every_thread_blocks_ends_nobody() {
     machine.wait(ROOT, exit_of(101));
     assert_eq!(machine.say().verdict, Verdict::NotHung);
     let child = machine.get(101);
-    child.threads[0].blocked = Some(1 << 14);
-    child.shared_pending = Some(1 << 14);
+    child.threads[0].blocked = Some(SignalSet(1 << 14));
+    child.shared_pending = Some(SignalSet(1 << 14));
     let said = machine.say();
     assert_eq!(of(&said, Class::SignalIneffective), Some(Verdict::OrphanedWait));
     assert_eq!((roles(&said, Role::Waiter), roles(&said, Role::Holder)), (vec![ROOT], vec![101]));
@@ -35,7 +36,7 @@ fn a_signal_that_was_dropped_because_it_is_ignored() {
     let mut machine = Machine::new();
     machine.process(101, ROOT, "child");
     machine.wait(ROOT, exit_of(101));
-    machine.get(101).ignored = Some(1 << 14);
+    machine.get(101).ignored = Some(SignalSet(1 << 14));
     let target = ProcessId { tgid: 101, start_ticks: 101 };
     let signal = SignalSeen { at_boot_ns: 1, target, sender: None, signal: 15, delivered: false };
     machine.0.history = Some(History { signals: vec![signal], ..History::default() });

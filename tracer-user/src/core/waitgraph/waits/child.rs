@@ -1,17 +1,12 @@
 //! Waits that the end of a process, or a signal, ends.
 
+use crate::core::signal::{Signal, SignalSet};
 use crate::core::waitgraph::index::Index;
 use crate::core::waitgraph::model::{Liveness, Op, SeedReason, WaitNode, alternative, by_process};
 
-pub(super) const SIGCHLD: u32 = 17;
-
-pub(super) fn has(mask: u64, signal: u32) -> bool {
-    mask >> (signal - 1) & 1 == 1
-}
-
-/// Only SIGCHLD of the signals in `mask`.
-pub(super) fn only_children(mask: u64) -> bool {
-    mask == 1 << (SIGCHLD - 1)
+/// Whether SIGCHLD is the only signal of the set.
+pub(super) fn only_children(set: SignalSet) -> bool {
+    set == SignalSet::of(&[Signal::CHLD])
 }
 
 /// The end of any of these processes, or of what has ended already.
@@ -24,7 +19,7 @@ pub(super) fn exit_of(index: &Index<'_>, targets: &[usize]) -> WaitNode {
 }
 
 /// Waits for a signal: for the end of a child when nothing else is waited for.
-pub(super) fn signal_wait(index: &Index<'_>, at: usize, set: Option<u64>) -> WaitNode {
+pub(super) fn signal_wait(index: &Index<'_>, at: usize, set: Option<SignalSet>) -> WaitNode {
     match set {
         Some(set) if only_children(set) && !index.children(at).is_empty() => {
             exit_of(index, index.children(at))

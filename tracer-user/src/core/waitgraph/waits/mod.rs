@@ -6,11 +6,12 @@ mod holders;
 mod lock;
 mod socket;
 
-use child::{SIGCHLD, exit_of, has, signal_wait};
+use child::{exit_of, signal_wait};
 
 use super::index::{Index, ThreadKey};
 use super::model::{Liveness, Op, Outside, Releaser, SeedReason, WaitNode, Want, alternative, by_process};
 use crate::core::evidence::{ChildTarget, ObjectId, Scope, Thread, ThreadState, Timeout, Wait};
+use crate::core::signal::Signal;
 
 /// Where a thread stands.
 pub(super) fn node(index: &Index<'_>, key: ThreadKey) -> WaitNode {
@@ -75,7 +76,7 @@ fn uninterruptible(thread: &Thread) -> WaitNode {
 
 /// A handler for SIGCHLD turns the end of any child into a wake-up of a thread that waits for events or signals.
 fn reacts_to_children(index: &Index<'_>, key: ThreadKey, thread: &Thread) -> bool {
-    let caught = index.process(key.process).caught.is_none_or(|mask| has(mask, SIGCHLD));
+    let caught = index.process(key.process).caught.is_none_or(|set| set.contains(Signal::CHLD));
     let waits =
         matches!(thread.wait, Wait::Poll { .. } | Wait::Epoll { .. } | Wait::Pause | Wait::SignalWait { .. });
     caught && waits && !index.children(key.process).is_empty()

@@ -2,7 +2,7 @@
 
 use super::holders::parties;
 use crate::core::evidence::{
-    Access, InetFacts, Name, ObjectFacts, ObjectId, TcpState, UnixFacts, UnixKind, UnixState,
+    Access, ByteString, InetFacts, ObjectFacts, ObjectId, TcpState, UnixFacts, UnixKind, UnixState,
 };
 use crate::core::waitgraph::index::Index;
 use crate::core::waitgraph::model::{Call, Op, Outside, Releaser, WaitNode, Want, alternative};
@@ -138,7 +138,7 @@ pub(super) fn inet(
 }
 
 /// The ways out of connect.
-pub(super) fn connect(index: &Index<'_>, at: usize, number: u32, peer: Option<&Name>) -> WaitNode {
+pub(super) fn connect(index: &Index<'_>, at: usize, number: u32, peer: Option<&ByteString>) -> WaitNode {
     let Some(fd) = index.process(at).fd(number) else {
         return WaitNode::unread(format!("what its fd {number} is could not be read"));
     };

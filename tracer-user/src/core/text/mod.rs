@@ -1,0 +1,9 @@
+//! Text from outside: bytes that other programs chose, made safe to show, and the units that readers expect.
+
+mod bytes;
+mod escape;
+mod units;
+
+pub use bytes::ByteString;
+pub use escape::{escape, printable, unescape};
+pub use units::{duration, grouped};
