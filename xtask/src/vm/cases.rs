@@ -16,8 +16,8 @@ pub enum Extent {
 pub struct Case {
     /// What it is called.
     pub name: &'static str,
-    /// The test program.
-    pub program: &'static str,
+    /// `program::module`: a module of a test program.
+    pub suite: &'static str,
     /// Its tests, or all of them.
     pub tests: &'static [&'static str],
     /// Those that a usual run is content with; none: it leaves the row out.
@@ -30,14 +30,14 @@ pub struct Case {
 pub const CASES: &[Case] = &[
     Case {
         name: "loads and attaches; `doctor`",
-        program: "doctor",
+        suite: "cli::doctor",
         tests: &[],
         core: &["the_report_tells_this_machine", "what_was_tried_is_gone"],
         quick: true,
     },
     Case {
         name: "offsets as the table has them",
-        program: "kernel_offsets",
+        suite: "kernel::offsets",
         tests: &[],
         core: &[
             "what_the_loader_finds_is_what_the_table_says",
@@ -47,7 +47,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         name: "fields as the kernel shows them",
-        program: "kernel_layout",
+        suite: "kernel::layout",
         tests: &[],
         core: &[
             "what_is_read_of_a_pipe_is_what_its_owner_knows",
@@ -59,7 +59,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         name: "every end as `waitpid` tells it",
-        program: "kernel_exit",
+        suite: "kernel::exit",
         tests: &[],
         core: &[
             "every_end_is_told_as_waitpid_tells_it",
@@ -69,14 +69,14 @@ pub const CASES: &[Case] = &[
     },
     Case {
         name: "blocked writes: pipe, FIFO, socket, pty",
-        program: "kernel_stall",
+        suite: "kernel::stall",
         tests: &[],
         core: &["a_blocked_write_is_told_when_it_begins_and_when_it_ends"],
         quick: true,
     },
     Case {
         name: "membership over double forks",
-        program: "kernel_runs",
+        suite: "kernel::runs",
         tests: &[
             "a_session_has_all_that_descends_from_its_job_and_nobody_else",
             "a_session_within_a_session_is_part_of_it_and_not_the_other_way_round",
@@ -86,7 +86,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         name: "many sessions, storms of processes",
-        program: "kernel_runs",
+        suite: "kernel::runs",
         tests: &[
             "many_at_once_see_their_own_and_share_one_hook",
             "what_is_refused_leaves_nothing_behind",
@@ -98,14 +98,14 @@ pub const CASES: &[Case] = &[
     },
     Case {
         name: "a killed tracer: the kernel goes on recording",
-        program: "kernel_runs",
+        suite: "kernel::runs",
         tests: &["a_killed_tracer_harms_nobody_and_the_kernel_goes_on_recording"],
         core: &["a_killed_tracer_harms_nobody_and_the_kernel_goes_on_recording"],
         quick: false,
     },
     Case {
         name: "recovery from pins, adoption",
-        program: "recover_kernel",
+        suite: "recover::kernel",
         tests: &[],
         core: &[
             "a_job_that_still_runs_is_left_alone_or_taken_over_without_a_gap",
@@ -115,19 +115,19 @@ pub const CASES: &[Case] = &[
     },
     Case {
         name: "core of the hang corpus",
-        program: "hang_corpus",
+        suite: "hangs::corpus",
         tests: &["the_core_is_explained_as_it_is"],
         core: &["the_core_is_explained_as_it_is"],
         quick: false,
     },
-    Case { name: "without kernel events", program: "no_kernel", tests: &[], core: &[], quick: false },
-    Case { name: "jobs keep their ways", program: "cli_job", tests: &[], core: &[], quick: false },
-    Case { name: "terminals and job control", program: "cli_terminal", tests: &[], core: &[], quick: false },
-    Case { name: "signals by pidfd", program: "signals_escalation", tests: &[], core: &[], quick: false },
+    Case { name: "without kernel events", suite: "cli::no_kernel", tests: &[], core: &[], quick: false },
+    Case { name: "jobs keep their ways", suite: "cli::job", tests: &[], core: &[], quick: false },
+    Case { name: "terminals and job control", suite: "cli::terminal", tests: &[], core: &[], quick: false },
+    Case { name: "signals by pidfd", suite: "cli::escalation", tests: &[], core: &[], quick: false },
 ];
 
 impl Case {
-    /// The tests of a run; none means all of the program's.
+    /// The tests of a run; none means all of the suite's.
     pub fn tests(&self, extent: Extent) -> &'static [&'static str] {
         match extent {
             Extent::Long => self.tests,
@@ -136,13 +136,19 @@ impl Case {
         }
     }
 
-    /// Whether a test (`program::name`) is one of this row.
+    /// Whether a test (`program::module::name`) is one of this row.
     pub fn has(&self, test: &str) -> bool {
-        let Some(name) = test.strip_prefix(self.program).and_then(|rest| rest.strip_prefix("::")) else {
+        let Some(name) = test.strip_prefix(self.suite).and_then(|rest| rest.strip_prefix("::")) else {
             return false;
         };
-        // What befell the whole program befell each of its rows.
+        // The end of a whole suite is a result of each of its rows.
         self.tests.is_empty() || self.tests.contains(&name) || name == super::table::ENDED
+    }
+
+    /// Whether `--only` with these words leaves the row in: a word is a program or a suite.
+    pub fn is_among(&self, only: &[String]) -> bool {
+        let (program, _) = self.suite.split_once("::").unwrap_or((self.suite, ""));
+        only.is_empty() || only.iter().any(|word| word == program || word == self.suite)
     }
 }
 
@@ -156,19 +162,19 @@ pub fn of(extent: Extent) -> Vec<&'static Case> {
     CASES.iter().filter(wanted).collect()
 }
 
-/// Test programs, each with its tests; none means all.
-pub type Programs = Vec<(&'static str, Vec<&'static str>)>;
+/// Suites, each with its tests; none means all.
+pub type Suites = Vec<(&'static str, Vec<&'static str>)>;
 
-/// The programs of a run in their order, and the tests to run of each; none means all.
-pub fn programs(cases: &[&'static Case], extent: Extent) -> Programs {
-    let mut programs = Programs::new();
+/// The suites of a run in their order, and the tests to run of each; none means all.
+pub fn suites(cases: &[&'static Case], extent: Extent) -> Suites {
+    let mut suites = Suites::new();
     for case in cases {
-        match programs.iter_mut().find(|(program, _)| *program == case.program) {
+        match suites.iter_mut().find(|(suite, _)| *suite == case.suite) {
             Some((_, tests)) => tests.extend(case.tests(extent)),
-            None => programs.push((case.program, case.tests(extent).to_vec())),
+            None => suites.push((case.suite, case.tests(extent).to_vec())),
         }
     }
-    programs
+    suites
 }
 
 #[cfg(test)]
@@ -179,26 +185,30 @@ mod tests {
     #[test]
     fn every_named_test_is_there() {
         for case in CASES {
-            let file = crate::workspace::root().join(format!("tests/{}.rs", case.program));
-            let source = std::fs::read_to_string(&file).expect("the test program's source");
+            let file = crate::workspace::root().join(format!("tests/{}.rs", case.suite.replace("::", "/")));
+            let source = std::fs::read_to_string(&file).expect("the suite's source");
             for test in case.tests.iter().chain(case.core) {
-                assert!(
-                    source.contains(&format!("#[test]\nfn {test}()")),
-                    "{}: no test {test}",
-                    case.program
-                );
-                assert!(case.has(&format!("{}::{test}", case.program)));
+                assert!(source.contains(&format!("#[test]\nfn {test}()")), "{}: no test {test}", case.suite);
+                assert!(case.has(&format!("{}::{test}", case.suite)));
             }
         }
     }
 
     #[test]
-    fn rows_of_one_program_are_run_together() {
-        let programs = programs(&of(Extent::Quick), Extent::Quick);
-        assert!(programs.iter().all(|(_, tests)| tests.len() == 1), "{programs:?}");
-        let core = super::programs(&of(Extent::Core), Extent::Core);
-        let runs = core.iter().find(|(program, _)| *program == "kernel_runs").expect("there");
+    fn rows_of_one_suite_are_run_together() {
+        let suites = suites(&of(Extent::Quick), Extent::Quick);
+        assert!(suites.iter().all(|(_, tests)| tests.len() == 1), "{suites:?}");
+        let core = super::suites(&of(Extent::Core), Extent::Core);
+        let runs = core.iter().find(|(suite, _)| *suite == "kernel::runs").expect("there");
         assert_eq!(runs.1.len(), 2);
-        assert!(programs.iter().all(|(program, _)| *program != "cli_job"), "a quick run leaves it out");
+        assert!(suites.iter().all(|(suite, _)| *suite != "cli::job"), "a quick run leaves it out");
+    }
+
+    #[test]
+    fn rows_are_chosen_by_program_and_by_suite() {
+        let chosen = |word: &str| CASES.iter().filter(|case| case.is_among(&[word.to_owned()])).count();
+        assert!(chosen("kernel") > chosen("kernel::runs") && chosen("kernel::runs") == 3);
+        assert_eq!(chosen("kern"), 0);
+        assert!(CASES.iter().all(|case| case.is_among(&[])));
     }
 }

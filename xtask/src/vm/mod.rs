@@ -42,8 +42,8 @@ pub struct Args {
     /// Machine of the guests; the tests are cross-built for another than this one
     #[arg(long, value_enum, default_value_t = Machine::here())]
     arch: Machine,
-    /// Of the cases those of this test program
-    #[arg(long, value_name = "PROGRAM", conflicts_with = "write")]
+    /// Only the cases of this test program or of this module of one, such as kernel::exit
+    #[arg(long, value_name = "PROGRAM[::MODULE]", conflicts_with = "write")]
     only: Vec<String>,
     /// Looks for newer kernels than the cached ones
     #[arg(long)]
@@ -121,11 +121,11 @@ fn columns(args: &Args) -> Result<Vec<Column>> {
     fs::create_dir_all(&place)?;
     let extent = args.extent();
     let mut cases = cases::of(extent);
-    cases.retain(|case| args.only.is_empty() || args.only.iter().any(|program| program == case.program));
-    let programs = cases::programs(&cases, extent);
+    cases.retain(|case| case.is_among(&args.only));
+    let suites = cases::suites(&cases, extent);
     // Its own, should another run be on its way.
     let initrd = tempfile::NamedTempFile::new_in(&place)?;
-    fs::write(initrd.path(), payload::make(programs, extent != Extent::Quick, &kernels, args.arch, &cache)?)?;
+    fs::write(initrd.path(), payload::make(suites, extent != Extent::Quick, &kernels, args.arch, &cache)?)?;
     println!("{}, {} processors a guest, {} guests at a time", qemu.version, qemu.cpus, args.jobs);
     let began = Instant::now();
     let mut columns = boot_all(&qemu, kernels, initrd.path(), args)?;

@@ -3,15 +3,15 @@
 //! They are what `cargo test` builds anyway, and lie where they lie on this machine: tests know the tool by the path cargo
 //! built it at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use super::cases::Programs;
+use super::cases::Suites;
 use super::cpio::Archive;
 use super::cross::Cross;
 use super::kernels::{Kernel, MODULES};
@@ -21,14 +21,12 @@ use super::userland;
 use crate::exec::{exec, output};
 use crate::workspace::{cargo, root};
 
-/// Before and after a test program's output on the console.
+/// Before and after a suite's output on the console.
 pub const BEGIN: &str = "@@ begin ";
 pub const END: &str = "@@ end ";
 
-/// A test program, and which of its tests are to be run; none means all.
+/// A built test program.
 struct Program {
-    name: &'static str,
-    tests: Vec<&'static str>,
     path: PathBuf,
     folder: PathBuf,
 }
@@ -38,14 +36,14 @@ struct Program {
 /// # Errors
 /// When something does not build, or what the guests need cannot be had.
 pub fn make(
-    programs: Programs,
+    suites: Suites,
     with_python: bool,
     kernels: &[Kernel],
     machine: Machine,
     cache: &Path,
 ) -> Result<Vec<u8>> {
     let cross = if machine == Machine::here() { None } else { Some(Cross::get(cache, machine)?) };
-    let (programs, tool) = build(programs, cross.as_ref())?;
+    let (programs, tool) = build(&suites, cross.as_ref())?;
     let mut archive = Archive::default();
     for folder in ["proc", "sys", "dev", "tmp", "run", "root", "var/log", "etc"] {
         archive.folder(folder);
@@ -58,7 +56,7 @@ pub fn make(
         b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n",
     );
     archive.file("etc/group", 0o644, b"root:x:0:\nnogroup:x:65534:\n");
-    let built: Vec<&Path> = programs.iter().map(|program| program.path.as_path()).chain([&*tool]).collect();
+    let built: Vec<&Path> = programs.values().map(|program| program.path.as_path()).chain([&*tool]).collect();
     match &cross {
         None => userland::of_this_machine(&mut archive, with_python, &built)?,
         Some(cross) => userland::unpacked(&mut archive, cross.userland())?,
@@ -76,14 +74,14 @@ pub fn make(
         }
     }
     userland::add_below(&mut archive, &root().join("tests"))?;
-    archive.file("init", 0o755, init(&programs, machine).as_bytes());
-    for program in &programs {
+    archive.file("init", 0o755, init(&suites, &programs, machine)?.as_bytes());
+    for program in programs.values() {
         archive.folder(&program.folder.to_string_lossy());
     }
     Ok(archive.finish())
 }
 
-fn init(programs: &[Program], machine: Machine) -> String {
+fn init(suites: &Suites, programs: &BTreeMap<String, Program>, machine: Machine) -> Result<String> {
     let mut script = String::from(
         "#!/bin/busybox sh\n\
          export PATH=/usr/bin:/bin:/usr/sbin:/sbin HOME=/root TRACER_REQUIRE_BPF=1 RUST_BACKTRACE=1\n\
@@ -101,7 +99,7 @@ fn init(programs: &[Program], machine: Machine) -> String {
          ip link set lo up\n",
     );
     // What lies below one of these, as a repository may, would be hidden.
-    let hides = |folder: &&&str| !programs.iter().any(|program| program.path.starts_with(folder));
+    let hides = |folder: &&&str| !programs.values().any(|program| program.path.starts_with(folder));
     for folder in ["/tmp", "/run"].iter().filter(hides) {
         script += &format!("mount -t tmpfs -o mode=1777 tmpfs {folder}\n");
     }
@@ -110,28 +108,34 @@ fn init(programs: &[Program], machine: Machine) -> String {
         "for module in {}; do insmod /modules/$(uname -r)/$module.ko 2>/dev/null; done\n",
         MODULES.join(" ")
     );
-    for Program { name, tests, path, folder } in programs {
+    for (suite, tests) in suites {
+        let (program, module) = suite.split_once("::").context("a suite is a module of a program")?;
+        let Program { path, folder } = programs.get(program).context("not built")?;
         let (path, folder) = (path.display(), folder.display());
-        let exact = if tests.is_empty() { String::new() } else { format!(" --exact {}", tests.join(" ")) };
+        let named: Vec<String> = tests.iter().map(|test| format!("{module}::{test}")).collect();
+        let chosen =
+            if named.is_empty() { format!("{module}::") } else { format!("--exact {}", named.join(" ")) };
         // Not as the session's leader itself: a terminal that a leader opens becomes the session's.
         script += &format!(
-            "echo '{BEGIN}{name}'\ncd {folder}\n\
-             setsid sh -c '{path} --test-threads=2{exact}; exit $?' </dev/null 2>&1\n\
-             echo \"{END}{name} $? at $(cut -d' ' -f1 /proc/uptime) s\"\n"
+            "echo '{BEGIN}{suite}'\ncd {folder}\n\
+             setsid sh -c '{path} --test-threads=2 {chosen}; exit $?' </dev/null 2>&1\n\
+             echo \"{END}{suite} $? at $(cut -d' ' -f1 /proc/uptime) s\"\n"
         );
     }
     script += &format!("echo '{LAST_LINE}'\nsync\npoweroff -f\n");
-    script
+    Ok(script)
 }
 
-/// Builds the test programs asked for, and the tool.
-fn build(wanted: Programs, cross: Option<&Cross>) -> Result<(Vec<Program>, PathBuf)> {
+/// Builds the test programs of the suites, by name, and the tool.
+fn build(suites: &Suites, cross: Option<&Cross>) -> Result<(BTreeMap<String, Program>, PathBuf)> {
     let mut command = cargo();
     if let Some(cross) = cross {
         cross.prepare(&mut command);
     }
     command.args(["test", "--quiet", "--package=tracer-user", "--no-run", "--message-format=json"]);
-    command.args(wanted.iter().map(|(program, _)| format!("--test={program}")));
+    let wanted: BTreeSet<&str> =
+        suites.iter().filter_map(|(suite, _)| Some(suite.split_once("::")?.0)).collect();
+    command.args(wanted.iter().map(|program| format!("--test={program}")));
     let messages = output(&mut command)?;
     let mut built = BTreeMap::new();
     let mut tool = None;
@@ -140,17 +144,16 @@ fn build(wanted: Programs, cross: Option<&Cross>) -> Result<(Vec<Program>, PathB
         let name = message["target"]["name"].as_str().unwrap_or_default().to_string();
         if message["profile"]["test"] == true {
             let folder = message["manifest_path"].as_str().map(Path::new).and_then(Path::parent);
-            built.insert(name, (path, folder.context("a test without a package")?.to_path_buf()));
+            let folder = folder.context("a test without a package")?.to_path_buf();
+            built.insert(name, Program { path, folder });
         } else if name == "tracer-user" {
             tool = Some(path);
         }
     }
-    let program = |(name, tests)| {
-        let (path, folder) = built.remove(name).with_context(|| format!("cargo built no {name}"))?;
-        Ok(Program { name, tests, path, folder })
-    };
-    let programs = wanted.into_iter().map(program).collect::<Result<_>>()?;
-    Ok((programs, tool.context("cargo built no tracer-user")?))
+    for program in wanted {
+        ensure!(built.contains_key(program), "cargo built no {program}");
+    }
+    Ok((built, tool.context("cargo built no tracer-user")?))
 }
 
 /// A program without its symbols: a guest's memory is small.

@@ -6,7 +6,7 @@ use super::cases::Case;
 use super::payload::{BEGIN, END};
 use super::qemu::Death;
 
-/// Stands for the end of a test program as a test of its own, until the program has ended well.
+/// Stands for the end of a suite as a test of its own, until the suite has ended well.
 pub const ENDED: &str = "(ended)";
 
 /// How one test ended in one guest.
@@ -18,28 +18,30 @@ pub enum Verdict {
     Failed,
 }
 
-/// Tests by name (`program::path::of::test`) and how they ended.
+/// Tests by name (`program::module::test`) and how they ended.
 pub type Results = BTreeMap<String, Verdict>;
 
-/// Reads a console. A test program that ended badly without a failed test of its own counts as one failed test.
+/// Reads a console. A suite that ended badly without a failed test of its own counts as one failed test.
 pub fn read(console: &str) -> Results {
     let mut results = Results::new();
-    let mut program = "";
+    let mut suite = "";
     for line in console.lines() {
         if let Some(name) = line.strip_prefix(BEGIN) {
-            program = name;
+            suite = name;
             // Until its end is seen.
-            results.insert(format!("{program}::{ENDED}"), Verdict::Failed);
+            results.insert(format!("{suite}::{ENDED}"), Verdict::Failed);
         } else if let Some(end) = line.strip_prefix(END) {
             let failed = results.iter().any(|(name, verdict)| {
-                name.starts_with(&format!("{program}::"))
+                name.starts_with(&format!("{suite}::"))
                     && !name.ends_with(ENDED)
                     && *verdict == Verdict::Failed
             });
-            if end.strip_prefix(program).is_some_and(|how| how == " 0" || how.starts_with(" 0 ")) || failed {
-                results.remove(&format!("{program}::{ENDED}"));
+            if end.strip_prefix(suite).is_some_and(|how| how == " 0" || how.starts_with(" 0 ")) || failed {
+                results.remove(&format!("{suite}::{ENDED}"));
             }
         } else if let Some((name, verdict)) = test_line(line) {
+            // A program names its tests from the module on, which the suite's name has too.
+            let (program, _) = suite.split_once("::").unwrap_or((suite, ""));
             results.insert(format!("{program}::{name}"), verdict);
         }
     }
@@ -155,8 +157,14 @@ mod tests {
         assert_eq!(results["x::(ended)"], Verdict::Failed);
     }
 
-    const fn case(name: &'static str, program: &'static str, tests: &'static [&'static str]) -> Case {
-        Case { name, program, tests, core: &[], quick: false }
+    #[test]
+    fn tests_of_a_module_are_named_by_program_and_module() {
+        let results = read("@@ begin x::y\ntest y::one ... ok\n@@ end x::y 0 at 1 s\n");
+        assert_eq!(results.into_iter().collect::<Vec<_>>(), [("x::y::one".to_owned(), Verdict::Passed)]);
+    }
+
+    const fn case(name: &'static str, suite: &'static str, tests: &'static [&'static str]) -> Case {
+        Case { name, suite, tests, core: &[], quick: false }
     }
 
     #[test]

@@ -1,0 +1,18 @@
+//! The tool as its users see it: verbs, exit statuses, signals, terminals, messages.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "helpers of tests fail the test that calls them, and report why one is skipped"
+)]
+
+mod doctor;
+mod escalation;
+mod hang;
+mod job;
+mod leftover;
+mod no_kernel;
+mod talk;
+mod terminal;
+mod tidy;
+mod words;

@@ -1,0 +1,116 @@
+//! Healthy work, as CI does it: whatever moment it is looked at, nobody may call it hung.
+//!
+//! Needs a shell, python3 and make; node where it is installed. Runs as any user: only what was started here is looked at.
+
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+/// A job that leads its own process group, ended with all of it.
+struct Job(Child);
+
+impl Job {
+    fn start(program: &str, words: &[&str]) -> Self {
+        let mut command = Command::new(program);
+        command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(command.process_group(0).spawn().expect("starts"))
+    }
+
+    /// The verdict of this moment, and the report.
+    fn verdict(&self) -> (String, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_tracer-user"))
+            .args(["diagnose", "--format", "json", "--quiet-window", "200ms", "--pid"])
+            .arg(self.0.id().to_string())
+            .output()
+            .expect("the program under test runs");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let report: serde_json::Value = serde_json::from_str(&said)
+            .unwrap_or_else(|why| panic!("{why}: {}", String::from_utf8_lossy(&output.stderr)));
+        (report["verdict"].as_str().unwrap_or("none").to_owned(), said)
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        // Not collected yet, so the number is still this group's.
+        if let Some(leader) = Pid::from_raw(self.0.id() as i32) {
+            let _ = kill_process_group(leader, Signal::KILL);
+        }
+        let _ = self.0.wait();
+    }
+}
+
+/// Looks several times: at its start, on its way, and at rest.
+fn stays_healthy(program: &str, words: &[&str]) {
+    let job = Job::start(program, words);
+    for look in 0..4 {
+        let (verdict, report) = job.verdict();
+        assert!(matches!(verdict.as_str(), "not-hung" | "external"), "look {look} at {words:?}: {report}");
+    }
+}
+
+fn shell(script: &str) {
+    stays_healthy("sh", &["-c", script]);
+}
+
+#[test]
+fn steps_that_wait_for_long_children() {
+    shell("sleep 600 & sleep 500 & wait");
+    shell("sleep 600 | cat | tee /dev/null");
+    shell("out=$(sleep 600; echo done); echo \"$out\"");
+}
+
+#[test]
+fn pipelines_that_flow_slowly() {
+    shell("while :; do echo line; sleep 0.3; done | cat | while read -r line; do :; done");
+    shell("yes | while read -r line; do sleep 0.1; done");
+}
+
+#[test]
+fn graceful_endings() {
+    shell("trap 'sleep 600' TERM; kill -TERM $$; exit 0");
+    shell("for n in 1 2 3 4 5; do sleep 100; done");
+}
+
+#[test]
+fn a_build_with_a_jobserver() {
+    stays_healthy(
+        "sh",
+        &["-c", "printf 'all: a b c d\\na b c d:\\n\\t+@sleep 600\\n' | exec make -s -j2 -f - all"],
+    );
+    stays_healthy("sh", &["-c", "printf '1\\n2\\n3\\n' | xargs -P 2 -n 1 sh -c 'sleep 600'"]);
+}
+
+#[test]
+fn python_at_work_and_at_rest() {
+    for program in [
+        "import subprocess; subprocess.run(['sleep', '600'], capture_output=True)",
+        "import asyncio; asyncio.run(asyncio.sleep(600))",
+        "import socketserver as s; s.TCPServer(('127.0.0.1', 0), s.BaseRequestHandler).serve_forever()",
+        "import multiprocessing as m, time\nwith m.Pool(2) as pool: pool.map(time.sleep, [600, 600])",
+        "import concurrent.futures as c, time\nwith c.ThreadPoolExecutor(4) as pool: list(pool.map(time.sleep, [600] * 8))",
+        "import threading, time; threading.Thread(target=time.sleep, args=[600]).start()",
+        "import subprocess\nwith subprocess.Popen(['sleep', '600']) as child:\n    while child.poll() is None:\n        try: child.wait(0.2)\n        except subprocess.TimeoutExpired: pass",
+    ] {
+        stays_healthy("python3", &["-c", program]);
+    }
+}
+
+#[test]
+fn node_at_work_and_at_rest() {
+    let there =
+        Command::new("node").arg("--version").stdout(Stdio::null()).status().is_ok_and(|s| s.success());
+    if !there {
+        println!("skipped: node is not installed");
+        return;
+    }
+    for program in [
+        "require('http').createServer().listen(0, '127.0.0.1')",
+        "setTimeout(() => {}, 600000)",
+        "require('child_process').spawn('sleep', ['600'])",
+        "require('child_process').execSync('sleep 600')",
+    ] {
+        stays_healthy("node", &["-e", program]);
+    }
+}

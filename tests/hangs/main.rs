@@ -1,0 +1,11 @@
+//! Real hangs and healthy work that looks like one, diagnosed by the built tool.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests fail the test that calls them, and report why one is skipped"
+)]
+
+mod corpus;
+mod false_alarms;
+mod runner_recipes;

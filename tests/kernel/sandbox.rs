@@ -1,0 +1,141 @@
+//! A place of its own for tracers of a test: a mount namespace with an empty BPF file system, and a directory.
+//! What is left there was left by them.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::play::{self, Player};
+use crate::traced;
+use crate::tree_parts::run_command;
+
+/// The tool.
+pub const TRACER: &str = env!("CARGO_BIN_EXE_tracer-user");
+
+/// See the module.
+pub struct TracerSandbox {
+    keeper: Player,
+    namespace: File,
+    directory: tempfile::TempDir,
+}
+
+impl TracerSandbox {
+    /// `None`: this machine has no kernel events and need not have them.
+    pub fn open() -> Option<Self> {
+        traced::Traced::start(traced::NO_STALLS)?.finish();
+        let mut keeper = Player::start(play::command("holds_namespace", &[]));
+        assert_eq!(keeper.line(), "open");
+        let namespace = File::open(format!("/proc/{}/ns/mnt", keeper.process().tgid)).expect("its namespace");
+        let place = Some("/dev/shm").filter(|place| Path::new(place).is_dir());
+        let directory = match place {
+            Some(place) => tempfile::tempdir_in(place),
+            None => tempfile::tempdir(),
+        };
+        let directory = directory.expect("a directory");
+        for name in ["log", "live"] {
+            let path = directory.path().join(name);
+            std::fs::create_dir(&path).expect("made");
+            std::fs::set_permissions(path, PermissionsExt::from_mode(0o700)).expect("mode");
+        }
+        Some(Self { keeper, namespace, directory })
+    }
+
+    /// The command, to run in here.
+    pub fn inside(&self, mut command: Command) -> Command {
+        let namespace = self.namespace.as_raw_fd();
+        // SAFETY: between fork and exec one system call is made, on a descriptor that is open in the child.
+        unsafe {
+            command.pre_exec(move || match libc::setns(namespace, libc::CLONE_NEWNS) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            });
+        }
+        command
+    }
+
+    /// A part under `tracer-user run`, in here.
+    pub fn run(&self, session: &str, part: &str, words: &[&str]) -> Command {
+        let directory = self.directory().to_str().expect("text");
+        self.inside(run_command(TRACER, directory, session, part, words))
+    }
+
+    /// The tool with other words, in here.
+    pub fn tracer(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(TRACER);
+        command.args(words);
+        self.inside(command)
+    }
+
+    /// Where sessions live and are filed: `live` and `log` below this.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// What is in the BPF file system, as seen from outside.
+    pub fn pins(&self) -> BTreeSet<String> {
+        let root = format!("/proc/{}/root/sys/fs/bpf/tracer-user", self.keeper.process().tgid);
+        match std::fs::read_dir(root) {
+            Ok(entries) => entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect(),
+            Err(_) => BTreeSet::new(),
+        }
+    }
+
+    /// Files of sessions that live, or seem to.
+    pub fn live_files(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.directory().join("live")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() { folders.push(path) } else { found.push(path) }
+            }
+        }
+        found
+    }
+
+    /// Nothing of a tracer is left in the kernel or among the live sessions.
+    #[track_caller]
+    pub fn is_clean(&self, after: &str) {
+        assert_eq!(self.pins(), BTreeSet::new(), "pins after {after}");
+        let files = self.live_files();
+        // A lock is a file that stays.
+        let sessions: Vec<_> =
+            files.iter().filter(|path| !path.to_string_lossy().ends_with("lock")).collect();
+        assert!(sessions.is_empty(), "files after {after}: {sessions:?}");
+    }
+
+    /// A finished session.
+    pub fn filed(&self, session: &str) -> Filed {
+        let path = self.directory().join("log/sessions").join(session);
+        let summary = std::fs::read(path.join("summary.json")).expect("it was filed");
+        let events = std::fs::read_to_string(path.join("events.jsonl")).expect("with events");
+        Filed {
+            summary: serde_json::from_slice(&summary).unwrap(),
+            events: events.lines().map(|line| serde_json::from_str(line).unwrap()).collect(),
+        }
+    }
+}
+
+/// A finished session's files.
+pub struct Filed {
+    /// `summary.json`.
+    pub summary: Value,
+    /// Lines of `events.jsonl`.
+    pub events: Vec<Value>,
+}
+
+impl Filed {
+    /// Processes of the session's lines of a kind: number and start.
+    pub fn processes(&self, kind: &str) -> Vec<(u32, u64)> {
+        let lines = self.events.iter().filter(|line| line["kind"] == kind);
+        lines
+            .map(|line| (line["pid"].as_u64().unwrap() as u32, line["start_ticks"].as_u64().unwrap()))
+            .collect()
+    }
+}

@@ -1,0 +1,180 @@
+//! A session of real kernel events for a test.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use tracer_user::core::event::{Event, EventBody, Exec, Exit, Fork, IdentityExtras, Stall};
+use tracer_user::core::identity::ProcessId;
+use tracer_user::kernel::{KernelTracer, Settings};
+
+use crate::play::{PATIENCE, Player, boot_ns};
+
+/// Long enough that no stall of a test lasts for it.
+pub const NO_STALLS: Duration = Duration::from_secs(24 * 3600);
+
+/// A session, and all it has told so far. Gone from the kernel when dropped.
+pub struct Traced {
+    tracer: Option<KernelTracer>,
+    /// In the order of their times.
+    pub events: Vec<Event>,
+    /// Which hook the session began with: it stays for as long as the session.
+    hook: Option<(PathBuf, u64)>,
+}
+
+impl Traced {
+    /// Begins a session. `None`: this machine has no kernel events and need not have them.
+    pub fn start(stall_threshold: Duration) -> Option<Self> {
+        Self::start_missing(stall_threshold, false)
+    }
+
+    /// As [`Self::start`]; `exits`: as if the kernel missed those.
+    pub fn start_missing(stall_threshold: Duration, exits: bool) -> Option<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let settings = Settings {
+            session: format!("test-{}-{number}", std::process::id()),
+            stall_threshold_ns: stall_threshold.as_nanos() as u64,
+            kernel_log: false,
+            traces: None,
+            misses_exits: exits,
+        };
+        match KernelTracer::start(&settings) {
+            Ok(tracer) => {
+                let mut traced = Self { tracer: Some(tracer), events: Vec::new(), hook: None };
+                traced.hook = traced.hook_now();
+                Some(traced)
+            }
+            Err(error) => {
+                assert!(!required(), "kernel events are required here: {error}");
+                eprintln!("skipped: {error}");
+                None
+            }
+        }
+    }
+
+    /// A session with one member, which goes.
+    pub fn of(player: &mut Player, stall_threshold: Duration) -> Option<Self> {
+        let mut traced = Self::start(stall_threshold)?;
+        traced.enroll(player.process());
+        player.go();
+        Some(traced)
+    }
+
+    /// The tracer.
+    pub fn tracer(&mut self) -> &mut KernelTracer {
+        self.tracer.as_mut().expect("not finished")
+    }
+
+    /// Where the hook on context switches is pinned, and the inode of its pin.
+    pub fn hook_now(&self) -> Option<(PathBuf, u64)> {
+        let session = self.tracer.as_ref()?.path();
+        let names = std::fs::read_dir(session).ok()?.flatten();
+        let mark =
+            names.map(|entry| entry.file_name()).find(|name| name.to_string_lossy().starts_with("uses-"))?;
+        let hook = session.parent()?.join(mark.to_str()?.replacen("uses-", "hook-", 1));
+        let inode = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(hook.join("link")).ok()?);
+        Some((hook, inode))
+    }
+
+    /// Makes a process a member.
+    pub fn enroll(&mut self, process: ProcessId) {
+        self.tracer().enroll(process, &IdentityExtras::default()).expect("enrolled");
+    }
+
+    /// Takes in what there is to tell, the fate map left as it is. Gives what is new.
+    pub fn hear(&mut self) -> Vec<Event> {
+        let mut new = Vec::new();
+        self.tracer().drain_keeping_fates(&mut new);
+        self.tracer().open_stalls(boot_ns(), &mut new);
+        self.events.extend(new.iter().cloned());
+        self.events.sort_by_key(|event| event.boot_ns);
+        new
+    }
+
+    /// Takes events in until `found` finds what it looks for.
+    #[track_caller]
+    pub fn until<T>(&mut self, what: &str, found: impl Fn(&Self) -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.hear();
+            if let Some(found) = found(self) {
+                return found;
+            }
+            let lost = self.tracer().lost();
+            assert!(
+                Instant::now() < deadline,
+                "no {what} in {:#?}; lost {lost:?}; hook {:?} was {:?}",
+                self.events,
+                self.hook_now(),
+                self.hook
+            );
+            // Nothing announces a single event: the ring wakes its reader for many.
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Waits for the end of a process.
+    #[track_caller]
+    pub fn until_exit(&mut self, process: ProcessId) -> Exit {
+        self.until("exit", |traced| traced.exits().find(|exit| exit.process == process).cloned())
+    }
+
+    /// Ends told so far.
+    pub fn exits(&self) -> impl Iterator<Item = &Exit> {
+        self.events.iter().filter_map(|event| match &event.body {
+            EventBody::Exit(exit) => Some(exit),
+            _ => None,
+        })
+    }
+
+    /// Forks told so far.
+    pub fn forks(&self) -> impl Iterator<Item = &Fork> {
+        self.events.iter().filter_map(|event| match &event.body {
+            EventBody::Fork(fork) => Some(fork),
+            _ => None,
+        })
+    }
+
+    /// Execs told so far.
+    pub fn execs(&self) -> impl Iterator<Item = &Exec> {
+        self.events.iter().filter_map(|event| match &event.body {
+            EventBody::Exec(exec) => Some(exec),
+            _ => None,
+        })
+    }
+
+    /// Stalls told so far: whether ended, when that was told, and which.
+    pub fn stalls(&self) -> impl Iterator<Item = (bool, u64, &Stall)> {
+        self.events.iter().filter_map(|event| match &event.body {
+            EventBody::StallOpen(stall) => Some((false, event.boot_ns, stall)),
+            EventBody::StallClosed(stall) => Some((true, event.boot_ns, stall)),
+            _ => None,
+        })
+    }
+
+    /// Nothing was lost; then ends the session.
+    #[track_caller]
+    pub fn finish(mut self) {
+        self.hear();
+        assert_eq!(self.hook_now(), self.hook, "the hook is there as long as the session");
+        let tracer = self.tracer.take().expect("not finished");
+        assert_eq!(tracer.lost().total(), 0, "{:?}", tracer.lost());
+        let path = tracer.path().to_owned();
+        tracer.finish().expect("finished");
+        assert!(!path.exists(), "{} is left", path.display());
+    }
+}
+
+impl Drop for Traced {
+    fn drop(&mut self) {
+        if let Some(tracer) = self.tracer.take() {
+            let _ = tracer.finish();
+        }
+    }
+}
+
+/// Whether a machine without kernel events fails the test.
+pub fn required() -> bool {
+    std::env::var_os("TRACER_REQUIRE_BPF").is_some_and(|value| value == "1")
+}

@@ -1,0 +1,191 @@
+//! Jobs that make processes in every way, each of which says that it is there; jobs that end at once, by the
+//! thousand; jobs that outlive their tracer.
+
+use std::process::{Command, Stdio};
+
+use crate::play::{command, command_line, end, hear, say, start_ticks};
+
+fn here(role: &str) {
+    let pid = std::process::id();
+    say(&format!("member {role} {pid} {}", start_ticks(pid).expect("alive")));
+}
+
+/// A child that does `body`.
+fn child(body: impl FnOnce()) -> i32 {
+    // SAFETY: where other threads are, the child only allocates, which the C library makes safe, writes, and ends.
+    match unsafe { libc::fork() } {
+        -1 => panic!("fork"),
+        0 => {
+            body();
+            end(0)
+        }
+        pid => pid,
+    }
+}
+
+fn wait(pid: i32) -> i32 {
+    let mut status = 0;
+    // SAFETY: a plain out-parameter of this frame.
+    assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+    status
+}
+
+/// Says that it is there, and ends.
+pub fn leaf(words: &[String]) {
+    here(&words[0]);
+}
+
+/// Says that it is there, with its parts below it, all of which end before it does.
+pub fn tree(_: &[String]) {
+    here("root");
+    // Each process below holds the write end; the end of the input is the end of the last of them.
+    let mut fds = [0; 2];
+    // SAFETY: two descriptors into an array of two.
+    assert_eq!(unsafe { libc::pipe(fds.as_mut_ptr()) }, 0);
+    let [read, write] = fds;
+
+    // Reparented: its parents are gone before it says a word.
+    let middle = child(|| {
+        // SAFETY: plain calls.
+        let above = unsafe {
+            libc::setsid();
+            libc::getpid()
+        };
+        here("middle");
+        child(|| {
+            // SAFETY: cannot fail.
+            while unsafe { libc::getppid() } == above {
+                std::thread::yield_now();
+            }
+            here("orphan");
+            wait(child(|| here("below the orphan")));
+        });
+    });
+    wait(middle);
+
+    // Threads that fork.
+    wait(child(|| {
+        here("threaded");
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                std::thread::spawn(|| {
+                    for _ in 0..3 {
+                        wait(child(|| here("of a thread")));
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().expect("joined"));
+    }));
+
+    // A thread that becomes the process.
+    wait(child(|| {
+        std::thread::spawn(|| {
+            use std::os::unix::process::CommandExt;
+            panic!("{}", command("leaf", &["after exec"]).exec());
+        });
+        loop {
+            std::thread::park();
+        }
+    }));
+    assert!(command("leaf", &["spawned"]).status().expect("spawned").success());
+
+    // SAFETY: descriptors and memory of this frame.
+    unsafe {
+        libc::close(write);
+        let mut byte = [0u8];
+        assert_eq!(libc::read(read, byte.as_mut_ptr().cast(), 1), 0);
+    }
+}
+
+/// Words: the tracer, a directory. Runs a session within this one, and something beside it.
+pub fn nest(words: &[String]) {
+    here("outer root");
+    wait(child(|| here("outer only")));
+    let status = run_command(&words[0], &words[1], "inner", "tree", &[]).status().expect("runs");
+    say(&format!("inner {}", status.code().expect("exits")));
+}
+
+/// `tracer-user run` of a part, its session filed below a directory.
+pub fn run_command(tracer: &str, directory: &str, session: &str, part: &str, words: &[&str]) -> Command {
+    let mut run = Command::new(tracer);
+    run.args(["run", "--quiet", "--session-id", session, "--stall-threshold", "200ms"]);
+    run.args(["--log-dir", &format!("{directory}/log"), "--trace-dir", &format!("{directory}/live"), "--"]);
+    run.args(command_line(part, words)).stderr(Stdio::inherit());
+    run
+}
+
+/// Says that it is there, and ends with 3 when it is told to.
+pub fn waits(_: &[String]) {
+    here("waiting");
+    hear();
+    end(3);
+}
+
+/// Says that it is there; when told to, has a child that ends with 5, and ends with 7.
+pub fn outlives(_: &[String]) {
+    here("survivor");
+    hear();
+    wait(child(|| {
+        here("late");
+        end(5)
+    }));
+    end(7);
+}
+
+/// Words: how many. Two processes make half of them each, as fast as they can, and count how they end.
+pub fn storm(words: &[String]) {
+    let count: u32 = words[0].parse().expect("a number");
+    let halves = [(0, count / 2), (1, count - count / 2)].map(|(which, count)| {
+        child(|| {
+            let mut codes = [0u32; 4];
+            for number in 0..count {
+                let status = wait(child(|| end((number % 4) as i32)));
+                assert_eq!(status & 0xff, 0);
+                codes[(status >> 8) as usize] += 1;
+            }
+            say(&format!("storm {which} {} {} {} {}", codes[0], codes[1], codes[2], codes[3]));
+        })
+    });
+    for half in halves {
+        assert_eq!(wait(half), 0);
+    }
+}
+
+/// Stays, so that others can come into its mount namespace, which has a BPF file system of its own.
+pub fn holds_namespace(_: &[String]) {
+    // SAFETY: plain calls with constant strings.
+    unsafe {
+        assert_eq!(libc::unshare(libc::CLONE_NEWNS), 0, "{}", std::io::Error::last_os_error());
+        let null = std::ptr::null();
+        let private = libc::mount(null, c"/".as_ptr(), null, libc::MS_REC | libc::MS_PRIVATE, null.cast());
+        assert_eq!(private, 0, "{}", std::io::Error::last_os_error());
+        let at = c"/sys/fs/bpf".as_ptr();
+        let mounted = libc::mount(c"bpf".as_ptr(), at, c"bpf".as_ptr(), 0, c"mode=700".as_ptr().cast());
+        assert_eq!(mounted, 0, "{}", std::io::Error::last_os_error());
+    }
+    say("open");
+    hear();
+}
+
+/// Words: a session. Takes it over from its pins, says what became of its processes, and ends it.
+pub fn takes_over(words: &[String]) {
+    use tracer_user::core::event::EventBody;
+    use tracer_user::kernel::KernelTracer;
+
+    let mut tracer = KernelTracer::open(&words[0], 1_000_000_000).expect("the pins are there");
+    let mut events = Vec::new();
+    tracer.drain_keeping_fates(&mut events);
+    for event in &events {
+        if let EventBody::Exit(exit) = &event.body {
+            say(&format!("event {} {}", exit.process, exit.status.map_or(-1, |status| i64::from(status.0))));
+        }
+    }
+    for (process, fate) in tracer.fates() {
+        let status = fate.exit.and_then(|exit| exit.status);
+        say(&format!("fate {process} {}", status.map_or(-1, |status| i64::from(status.0))));
+    }
+    say(&format!("lost {}", tracer.lost().total()));
+    tracer.finish().expect("finished");
+    say("end");
+}

@@ -1,0 +1,182 @@
+//! AutoSkillit's files, as its own writers leave them, schema 1 and 2: what they say is filed in our words.
+
+use crate::sessions::*;
+use std::path::Path;
+use tracer_user::core::gates::Reason;
+use tracer_user::core::summary::OwnerFate;
+use tracer_user::session::recover::{RecoverConfig, Report};
+use tracer_user::store::{Layout, TraceDir};
+
+fn sweep(place: &Place, dir: &Path) -> Report {
+    let traces = TraceDir::foreign(dir, uid()).unwrap();
+    recover(&RecoverConfig { traces, layout: Layout::AutoSkillit, ..place.config() }, &mut || true)
+}
+
+/// A snapshot with the nineteen fields of its writer, in its order.
+fn snapshot(captured_at: &str, comm: &str, state: &str, oom_score: i32, wchan: &str) -> String {
+    serde_json::json!({
+        "captured_at": captured_at, "comm": comm, "state": state, "vm_rss_kb": 204_800, "threads": 12, "fd_count": 31,
+        "fd_soft_limit": -1, "ctx_switches_voluntary": 1_000, "ctx_switches_involuntary": 7,
+        "sig_pnd": "0000000000000000", "sig_blk": "", "sig_cgt": "0000000180004a02", "oom_score": oom_score,
+        "wchan": wchan, "cpu_percent": 1.5, "api_connection_established": 1,
+        "api_connection_states": {"ESTABLISHED": 1}, "io_read_bytes": null, "io_write_bytes": 4096
+    })
+    .to_string()
+}
+
+fn write(dir: &Path, pid: u32, sidecar: serde_json::Value, trace: &[String]) {
+    std::fs::write(dir.join(format!("autoskillit_enrollment_{pid}.json")), sidecar.to_string()).unwrap();
+    let text: String = trace.iter().map(|line| format!("{line}\n")).collect();
+    std::fs::write(dir.join(format!("autoskillit_trace_{pid}.jsonl")), text).unwrap();
+}
+
+fn schema_2(pid: u32, ticks: u64) -> serde_json::Value {
+    serde_json::json!({
+        "schema_version": 2, "pid": pid, "boot_id": here().boot_id, "starttime_ticks": ticks, "session_id": "",
+        "kitchen_id": "kitchen", "order_id": "", "enrolled_at": "2026-05-01T10:00:00.000000+00:00", "comm": "worker"
+    })
+}
+
+#[test]
+fn schema_2_is_filed_with_what_it_says_and_nulls_for_what_it_cannot() {
+    let place = Place::new();
+    let dir = tempfile::tempdir().unwrap();
+    let trace = [
+        snapshot("2026-05-01T10:00:05.000000+00:00", "worker", "sleeping", -1, ""),
+        snapshot("2026-05-01T10:00:10.000000+00:00", "worker", "disk-sleep", 300, "nfs_wait"),
+        snapshot("2026-05-01T10:00:15.000000+00:00", "node", "disk-sleep", 900, "nfs_wait"),
+        "{\"captured_at\": \"2026-05-01T10:00:2".to_owned(),
+    ];
+    write(dir.path(), NOBODY, schema_2(NOBODY, 4_711), &trace);
+    let report = sweep(&place, dir.path());
+    assert_eq!((report.filed(), report.problems.len()), (1, 1), "{report:#?}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+
+    let id = format!("crashed_{NOBODY}_2026-05-01T10-00-00.000000-00-00");
+    assert_eq!(place.filed(), std::slice::from_ref(&id));
+    let summary = place.summary(&id);
+    assert_eq!((summary.owner_fate, summary.termination_reason.as_str()), (OwnerFate::Died, "UNKNOWN"));
+    assert_eq!(
+        (summary.snapshot_count, summary.peak_oom_score, summary.peak_rss_kb),
+        (3, Some(900), Some(204_800))
+    );
+    assert_eq!(summary.labels.get("kitchen_id").map(String::as_str), Some("kitchen"));
+    let kinds: Vec<_> = summary.anomalies.keys().map(String::as_str).collect();
+    assert_eq!(kinds, ["d_state_sustained", "identity_drift", "oom_critical", "oom_spike"], "-1 is no score");
+    let lines =
+        std::fs::read_to_string(place.temp.path().join("log/sessions").join(&id).join("proc_trace.jsonl"))
+            .unwrap();
+    let first: serde_json::Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+    assert_eq!(first["ts"], "2026-05-01T10:00:05.000000Z");
+    for unknown in ["oom_score", "wchan", "sig_blk", "fd_soft_limit", "io_read_bytes"] {
+        assert!(first[unknown].is_null(), "{unknown}: {first}");
+    }
+    assert_eq!((first["comm"].as_str(), first["io_write_bytes"].as_u64()), (Some("worker"), Some(4096)));
+}
+
+#[test]
+fn schema_1_a_live_process_a_reboot_and_a_trace_without_a_sidecar() {
+    let place = Place::new();
+    let dir = tempfile::tempdir().unwrap();
+    let one = serde_json::json!({
+        "schema_version": 1, "pid": NOBODY, "boot_id": null, "starttime_ticks": null,
+        "session_id": "from-the-client", "enrolled_at": "2026-05-01T10:00:00+00:00", "comm": ""
+    });
+    write(dir.path(), NOBODY, one, &[]);
+    let (_sleeper, alive) = Sleeper::start();
+    write(dir.path(), alive.tgid, schema_2(alive.tgid, alive.start_ticks), &[]);
+    let mut rebooted = schema_2(NOBODY + 1, 5);
+    rebooted["boot_id"] = "another".into();
+    write(
+        dir.path(),
+        NOBODY + 1,
+        rebooted,
+        &[snapshot("2026-05-01T10:00:05+00:00", "node", "sleeping", 0, "0")],
+    );
+    std::fs::write(dir.path().join("autoskillit_trace_77.jsonl"), b"").unwrap();
+    std::fs::write(dir.path().join("somebody_elses.json"), b"").unwrap();
+
+    let report = sweep(&place, dir.path());
+    assert_eq!((report.filed(), report.problems.len()), (2, 0), "{report:#?}");
+    assert_eq!(place.summary("from-the-client").termination_reason, "UNKNOWN");
+    let other = place.filed().into_iter().find(|name| name.starts_with("crashed_")).unwrap();
+    assert_eq!(place.summary(&other).termination_reason, "REBOOTED");
+    let reasons = |files: &str| {
+        let found = report.sessions.iter().find(|entry| entry.files == files);
+        found.unwrap().judgement.reasons.clone()
+    };
+    assert_eq!(reasons(&alive.tgid.to_string()), [Reason::RootRuns]);
+    assert_eq!(reasons("77"), [Reason::NotEnrolled]);
+    let mut left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left.len(), 4, "{left:?}");
+}
+
+/// A start of 0 is how it writes "unreadable": never a reason to call a live process another.
+#[test]
+fn an_unreadable_start_is_unknown() {
+    let place = Place::new();
+    let dir = tempfile::tempdir().unwrap();
+    let (_sleeper, alive) = Sleeper::start();
+    write(dir.path(), alive.tgid, schema_2(alive.tgid, 0), &[]);
+    let report = sweep(&place, dir.path());
+    assert_eq!(report.filed(), 0);
+    assert!(matches!(report.sessions[0].judgement.reasons[..], [Reason::RootUnknown(_)]), "{report:#?}");
+}
+
+/// What we write for its readers has its fields, all of them, and our own reader of its files takes it too.
+#[test]
+fn a_run_writes_what_its_readers_take() {
+    let place = Place::new();
+    let dir = tempfile::tempdir().unwrap();
+    let (mut sleeper, root) = Sleeper::start();
+    let mut session = live(&place, "mirrored", root);
+    session.mirror_to(dir.path()).unwrap();
+    let mut sampler = tracer_user::procfs_view::snapshot::Sampler::new(here().proc);
+    let now = anchor();
+    let snapshots = sampler.sample([root], now.boot_ns);
+    let sample = tracer_user::core::session_state::SampleSet { snapshots };
+    session.push(&now, now.boot_ns, tracer_user::core::session_state::Input::Sample(sample));
+
+    let read = |name: String| std::fs::read_to_string(dir.path().join(name)).unwrap();
+    let line: serde_json::Value =
+        serde_json::from_str(read(format!("autoskillit_trace_{}.jsonl", root.tgid)).trim()).unwrap();
+    let theirs: serde_json::Value = serde_json::from_str(&snapshot("", "", "", 0, "")).unwrap();
+    let fields = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(fields(&line), fields(&theirs));
+    // It may not have come to its sleep yet.
+    assert!(matches!(line["state"].as_str(), Some("sleeping" | "running" | "disk-sleep")), "{line}");
+    assert_eq!(line["comm"].as_str(), Some("sleep"));
+    assert!(
+        line["captured_at"].as_str().unwrap().ends_with("+00:00") && line["vm_rss_kb"].as_u64().unwrap() > 0
+    );
+    let sidecar: serde_json::Value =
+        serde_json::from_str(&read(format!("autoskillit_enrollment_{}.json", root.tgid))).unwrap();
+    assert_eq!(fields(&sidecar), fields(&schema_2(1, 1)));
+    assert_eq!(
+        (sidecar["schema_version"].as_u64(), sidecar["starttime_ticks"].as_u64()),
+        (Some(2), Some(root.start_ticks))
+    );
+
+    // Its tracer dies: the copy is finished from its own files as well as the session from ours.
+    leave(&place.traces, session);
+    sleeper.become_zombie();
+    assert_eq!(sweep(&place, dir.path()).filed(), 1);
+    assert_eq!(place.summary("mirrored").snapshot_count, 1);
+}
+
+/// A session that ends well leaves nothing for its readers to find.
+#[test]
+fn the_copy_goes_with_the_session() {
+    let place = Place::new();
+    let dir = tempfile::tempdir().unwrap();
+    let mut session = live(&place, "s", dead_root(0));
+    session.mirror_to(dir.path()).unwrap();
+    assert!(
+        live(&place, "other", dead_root(0)).mirror_to(dir.path()).is_err(),
+        "nothing of others is replaced"
+    );
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
+    session.finish(&place.log(), &finish(), || Ok(())).unwrap();
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}

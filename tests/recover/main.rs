@@ -1,0 +1,19 @@
+//! The store and the recovery of sessions: owners that die at any step, races, reused process ids, many at a time.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "helpers of tests fail the test that calls them, and report why one is skipped"
+)]
+
+mod autoskillit;
+mod faults;
+mod kernel;
+mod kills;
+mod many;
+mod races;
+mod reuse;
+mod sessions;
+mod store;
+mod twice;

@@ -1,0 +1,214 @@
+//! Many at a time: recoverers, dead sessions, finishers, retention.
+
+use crate::sessions::*;
+use std::collections::BTreeSet;
+use std::process::{Command, Stdio};
+use tracer_user::core::record::EndReason;
+use tracer_user::core::record::SessionId;
+use tracer_user::core::session_state::Input;
+use tracer_user::core::session_state::SessionState;
+use tracer_user::core::summary::{Ending, Meta, OwnerFate, summarize};
+use tracer_user::session::recover::RecoverConfig;
+use tracer_user::session::sessions::{Filter, list};
+use tracer_user::store::{Filing, LogConfig, SessionLog};
+
+/// R5. S1 and S2 list the same file → both pass every gate, both read it, both file it under the same id, both unlink it
+/// without complaint: 300 crashes gave 506 rows. Here: sixteen processes, 300 dead sessions, a live one beside them.
+#[test]
+fn r5_sixteen_recoverers_file_three_hundred_sessions_once_each() {
+    let place = Place::new();
+    for n in 0..300 {
+        dead(&place, &format!("s{n:03}"), dead_root(n));
+    }
+    let owner = live(&place, "alive", dead_root(1_000));
+    let base = place.temp.path();
+    let recoverers: Vec<_> = (0..16)
+        .map(|_| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_tracer-user"));
+            command
+                .args([
+                    "recover",
+                    "--no-kernel",
+                    "--min-age",
+                    "0s",
+                    "--format",
+                    "json",
+                    "--max-sessions",
+                    "10000",
+                ])
+                .arg("--trace-dir")
+                .arg(base.join("traces"))
+                .arg("--log-dir")
+                .arg(base.join("log"))
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped());
+            start(&mut command).unwrap()
+        })
+        .collect();
+    let mut filed = Vec::new();
+    for recoverer in recoverers {
+        let output = recoverer.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["problems"], serde_json::json!([]));
+        for entry in report["sessions"].as_array().unwrap() {
+            if let Some(name) = entry["outcome"]["filed"]["dir_name"].as_str() {
+                assert_eq!(entry["outcome"]["filed"]["already"], false);
+                filed.push(name.to_owned());
+            }
+        }
+    }
+    let expected: BTreeSet<String> = (0..300).map(|n| format!("s{n:03}")).collect();
+    filed.sort();
+    assert_eq!(filed, expected.iter().cloned().collect::<Vec<_>>(), "each by exactly one of them");
+    assert_eq!(place.rows().len(), 300);
+    assert_eq!(place.rows().into_iter().collect::<BTreeSet<_>>(), expected);
+    assert_eq!(place.filed().len(), 300);
+    assert_eq!(place.trace_names().len(), 2, "the live one's files");
+    drop(owner);
+}
+
+/// R15. F1 lists the sessions' directories → F2 removes one of them → F1 fails after its row was written; and F2's rewritten
+/// index lacks the rows that were added while it was being rewritten. Here: one lock, whole directories.
+#[test]
+fn r15_retention_beside_finishers_loses_no_row_and_no_directory() {
+    let place = Place::new();
+    let config = LogConfig { max_sessions: 20, ..place.log_config() };
+    std::thread::scope(|scope| {
+        for thread in 0..6_u32 {
+            let (config, place) = (&config, &place);
+            scope.spawn(move || {
+                let log = SessionLog::open(config).unwrap();
+                for n in 0..25 {
+                    let id = format!("s{thread}-{n}");
+                    let session = live(place, &id, dead_root(thread * 100 + n));
+                    let filed = session.finish(&log, &finish(), || Ok(())).unwrap();
+                    assert_eq!(filed.summary.dir_name, id);
+                }
+            });
+        }
+    });
+    let rows = place.rows();
+    assert_eq!(rows.len(), 20);
+    assert_eq!(rows.into_iter().collect::<BTreeSet<_>>(), place.filed().into_iter().collect::<BTreeSet<_>>());
+    assert_eq!(std::fs::read_dir(place.temp.path().join("log/.staging")).unwrap().count(), 0);
+}
+
+#[test]
+fn retention_takes_the_oldest_and_never_what_is_protected() {
+    let place = Place::new();
+    let log = SessionLog::open(&LogConfig { max_sessions: 3, ..place.log_config() }).unwrap();
+    for n in 0..6 {
+        let session = live(&place, &format!("s{n}"), dead_root(n));
+        let finish = tracer_user::store::Finish { protected: n == 1, ..finish() };
+        session.finish(&log, &finish, || Ok(())).unwrap();
+    }
+    assert_eq!(place.rows(), ["s1", "s4", "s5"]);
+    assert_eq!(place.filed(), ["s1", "s4", "s5"]);
+}
+
+#[test]
+fn a_session_is_protected_by_hand_and_let_go_of_again() {
+    let place = Place::new();
+    let config = LogConfig { max_sessions: 3, ..place.log_config() };
+    let file = |n: u32| {
+        let log = SessionLog::open(&config).unwrap();
+        live(&place, &format!("s{n}"), dead_root(n)).finish(&log, &finish(), || Ok(())).unwrap();
+    };
+    let sessions = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tracer-user"));
+        command.arg("sessions").args(words).arg("--log-dir").arg(&config.path);
+        let output = output(&mut command);
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    (0..3).for_each(file);
+    assert!(sessions(&["protect", "s0", "s1"]).0);
+    for bad in ["s9", "../s0", ""] {
+        let (done, said) = sessions(&["protect", "s2", bad]);
+        assert!(!done && said.lines().count() == 1, "{bad:?}: {said}");
+    }
+    (3..6).for_each(file);
+    assert_eq!(place.rows(), ["s0", "s1", "s5"], "and s2 was not protected with one that is not there");
+    let log = place.log();
+    assert_eq!(log.read_summary("s0").unwrap().unwrap().labels["suite"], "unit");
+    assert!(sessions(&["protect", "--off", "s0"]).0);
+    file(6);
+    assert_eq!(place.rows(), ["s1", "s5", "s6"]);
+}
+
+/// Ten thousand dead sessions are finished in one sweep, each once.
+#[test]
+fn ten_thousand_dead_sessions_are_finished() {
+    let place = Place::in_memory();
+    let made = std::time::Instant::now();
+    for n in 0..10_000 {
+        dead(&place, &format!("s{n:05}"), dead_root(n));
+    }
+    println!("made in {:.1?}", made.elapsed());
+    let began = std::time::Instant::now();
+    let report = recover(&RecoverConfig { log: place.log_config(), ..place.config() }, &mut || true);
+    let took = began.elapsed();
+    assert_eq!((report.filed(), report.failed(), report.problems.len()), (10_000, 0, 0));
+    assert_eq!((place.rows().len(), place.trace_names().len()), (10_000, 0));
+    // A figure to read, not one to fail by.
+    println!("10 000 dead sessions in {took:.1?}");
+}
+
+/// A log of a hundred thousand rows is listed, filtered and limited.
+#[test]
+fn a_hundred_thousand_sessions_are_listed() {
+    let place = Place::new();
+    let log = place.log();
+    let id = SessionId::parse("s").unwrap();
+    let ending = Ending {
+        owner_fate: OwnerFate::Finished,
+        degraded: false,
+        end: None,
+        tracer_version: "test",
+        leaked: &[],
+    };
+    let summary = summarize(&id, &enrollment("s", dead_root(0)), SessionState::new().tracker(), &ending);
+    log.file(Filing { summary, meta: Meta::default(), lines: &mut std::iter::empty(), diagnosis: None })
+        .unwrap();
+    let index = place.temp.path().join("log/sessions.jsonl");
+    let row = std::fs::read_to_string(&index).unwrap();
+    let mut many = String::with_capacity(row.len() * 100_001);
+    for _ in 0..100_000 {
+        many.push_str(&row);
+    }
+    many.push_str("{\"torn\":");
+    std::fs::write(&index, many).unwrap();
+    let began = std::time::Instant::now();
+    let listing = list(&place.log_config(), &Filter { limit: Some(10), ..Filter::default() }).unwrap();
+    println!("100 000 rows in {:.1?}", began.elapsed());
+    assert_eq!((listing.sessions.len(), listing.problems.len()), (10, 1));
+    let none = Filter { labels: vec![("suite".into(), "other".into())], ..Filter::default() };
+    assert_eq!(list(&place.log_config(), &none).unwrap().sessions.len(), 0);
+    let all = Filter {
+        labels: vec![("suite".into(), String::new())],
+        outcome: Some("failed".into()),
+        ..Filter::default()
+    };
+    assert_eq!(list(&place.log_config(), &all).unwrap().sessions.len(), 100_000);
+}
+
+/// The fence hides what was there before, and removes nothing.
+#[test]
+fn a_cleared_log_begins_anew_and_keeps_everything() {
+    let place = Place::new();
+    let finish_one = |id: &str, n| {
+        let mut session = live(&place, id, dead_root(n));
+        let now = anchor();
+        session.push(&now, now.boot_ns, Input::End(EndReason::RootEnded));
+        session.finish(&place.log(), &finish(), || Ok(())).unwrap();
+    };
+    finish_one("before", 0);
+    tracer_user::session::sessions::clear(&place.log_config()).unwrap();
+    finish_one("after", 1);
+    let names = |filter: &Filter| -> Vec<String> {
+        list(&place.log_config(), filter).unwrap().sessions.into_iter().map(|row| row.session_id).collect()
+    };
+    assert_eq!(names(&Filter::default()), ["after"]);
+    assert_eq!(names(&Filter { include_cleared: true, ..Filter::default() }), ["before", "after"]);
+    assert_eq!(place.filed(), ["after", "before"]);
+}

@@ -1,0 +1,488 @@
+//! The races of recovery, each with the interleaving that broke the Python tracer this tool's traces come from.
+//!
+//! O is the owner of a session, T its root, S a recoverer. R1 is in `recover_faults.rs`; R5 and R15, which need many at
+//! a time, are in `recover_many.rs`; R10 and R17 are proved on the real kernel by the session tests as well.
+
+use crate::sessions::*;
+use std::sync::Arc;
+use std::time::Duration;
+use tracer_user::core::event::{Event, EventBody, Fork, IdentityExtras};
+use tracer_user::core::gates::{Action, Policy, Reason};
+use tracer_user::core::identity::{ProcessId, WaitStatus};
+use tracer_user::core::record::sidecar::Enrollment;
+use tracer_user::core::record::{EndReason, Origin, Source};
+use tracer_user::core::session_state::{Input, SampleSet};
+use tracer_user::core::snapshot::ProcSnapshot;
+use tracer_user::core::summary::OwnerFate;
+use tracer_user::procfs_view::ProcRoot;
+use tracer_user::procfs_view::snapshot::Sampler;
+use tracer_user::session::recover::{Outcome, RecoverConfig};
+use tracer_user::store::{LiveSession, ResolveConfig, TraceDir, TraceDirError};
+
+/// R2. T exits; O still waits for something else of the job → S sees T dead and its trace old, files a crash and deletes
+/// the files → O files the session as well: two records. Here: S cannot have the lock, however dead T is.
+#[test]
+fn r2_a_live_owner_is_never_robbed_whatever_became_of_its_root() {
+    let place = Place::new();
+    let mut owner = live(&place, "s", dead_root(0));
+    let report = place.recover();
+    assert_eq!(reasons(&report, "s")[0], Reason::OwnerLives);
+    assert_eq!((entry(&report, "s").outcome.clone(), place.trace_names().len()), (Outcome::Left, 2));
+    let now = anchor();
+    owner.push(&now, now.boot_ns, Input::End(EndReason::RootEnded));
+    owner.finish(&place.log(), &finish(), || Ok(())).unwrap();
+    assert_eq!((place.recover().filed(), place.rows()), (0, vec!["s".to_owned()]));
+}
+
+/// R3. O enrols T while T's start cannot be read and writes 0 → T runs on → S reads T's real start, which is not 0, calls
+/// the number recycled and files a crash of a live process. Here: unknown is null, and null proves nothing.
+#[test]
+fn r3_an_unknown_start_never_makes_a_live_process_a_dead_one() {
+    let place = Place::new();
+    let (_sleeper, root) = Sleeper::start();
+    leave(&place.traces, live_with(&place, Enrollment { starttime_ticks: None, ..enrollment("s", root) }));
+    let report = place.recover();
+    assert_eq!(entry(&report, "s").judgement.action, Action::Skip);
+    assert!(matches!(reasons(&report, "s")[..], [Reason::RootUnknown(_)]));
+    // The kernel's own record needs no start from anybody; without a start in the sidecar nothing names its entry.
+    assert_eq!(place.trace_names().len(), 2);
+}
+
+/// R4. S asks whether T's number is taken: yes → T exits with 0 and is reaped → S reads T's start: nothing there → "crash",
+/// for a job that succeeded. Here: the kernel's record says how and when, whenever it is asked.
+#[test]
+fn r4_the_kernels_record_tells_the_end_that_nobody_saw() {
+    let place = Place::new();
+    let root = dead_root(0);
+    leave(&place.traces, live_with(&place, pinned("s", root)));
+    let at = anchor().boot_ns;
+    let kernel = FakeKernel::with("s", vec![ended(root, at, 7 << 8)], vec![]);
+    let report = recover(&RecoverConfig { kernel: Arc::new(kernel.clone()), ..place.config() }, &mut || true);
+    assert_eq!(reasons(&report, "s"), [Reason::OwnerDied, Reason::RootEnded(Some(WaitStatus(7 << 8)))]);
+    let summary = place.summary("s");
+    assert_eq!((summary.termination_reason.as_str(), summary.exit_code), ("EXITED 7", Some(7)));
+    assert_eq!((summary.owner_fate, summary.success), (OwnerFate::Died, Some(false)));
+    assert!(summary.end_ts.is_some() && summary.duration_seconds.is_some());
+    assert_eq!(*kernel.unpinned.lock().unwrap(), ["s"]);
+
+    leave(&place.traces, live_with(&place, pinned("ok", root)));
+    let kernel = FakeKernel::with("ok", vec![ended(root, at, 0)], vec![]);
+    recover(&RecoverConfig { kernel: Arc::new(kernel), ..place.config() }, &mut || true);
+    let summary = place.summary("ok");
+    assert_eq!(
+        (summary.success, summary.subtype.as_str()),
+        (Some(true), "success"),
+        "its tracer died, the job did not"
+    );
+}
+
+/// R6. O dies with T = p → p is reused for T' before any sweep → O' opens `trace_p` with truncation: T's evidence is gone;
+/// or S, reading T's sidecar, deletes the files of T'. Here: the start is in the name, so they never meet.
+#[test]
+fn r6_a_recycled_number_meets_no_old_file() {
+    let place = Place::new();
+    let (_sleeper, now_there) = Sleeper::start();
+    let before = ProcessId { start_ticks: now_there.start_ticks - 1, ..now_there };
+    dead(&place, "old", before);
+    let new = live(&place, "new", now_there);
+    assert_eq!(place.trace_names().len(), 4);
+    let report = place.recover();
+    assert!(was_filed(&report, "old"), "{report:#?}");
+    assert_eq!(entry(&report, "new").outcome, Outcome::Left);
+    assert_eq!(place.summary("old").termination_reason, "UNKNOWN");
+    let left = new.files().unwrap();
+    assert_eq!(place.trace_names(), [left.sidecar().to_str().unwrap(), left.trace().to_str().unwrap()]);
+    leave(&place.traces, new);
+    let report = place.recover();
+    assert_eq!(reasons(&report, "new"), [Reason::RootRuns], "and the new one is not mistaken for dead");
+}
+
+/// R7. O opens the trace → is killed before the sidecar has its name: a trace that gate 1 skips for ever, and a stray
+/// temporary file. Here: the sidecar is first, and what a dead writer left under a temporary name is swept.
+#[test]
+fn r7_killed_while_enrolling_leaves_something_to_finish_or_nothing() {
+    let place = Place::new();
+    dead(&place, "s", dead_root(0));
+    std::fs::remove_file(path_in(&place, &place.trace_names()[1])).unwrap();
+    std::fs::write(path_in(&place, ".new-0123456789abcdef"), b"{").unwrap();
+    std::fs::write(path_in(&place, ".compact-9-9"), b"").unwrap();
+    let report = place.recover();
+    assert!(was_filed(&report, "s"), "{report:#?}");
+    assert_eq!((report.swept.len(), place.trace_names()), (2, vec![]));
+    let summary = place.summary("s");
+    assert_eq!(
+        (summary.processes.forked, summary.processes.exited),
+        (1, 1),
+        "the root is known from the sidecar"
+    );
+}
+
+/// R8. O enrols T as `bash` → T executes or renames itself `worker` before the first sample → O and T die → S finds
+/// another name in the trace than in the sidecar and deletes both without a row. Here: a name proves nothing.
+#[test]
+fn r8_a_changed_name_is_told_and_never_deletes() {
+    let place = Place::new();
+    let root = dead_root(0);
+    let mut owner = live(&place, "s", root);
+    let mut snapshot = ProcSnapshot::unread(root);
+    snapshot.comm = Some("worker".into());
+    let now = anchor();
+    owner.push(&now, now.boot_ns, Input::Sample(SampleSet { snapshots: vec![snapshot] }));
+    leave(&place.traces, owner);
+    assert!(was_filed(&place.recover(), "s"));
+    let summary = place.summary("s");
+    assert!(summary.tracked_comm_drift);
+    assert_eq!(summary.anomalies.get("identity_drift"), Some(&1));
+}
+
+/// R9. T exits between two samples → its number is taken by a stranger → the next sample is the stranger's, and so are the
+/// peaks. Here: the start is compared at every look, through a directory that stays bound to one process.
+#[test]
+fn r9_a_stranger_is_never_sampled() {
+    let (_sleeper, stranger) = Sleeper::start();
+    let ours = ProcessId { start_ticks: stranger.start_ticks - 1, ..stranger };
+    let mut sampler = Sampler::new(ProcRoot::system());
+    assert_eq!(sampler.sample([ours], 1), vec![]);
+    assert_eq!(sampler.sample([stranger], 2).len(), 1);
+}
+
+/// R10. T lives for less than a poll → it is never resolved, and the run is called crashed; or O is killed while it is
+/// resolving, and an orphaned tree runs that nobody knows of. Here: the session is enrolled before T may exec, so what T
+/// did in no time at all is in the kernel's record.
+#[test]
+fn r10_a_root_that_lived_for_no_time_is_finished_with_its_status() {
+    let place = Place::new();
+    let root = dead_root(0);
+    let session = LiveSession::create(&place.traces, pinned("s", root), Default::default()).unwrap();
+    leave(&place.traces, session);
+    let at = anchor().boot_ns;
+    let child = dead_root(1);
+    let fork = Fork {
+        parent: root,
+        parent_tid: None,
+        child,
+        extras: IdentityExtras::default(),
+        comm: b"kid".to_vec(),
+    };
+    let events = vec![Event { boot_ns: at - 2, body: EventBody::Fork(fork) }];
+    let kernel = FakeKernel::with("s", vec![ended(root, at, 0), ended(child, at - 1, 9)], events);
+    recover(&RecoverConfig { kernel: Arc::new(kernel), ..place.config() }, &mut || true);
+    let summary = place.summary("s");
+    assert_eq!(summary.termination_reason, "EXITED 0");
+    assert_eq!(
+        (summary.processes.forked, summary.processes.exited, summary.processes.leaked.len()),
+        (2, 2, 0)
+    );
+}
+
+/// R11. O hangs, T is dead and nobody reaps it: number and start still match → "alive", for ever. Here: a pidfd tells.
+#[test]
+fn r11_a_zombie_is_dead_and_its_status_is_read() {
+    let place = Place::new();
+    let (mut sleeper, root) = Sleeper::start();
+    dead(&place, "s", root);
+    assert_eq!(reasons(&place.recover(), "s"), [Reason::RootRuns]);
+    sleeper.become_zombie();
+    let report = place.recover();
+    assert!(was_filed(&report, "s"), "{report:#?}");
+    assert_eq!(place.summary("s").termination_reason, "SIGNALED SIGKILL");
+    assert_eq!(place.summary("s").end_ts, None, "nobody saw when");
+}
+
+/// R12. Two pid namespaces share a tmpfs → S looks for T's number in its own namespace, where nobody has it → O's live
+/// session is filed as a crash. Here: numbers of another, or an unknown, namespace prove nothing; the kernel's record does.
+#[test]
+fn r12_numbers_of_another_pid_namespace_prove_nothing() {
+    let place = Place::new();
+    let root = dead_root(0);
+    let elsewhere = Enrollment { pidns_ino: Some(1), ..enrollment("other", root) };
+    let nowhere = Enrollment { pidns_ino: None, ..enrollment("unknown", dead_root(1)) };
+    let recorded = Enrollment { pidns_ino: Some(1), ..pinned("recorded", dead_root(2)) };
+    for enrollment in [elsewhere, nowhere, recorded] {
+        leave(&place.traces, live_with(&place, enrollment));
+    }
+    let kernel = FakeKernel::with("recorded", vec![ended(dead_root(2), anchor().boot_ns, 0)], vec![]);
+    let report = recover(&RecoverConfig { kernel: Arc::new(kernel), ..place.config() }, &mut || true);
+    assert_eq!(reasons(&report, "other"), [Reason::OtherNamespace]);
+    assert_eq!(reasons(&report, "unknown"), [Reason::UnknownNamespace]);
+    assert!(was_filed(&report, "recorded"));
+}
+
+/// R13. The wall clock is set back → every trace is "fresh" until the clock has caught up, and no crash is ever filed; set
+/// forward → a live session looks old. Here: freshness is a courtesy; a time that makes no sense is no reason to wait, and
+/// the lock decides.
+#[test]
+fn r13_a_stepped_clock_neither_blocks_nor_robs() {
+    let place = Place::new();
+    dead(&place, "dead", dead_root(0));
+    let owner = live(&place, "alive", dead_root(1));
+    let policy = Policy { min_age: Duration::from_secs(30), adopt: false };
+    let fresh = recover(&RecoverConfig { policy, ..place.config() }, &mut || true);
+    assert!(matches!(reasons(&fresh, "dead")[..], [Reason::Fresh { .. }]));
+
+    let day = jiff::SignedDuration::from_hours(24);
+    let mut config = RecoverConfig { policy, ..place.config() };
+    config.here.anchor.wall = config.here.anchor.wall.checked_sub(day).unwrap();
+    let report = recover(&config, &mut || true);
+    assert!(was_filed(&report, "dead"), "set back by a day: {report:#?}");
+
+    config.here.anchor.wall = config.here.anchor.wall.checked_add(day * 2).unwrap();
+    assert_eq!(
+        reasons(&recover(&config, &mut || true), "alive")[0],
+        Reason::OwnerLives,
+        "set forward by a day"
+    );
+    leave(&place.traces, owner);
+}
+
+/// R14. One trace holds a byte that is not UTF-8, or a line that is JSON but no object → the exception ends the sweep, at
+/// every start, for every session after it. Here: it costs a line among the problems.
+#[test]
+fn r14_one_bad_byte_costs_one_line_of_complaint() {
+    let place = Place::new();
+    for (n, poison) in [&b"\xff\xfe\n"[..], b"7\n", b"{\"v\":1,\"kind\":\"snapsh", b"null\n[]\n\"\"\n", b""]
+        .iter()
+        .enumerate()
+    {
+        let id = format!("s{n}");
+        let owner = live(&place, &id, dead_root(n as u32));
+        let trace = place.traces.path().join(owner.files().unwrap().trace());
+        leave(&place.traces, owner);
+        let mut bytes = std::fs::read(&trace).unwrap();
+        bytes.extend_from_slice(poison);
+        std::fs::write(&trace, bytes).unwrap();
+    }
+    let report = place.recover();
+    assert_eq!((report.filed(), report.failed()), (5, 0), "{report:#?}");
+    assert_eq!(report.problems.len(), 5, "two of one line, one of three: {:?}", report.problems);
+    assert!(place.summary("s0").degraded && !place.summary("s2").degraded, "a torn last line is no damage");
+}
+
+/// R16. A touches the probe file → B touches it → A unlinks it → B's unlink fails → B takes another directory than A. Here:
+/// nothing is probed by a file.
+#[test]
+fn r16_sixteen_processes_agree_on_the_directory() {
+    let temp = tempfile::tempdir().unwrap();
+    let config = resolve_config(temp.path());
+    let paths: std::collections::BTreeSet<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..16)
+            .map(|_| {
+                let config = &config;
+                scope.spawn(move || {
+                    (0..100).map(|_| TraceDir::resolve(config).unwrap().path().to_owned()).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(paths.len(), 1);
+    assert_eq!(std::fs::read_dir(paths.first().unwrap()).unwrap().count(), 0);
+}
+
+/// R17. A child is forked twice and its middle parent exits → it is nobody's descendant any more, and what walks down from
+/// T never finds it. Here: the kernel counts it among the session's, so it is named as leaked.
+#[test]
+fn r17_a_grandchild_without_a_parent_is_still_the_sessions() {
+    let place = Place::new();
+    let root = dead_root(0);
+    leave(&place.traces, live_with(&place, pinned("s", root)));
+    let (_sleeper, grandchild) = Sleeper::start();
+    let at = anchor().boot_ns;
+    let kernel =
+        FakeKernel::with("s", vec![ended(root, at, 0), ended(dead_root(1), at, 0), runs(grandchild)], vec![]);
+    recover(&RecoverConfig { kernel: Arc::new(kernel), ..place.config() }, &mut || true);
+    let summary = place.summary("s");
+    let leaked: Vec<_> = summary.processes.leaked.iter().map(|leaked| ProcessId::from(leaked.who)).collect();
+    assert_eq!((leaked, summary.anomalies.get("leaked_process")), (vec![grandchild], Some(&1)));
+    assert_eq!(identify(grandchild.tgid), grandchild, "and it was not touched");
+}
+
+/// R18. Anybody plants a pair of files with guessable names in a world-writable directory, or a link in place of a trace →
+/// a crash that never was is filed under the user's name, or a file of the user's is overwritten. Here: only our own
+/// directory counts, and in it only regular files of ours with one name.
+#[test]
+fn r18_planted_and_linked_files_are_not_believed() {
+    let temp = tempfile::tempdir().unwrap();
+    let refuse = |path: &std::path::Path| {
+        let config = ResolveConfig {
+            requested: Some(path.to_owned()),
+            defaults: vec![],
+            uid: uid(),
+            test_runner: None,
+        };
+        match TraceDir::resolve(&config) {
+            Err(TraceDirError::Requested { reason, .. }) => reason.to_string(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let ours = format!("tracer-user-{}", uid());
+    let real = temp.path().join("real");
+    std::fs::create_dir(&real).unwrap();
+    std::os::unix::fs::symlink(&real, temp.path().join("link")).unwrap();
+    assert!(refuse(&temp.path().join("link")).contains("symbolic link"));
+    std::fs::create_dir(temp.path().join("planted")).unwrap();
+    std::os::unix::fs::symlink(&real, temp.path().join("planted").join(&ours)).unwrap();
+    assert!(refuse(&temp.path().join("planted")).contains("symbolic link"));
+    std::fs::create_dir_all(temp.path().join("open").join(&ours)).unwrap();
+    use std::os::unix::fs::PermissionsExt;
+    let open = temp.path().join("open").join(&ours);
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(refuse(&temp.path().join("open")).contains("mode 777"));
+    std::fs::write(temp.path().join("file"), b"").unwrap();
+    assert!(refuse(&temp.path().join("file")).contains("not a directory"));
+    if uid() == 0 {
+        std::fs::create_dir_all(temp.path().join("foreign").join(&ours)).unwrap();
+        std::os::unix::fs::chown(temp.path().join("foreign").join(&ours), Some(65_534), None).unwrap();
+        assert!(refuse(&temp.path().join("foreign")).contains("belongs to user 65534"));
+    }
+
+    let place = Place::new();
+    for n in 0..3 {
+        dead(&place, &format!("s{n}"), dead_root(n));
+    }
+    let names = place.trace_names();
+    let target = place.temp.path().join("precious");
+    std::fs::copy(path_in(&place, &names[0]), &target).unwrap();
+    // A link, a second name, and (as root) another owner, in place of three sidecars.
+    std::fs::remove_file(path_in(&place, &names[0])).unwrap();
+    std::os::unix::fs::symlink(&target, path_in(&place, &names[0])).unwrap();
+    std::fs::hard_link(path_in(&place, &names[1]), place.temp.path().join("second name")).unwrap();
+    let foreign = uid() == 0;
+    if foreign {
+        std::os::unix::fs::chown(path_in(&place, &names[2]), Some(65_534), None).unwrap();
+    }
+    let report = place.recover();
+    assert_eq!(report.filed(), usize::from(!foreign));
+    assert!(target.exists() && path_in(&place, &names[1]).exists());
+    let unsafe_ones = |entry: &&tracer_user::session::recover::Entry| {
+        matches!(entry.judgement.reasons[..], [Reason::SidecarUnsafe(_)])
+    };
+    assert_eq!(report.sessions.iter().filter(unsafe_ones).count(), 2 + usize::from(foreign), "{report:#?}");
+}
+
+/// B1. T's name is cut inside a character → the decoder raises in the monitor → the task group is cancelled, and with it
+/// the run that was only to be watched. Here: names are bytes, from the sample to the log.
+#[test]
+fn b1_a_name_that_is_not_utf8_stops_nothing() {
+    let place = Place::new();
+    let root = dead_root(0);
+    let name = [&b"l\xc3\xa4ufer-f\xc3\xbcr-\xc3"[..], b"\x1b[2J\n\xff\\"];
+    let mut owner = live(&place, "s", root);
+    let now = anchor();
+    for (n, name) in name.into_iter().enumerate() {
+        let mut snapshot = ProcSnapshot::unread(root);
+        snapshot.comm = Some(name.into());
+        let child = dead_root(1 + n as u32);
+        let fork = Fork {
+            parent: root,
+            parent_tid: None,
+            child,
+            extras: IdentityExtras::default(),
+            comm: name.to_vec(),
+        };
+        owner.push(
+            &now,
+            now.boot_ns,
+            Input::Kernel(Event { boot_ns: now.boot_ns, body: EventBody::Fork(fork) }),
+        );
+        owner.push(&now, now.boot_ns, Input::Sample(SampleSet { snapshots: vec![snapshot] }));
+    }
+    leave(&place.traces, owner);
+    let report = place.recover();
+    assert!(was_filed(&report, "s") && report.problems.is_empty(), "{report:#?}");
+    let trace = std::fs::read_to_string(place.temp.path().join("log/sessions/s/proc_trace.jsonl")).unwrap();
+    assert!(trace.contains("läufer-für-\\\\xc3") && !trace.contains('\x1b'));
+}
+
+/// A machine that was booted again: what runs under the root's number now is somebody else, and the session is over.
+#[test]
+fn a_session_of_an_earlier_boot_is_filed_as_such() {
+    let place = Place::new();
+    let (_sleeper, root) = Sleeper::start();
+    let mut owner = live_with(&place, Enrollment { boot_id: Some("before".into()), ..enrollment("s", root) });
+    let now = anchor();
+    owner.push(&now, now.boot_ns, joined(dead_root(5), Origin::Found));
+    leave(&place.traces, owner);
+    let report = place.recover();
+    assert_eq!(reasons(&report, "s"), [Reason::OwnerDied, Reason::Rebooted]);
+    let summary = place.summary("s");
+    assert_eq!((summary.termination_reason.as_str(), summary.subtype.as_str()), ("REBOOTED", "rebooted"));
+    assert_eq!((summary.processes.leaked.len(), summary.end_ts, place.trace_names()), (0, None, vec![]));
+}
+
+/// A job that outlives its tracer is left alone, or taken over with everything that was recorded of it.
+#[test]
+fn a_live_root_is_skipped_or_adopted() {
+    let place = Place::new();
+    let (_sleeper, root) = Sleeper::start();
+    leave(&place.traces, live_with(&place, pinned("s", root)));
+    let kernel = FakeKernel::with("s", vec![runs(root)], vec![]);
+    let config = RecoverConfig { kernel: Arc::new(kernel.clone()), ..place.config() };
+    assert_eq!(reasons(&recover(&config, &mut || true), "s"), [Reason::RootRuns]);
+
+    let config = RecoverConfig { policy: Policy { min_age: Duration::ZERO, adopt: true }, ..config };
+    let mut report = recover(&config, &mut || true);
+    assert_eq!(entry(&report, "s").outcome, Outcome::Adopted);
+    let mut adoption = report.adopted.pop().unwrap();
+    assert_eq!(adoption.pins.as_deref(), Some("s"));
+    assert!(kernel.unpinned.lock().unwrap().is_empty());
+    assert_eq!(reasons(&place.recover(), "s")[0], Reason::OwnerLives, "it has an owner again");
+    let now = anchor();
+    tracer_user::session::recover::reconcile(
+        &mut adoption.session,
+        vec![ended(root, now.boot_ns, 3 << 8)],
+        &now,
+    );
+    adoption.session.push(&now, now.boot_ns, Input::End(EndReason::RootEnded));
+    let finished = adoption.session.finish(&place.log(), &finish(), || Ok(())).unwrap();
+    assert_eq!(finished.summary.termination_reason, "EXITED 3");
+    let events = std::fs::read_to_string(place.temp.path().join("log/sessions/s/events.jsonl")).unwrap();
+    let seqs: Vec<u64> = events
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["seq"].as_u64().unwrap())
+        .collect();
+    assert_eq!(seqs, (0..seqs.len() as u64).collect::<Vec<_>>(), "one trace without a gap");
+    assert!(events.contains("\"adopted\"") && events.contains("\"fate_map\""));
+}
+
+/// The plan of a dry run is the plan.
+#[test]
+fn a_dry_run_prints_the_same_plan_and_does_nothing() {
+    let place = Place::new();
+    dead(&place, "dead", dead_root(0));
+    dead(&place, "dead2", dead_root(1));
+    let _owner = live(&place, "alive", dead_root(2));
+    std::fs::write(path_in(&place, "trace_7-7.jsonl"), b"").unwrap();
+    let plan = |report: &tracer_user::session::recover::Report| {
+        report.sessions.iter().map(|e| (e.files.clone(), e.judgement.clone())).collect::<Vec<_>>()
+    };
+    let names = place.trace_names();
+    let dry = recover(&RecoverConfig { dry_run: true, ..place.config() }, &mut || true);
+    assert_eq!((place.trace_names(), place.filed()), (names, vec![]));
+    assert!(!place.temp.path().join("log").exists());
+    let real = place.recover();
+    assert_eq!(plan(&dry), plan(&real));
+    assert_eq!(real.filed(), 2);
+    assert_eq!(entry_of(&real, "7-7").judgement.reasons, [Reason::NotEnrolled]);
+    assert!(path_in(&place, "trace_7-7.jsonl").exists(), "what nobody enrolled is left where it is");
+}
+
+fn entry_of<'a>(
+    report: &'a tracer_user::session::recover::Report,
+    files: &str,
+) -> &'a tracer_user::session::recover::Entry {
+    report.sessions.iter().find(|entry| entry.files == files).unwrap()
+}
+
+/// The source of an end that only `/proc` knows is told in the trace.
+#[test]
+fn an_end_nobody_saw_is_told_as_such() {
+    let place = Place::new();
+    dead(&place, "s", dead_root(0));
+    place.recover();
+    let events = std::fs::read_to_string(place.temp.path().join("log/sessions/s/events.jsonl")).unwrap();
+    let exit = events.lines().find(|line| line.contains("\"exit\"")).unwrap();
+    let line: serde_json::Value = serde_json::from_str(exit).unwrap();
+    assert_eq!(line["source"], serde_json::to_value(Source::Proc).unwrap());
+    assert!(line["status"].is_null());
+}

@@ -1,0 +1,389 @@
+//! Isolated places for sessions, sessions that are easily made, and a kernel that says what a test wants.
+
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+use tracer_user::core::event::{Event, Exit, IdentityExtras};
+use tracer_user::core::gates::{Policy, Reason};
+use tracer_user::core::identity::{ProcessId, WaitStatus};
+use tracer_user::core::record::sidecar::{Enrollment, Owner, SIDECAR_SCHEMA};
+use tracer_user::core::record::{HeaderLine, Origin, Thresholds};
+use tracer_user::core::session_state::Input;
+use tracer_user::core::summary::{Ending, OwnerFate};
+use tracer_user::core::time::Anchor;
+use tracer_user::procfs_view::ProcRoot;
+use tracer_user::session::recover::{
+    Entry, FateSource, KernelFate, KernelRecord, LocalHost, NoKernel, Outcome, RecoverConfig, Report,
+};
+use tracer_user::store::{
+    Finish, Layout, Limits, LiveSession, LogConfig, ResolveConfig, SessionLog, TraceDir,
+};
+
+/// A child has all descriptors of its parent until it executes, locks among them: while one is started nothing is
+/// recovered, or another test would find a session locked that nobody owns.
+pub static STARTING: RwLock<()> = RwLock::new(());
+
+/// Starts a program. Every test of this program has to start its children by this.
+pub fn start(command: &mut Command) -> io::Result<Child> {
+    let _alone = STARTING.write().unwrap_or_else(PoisonError::into_inner);
+    command.spawn()
+}
+
+/// Runs a program to its end with its output in pipes and nothing to read.
+pub fn output(command: &mut Command) -> Output {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    start(command).expect("it starts").wait_with_output().expect("its output")
+}
+
+/// Recovers.
+pub fn recover(config: &RecoverConfig, go_on: &mut dyn FnMut() -> bool) -> Report {
+    let _nobody_starts = STARTING.read().unwrap_or_else(PoisonError::into_inner);
+    tracer_user::session::recover::recover(config, go_on)
+}
+
+/// A number no process has: above the largest that Linux gives out.
+pub const NOBODY: u32 = 0x0040_0001;
+
+/// A trace directory and a log of a test's own.
+pub struct Place {
+    pub temp: tempfile::TempDir,
+    pub traces: TraceDir,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        let traces = TraceDir::resolve(&resolve_config(temp.path())).expect("a trace directory");
+        Self { temp, traces }
+    }
+
+    /// On a tmpfs where there is one: for tests of what many sessions cost, not of what a disk does.
+    pub fn in_memory() -> Self {
+        let temp =
+            tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary directory");
+        let traces = TraceDir::resolve(&resolve_config(temp.path())).expect("a trace directory");
+        Self { temp, traces }
+    }
+
+    pub fn log_config(&self) -> LogConfig {
+        LogConfig { path: self.temp.path().join("log"), max_sessions: 100_000 }
+    }
+
+    pub fn log(&self) -> SessionLog {
+        SessionLog::open(&self.log_config()).expect("a log")
+    }
+
+    pub fn config(&self) -> RecoverConfig {
+        RecoverConfig {
+            traces: self.traces.clone(),
+            layout: Layout::Own,
+            log: self.log_config(),
+            policy: Policy { min_age: Duration::ZERO, adopt: false },
+            dry_run: false,
+            here: here(),
+            kernel: Arc::new(NoKernel),
+        }
+    }
+
+    pub fn recover(&self) -> Report {
+        recover(&self.config(), &mut || true)
+    }
+
+    /// Names of the sessions in the log.
+    pub fn filed(&self) -> Vec<String> {
+        let dir = self.temp.path().join("log/sessions");
+        let mut names: Vec<_> = std::fs::read_dir(dir)
+            .map(|entries| {
+                entries.map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
+            })
+            .unwrap_or_default();
+        names.sort();
+        names
+    }
+
+    /// Ids in the index, in its order.
+    pub fn rows(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.temp.path().join("log/sessions.jsonl")).unwrap_or_default();
+        text.lines()
+            .map(|line| {
+                serde_json::from_str::<serde_json::Value>(line).expect("a row")["dir_name"].to_string()
+            })
+            .map(|name| name.trim_matches('"').to_owned())
+            .collect()
+    }
+
+    pub fn trace_names(&self) -> Vec<String> {
+        let names = self.traces.dir().list().expect("the trace directory");
+        names.into_iter().map(|name| name.to_string_lossy().into_owned()).collect()
+    }
+
+    pub fn summary(&self, dir_name: &str) -> tracer_user::core::summary::Summary {
+        self.log().read_summary(dir_name).expect("readable").expect("a summary")
+    }
+}
+
+pub fn resolve_config(under: &Path) -> ResolveConfig {
+    ResolveConfig { requested: Some(under.join("traces")), defaults: vec![], uid: uid(), test_runner: None }
+}
+
+pub fn uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+pub fn here() -> LocalHost {
+    LocalHost::now(ProcRoot::system())
+}
+
+pub fn anchor() -> Anchor {
+    tracer_user::session::clock::anchor()
+}
+
+/// The enrollment of a root on this machine and this boot.
+pub fn enrollment(id: &str, root: ProcessId) -> Enrollment {
+    let here = here();
+    Enrollment {
+        schema_version: SIDECAR_SCHEMA,
+        session_id: id.to_owned(),
+        labels: BTreeMap::from([("suite".to_owned(), "unit".to_owned())]),
+        boot_id: here.boot_id,
+        pid: root.tgid,
+        starttime_ticks: Some(root.start_ticks),
+        start_boottime_ns: None,
+        pidfd_ino: None,
+        pidns_ino: here.pidns_ino,
+        ns_pid: None,
+        comm: Some("job".into()),
+        cmdline: vec!["job".into(), "--fast".into()],
+        cwd: None,
+        uid: Some(uid()),
+        enrolled_at: tracer_user::core::time::render(Timestamp::now()),
+        owner: Owner { pid: std::process::id(), starttime_ticks: None, version: "test".to_owned() },
+        bpf_pins: None,
+        interval_ms: 5_000,
+        log_dir: None,
+    }
+}
+
+/// The same with the pins of a [`FakeKernel`].
+pub fn pinned(id: &str, root: ProcessId) -> Enrollment {
+    Enrollment { bpf_pins: Some(format!("/sys/fs/bpf/tracer-user/{id}")), ..enrollment(id, root) }
+}
+
+pub fn dead_root(n: u32) -> ProcessId {
+    ProcessId { tgid: NOBODY + n, start_ticks: 4_711 }
+}
+
+pub fn header(id: &str, root: ProcessId) -> Input {
+    Input::Header(Box::new(HeaderLine {
+        tracer_version: "test".to_owned(),
+        kernel: None,
+        hostname: None,
+        session_id: id.to_owned(),
+        boot_id: here().boot_id,
+        root: root.into(),
+        cmdline: vec![],
+        kernel_events: false,
+        capabilities: vec![],
+        offsets_missing: vec![],
+        interval_ms: 5_000,
+        unchanged_left_out: true,
+        thresholds: Thresholds::default(),
+        config: BTreeMap::new(),
+    }))
+}
+
+pub fn joined(process: ProcessId, origin: Origin) -> Input {
+    Input::Joined(Box::new(tracer_user::core::record::ForkLine {
+        who: process.into(),
+        origin,
+        parent: None,
+        parent_tid: None,
+        start_boottime_ns: None,
+        pidns_ino: None,
+        ns_pid: None,
+        pidfd_ino: None,
+        comm: Some("job".into()),
+    }))
+}
+
+/// A session that has begun: its header and its root are in the trace.
+pub fn live_with(place: &Place, enrollment: Enrollment) -> LiveSession {
+    let root = ProcessId { tgid: enrollment.pid, start_ticks: enrollment.starttime_ticks.unwrap_or(0) };
+    let id = enrollment.session_id.clone();
+    let mut session = LiveSession::create(&place.traces, enrollment, Limits::default()).expect("enrolled");
+    let now = anchor();
+    session.push(&now, now.boot_ns, header(&id, root));
+    session.push(&now, now.boot_ns, joined(root, Origin::Root));
+    session
+}
+
+pub fn live(place: &Place, id: &str, root: ProcessId) -> LiveSession {
+    live_with(place, enrollment(id, root))
+}
+
+/// A session whose owner died: its lock went with it.
+pub fn dead(place: &Place, id: &str, root: ProcessId) {
+    leave(&place.traces, live(place, id, root));
+}
+
+/// Its owner dies. A child that another test is starting just then has all descriptors, too, until it executes: waits
+/// until it, as well, has let go of the lock.
+#[track_caller]
+pub fn leave(traces: &TraceDir, session: LiveSession) {
+    let sidecar = session.files().expect("on a disk").sidecar().to_owned();
+    let found = std::fs::metadata(traces.path().join(sidecar)).expect("the sidecar");
+    let inode = format!(":{} ", std::os::unix::fs::MetadataExt::ino(&found));
+    drop(session);
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        let locks = std::fs::read_to_string("/proc/locks").expect("the kernel's list of locks");
+        if !locks.lines().any(|lock| lock.contains("FLOCK") && lock.contains(&inode)) {
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "still locked: {locks}");
+        std::thread::yield_now();
+    }
+}
+
+pub fn finish() -> Finish<'static> {
+    let ending = Ending {
+        owner_fate: OwnerFate::Finished,
+        degraded: false,
+        end: Some(Timestamp::now()),
+        tracer_version: "test",
+        leaked: &[],
+    };
+    Finish { ending, protected: false }
+}
+
+/// The entry of a session.
+pub fn entry<'a>(report: &'a Report, id: &str) -> &'a Entry {
+    let found = report.sessions.iter().find(|entry| entry.session_id.as_deref() == Some(id));
+    found.expect(id)
+}
+
+pub fn reasons(report: &Report, id: &str) -> Vec<Reason> {
+    entry(report, id).judgement.reasons.clone()
+}
+
+pub fn was_filed(report: &Report, id: &str) -> bool {
+    matches!(entry(report, id).outcome, Outcome::Filed { .. })
+}
+
+/// A process of ours that does nothing, ended when the test is over.
+pub struct Sleeper(pub Child);
+
+impl Sleeper {
+    pub fn start() -> (Self, ProcessId) {
+        let child = start(Command::new("sleep").arg("600").stdin(Stdio::null())).expect("sleep");
+        let id = identify(child.id());
+        (Self(child), id)
+    }
+
+    /// Kills it and waits until it is a zombie; it is not reaped.
+    pub fn become_zombie(&mut self) {
+        self.0.kill().expect("killed");
+        let pid = rustix::process::Pid::from_child(&self.0);
+        let options = rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT;
+        rustix::process::waitid(rustix::process::WaitId::Pid(pid), options).expect("a zombie");
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Which process has a number now.
+pub fn identify(pid: u32) -> ProcessId {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+    let after = stat.rsplit(')').next().expect("a name");
+    let start_ticks = after.split_whitespace().nth(19).expect("a start").parse().expect("a number");
+    ProcessId { tgid: pid, start_ticks }
+}
+
+/// A kernel that has a record of the sessions whose pins a test names.
+#[derive(Clone, Default)]
+pub struct FakeKernel {
+    pub records: BTreeMap<String, (Vec<KernelFate>, Vec<Event>)>,
+    pub unpinned: Arc<Mutex<Vec<String>>>,
+    pub orphans_asked_for: Arc<Mutex<Vec<BTreeSet<String>>>>,
+}
+
+impl FakeKernel {
+    pub fn with(pins: &str, fates: Vec<KernelFate>, events: Vec<Event>) -> Self {
+        Self { records: BTreeMap::from([(pins.to_owned(), (fates, events))]), ..Self::default() }
+    }
+}
+
+impl FateSource for FakeKernel {
+    fn record(&self, pins: &str) -> Result<Option<Box<dyn KernelRecord>>, String> {
+        let Some((fates, events)) = self.records.get(pins).cloned() else { return Ok(None) };
+        let unpinned = self.unpinned.clone();
+        Ok(Some(Box::new(FakeRecord { name: pins.to_owned(), fates, events, unpinned })))
+    }
+
+    fn collect_orphans(&self, _: &str, named: &BTreeSet<String>) -> Result<Vec<String>, String> {
+        self.orphans_asked_for.lock().expect("a lock").push(named.clone());
+        Ok(vec![])
+    }
+}
+
+struct FakeRecord {
+    name: String,
+    fates: Vec<KernelFate>,
+    events: Vec<Event>,
+    unpinned: Arc<Mutex<Vec<String>>>,
+}
+
+impl KernelRecord for FakeRecord {
+    fn fates(&mut self) -> Vec<KernelFate> {
+        self.fates.clone()
+    }
+
+    fn drain(&mut self) -> (Vec<Event>, u64) {
+        (std::mem::take(&mut self.events), 0)
+    }
+
+    fn unpin(self: Box<Self>) -> io::Result<()> {
+        self.unpinned.lock().expect("a lock").push(self.name);
+        Ok(())
+    }
+}
+
+pub fn exit_of(process: ProcessId, status: u32) -> Exit {
+    Exit {
+        process,
+        status: Some(WaitStatus(status)),
+        parent: None,
+        reaper_tgid: None,
+        killer: None,
+        oom_victim: None,
+        seen_late: false,
+        cpu_ns: Some(5_000_000),
+        comm: b"job".to_vec(),
+    }
+}
+
+pub fn ended(process: ProcessId, boot_ns: u64, status: u32) -> KernelFate {
+    KernelFate {
+        process,
+        ended: Some((boot_ns, exit_of(process, status))),
+        parent: None,
+        extras: IdentityExtras::default(),
+    }
+}
+
+pub fn runs(process: ProcessId) -> KernelFate {
+    KernelFate { process, ended: None, parent: None, extras: IdentityExtras::default() }
+}
+
+pub fn path_in(place: &Place, name: &str) -> PathBuf {
+    place.traces.path().join(name)
+}
