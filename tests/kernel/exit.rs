@@ -77,7 +77,7 @@ fn every_end(missed: bool) {
     assert_eq!(last.status, Some(WaitStatus(0)));
 
     let fates: HashMap<ProcessId, Exit> =
-        traced.tracer().fates().into_iter().filter_map(|(id, fate)| Some((id, fate.exit?))).collect();
+        traced.tracer().fates().into_iter().filter_map(|fate| Some((fate.process, fate.ended?.1))).collect();
     println!("{:<48} {:>8} {:>8} {:>8}  also", "how it ended", "waitpid", "event", "fate map");
     let mut wrong = Vec::new();
     for truth in &truths {
@@ -227,6 +227,6 @@ fn strangers_ends_are_not_told() {
         })
         .collect();
     assert!(others.is_empty(), "{others:?}");
-    assert!(traced.tracer().fates().iter().all(|(process, _)| *process != strange));
+    assert!(traced.tracer().fates().iter().all(|fate| fate.process != strange));
     traced.finish();
 }

@@ -22,6 +22,7 @@ mod stall;
 mod stall_parts;
 mod traced;
 mod tree_parts;
+mod wire;
 mod writer;
 
 helpers! {

@@ -5,7 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use btf::btf::{Btf, FlattenedType, Type};
-use tracer_ebpf::offsets::{ABSENT, Ask, FIELDS, Offsets, SyscallAbi};
+use tracer_ebpf::offsets::{ABSENT, Ask, FIELDS, Offsets};
+use tracer_ebpf::wire::SyscallAbi;
 use tracer_user::kernel::layout_of;
 
 const TABLE: &str = include_str!("../fixtures/layouts.txt");

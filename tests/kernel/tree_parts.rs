@@ -181,9 +181,9 @@ pub fn takes_over(words: &[String]) {
             say(&format!("event {} {}", exit.process, exit.status.map_or(-1, |status| i64::from(status.0))));
         }
     }
-    for (process, fate) in tracer.fates() {
-        let status = fate.exit.and_then(|exit| exit.status);
-        say(&format!("fate {process} {}", status.map_or(-1, |status| i64::from(status.0))));
+    for fate in tracer.fates() {
+        let status = fate.ended.and_then(|(_, exit)| exit.status);
+        say(&format!("fate {} {}", fate.process, status.map_or(-1, |status| i64::from(status.0))));
     }
     say(&format!("lost {}", tracer.lost().total()));
     tracer.finish().expect("finished");

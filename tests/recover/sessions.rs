@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
-use tracer_user::core::event::{Event, Exit, IdentityExtras};
+use tracer_user::core::event::{Event, Exit, IdentityExtras, ProcessFate};
 use tracer_user::core::gates::{Policy, Reason};
 use tracer_user::core::identity::{ProcessId, WaitStatus};
 use tracer_user::core::record::sidecar::{Enrollment, Owner, SIDECAR_SCHEMA};
@@ -17,7 +17,7 @@ use tracer_user::core::summary::{Ending, OwnerFate};
 use tracer_user::core::time::Anchor;
 use tracer_user::procfs_view::ProcRoot;
 use tracer_user::session::recover::{
-    Entry, FateSource, KernelFate, KernelRecord, LocalHost, NoKernel, Outcome, RecoverConfig, Report,
+    Entry, FateSource, KernelRecord, LocalHost, NoKernel, Outcome, RecoverConfig, Report,
 };
 use tracer_user::store::{
     Finish, Layout, Limits, LiveSession, LogConfig, ResolveConfig, SessionLog, TraceDir,
@@ -311,13 +311,13 @@ pub fn identify(pid: u32) -> ProcessId {
 /// A kernel that has a record of the sessions whose pins a test names.
 #[derive(Clone, Default)]
 pub struct FakeKernel {
-    pub records: BTreeMap<String, (Vec<KernelFate>, Vec<Event>)>,
+    pub records: BTreeMap<String, (Vec<ProcessFate>, Vec<Event>)>,
     pub unpinned: Arc<Mutex<Vec<String>>>,
     pub orphans_asked_for: Arc<Mutex<Vec<BTreeSet<String>>>>,
 }
 
 impl FakeKernel {
-    pub fn with(pins: &str, fates: Vec<KernelFate>, events: Vec<Event>) -> Self {
+    pub fn with(pins: &str, fates: Vec<ProcessFate>, events: Vec<Event>) -> Self {
         Self { records: BTreeMap::from([(pins.to_owned(), (fates, events))]), ..Self::default() }
     }
 }
@@ -337,13 +337,13 @@ impl FateSource for FakeKernel {
 
 struct FakeRecord {
     name: String,
-    fates: Vec<KernelFate>,
+    fates: Vec<ProcessFate>,
     events: Vec<Event>,
     unpinned: Arc<Mutex<Vec<String>>>,
 }
 
 impl KernelRecord for FakeRecord {
-    fn fates(&mut self) -> Vec<KernelFate> {
+    fn fates(&mut self) -> Vec<ProcessFate> {
         self.fates.clone()
     }
 
@@ -371,8 +371,8 @@ pub fn exit_of(process: ProcessId, status: u32) -> Exit {
     }
 }
 
-pub fn ended(process: ProcessId, boot_ns: u64, status: u32) -> KernelFate {
-    KernelFate {
+pub fn ended(process: ProcessId, boot_ns: u64, status: u32) -> ProcessFate {
+    ProcessFate {
         process,
         ended: Some((boot_ns, exit_of(process, status))),
         parent: None,
@@ -380,8 +380,8 @@ pub fn ended(process: ProcessId, boot_ns: u64, status: u32) -> KernelFate {
     }
 }
 
-pub fn runs(process: ProcessId) -> KernelFate {
-    KernelFate { process, ended: None, parent: None, extras: IdentityExtras::default() }
+pub fn runs(process: ProcessId) -> ProcessFate {
+    ProcessFate { process, ended: None, parent: None, extras: IdentityExtras::default() }
 }
 
 pub fn path_in(place: &Place, name: &str) -> PathBuf {

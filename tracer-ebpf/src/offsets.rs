@@ -31,38 +31,12 @@ pub struct Field {
     pub needed: bool,
 }
 
-/// How the machine hands system calls over: numbers and registers, by architecture.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SyscallAbi {
-    /// Bit n of word n / 64: system call n writes to a file descriptor and can sleep until there is room.
-    pub write_calls: [u64; 8],
-    /// Number of `splice`.
-    pub splice: u32,
-    /// Number of `tee`.
-    pub tee: u32,
-    /// Number of `vmsplice`.
-    pub vmsplice: u32,
-    /// Number of `sendfile`.
-    pub sendfile: u32,
-    /// Offset in `pt_regs` of the system call number.
-    pub regs_number: u32,
-    /// Offsets in `pt_regs` of the first three arguments.
-    pub regs_args: [u32; 3],
-    /// Offset of `pt_regs` from the lowest address of the kernel stack, for kernels without the helper that
-    /// knows it (before 5.15); 0: the helper is there.
-    pub regs_in_stack: u32,
-    /// Bytes of a page.
-    pub page_bytes: u32,
-}
-
-const _: () = assert!(size_of::<SyscallAbi>() == 8 * 8 + 4 * 4 + 4 + 3 * 4 + 4 + 4);
-
 macro_rules! offsets {
     ($($(#[$doc:meta])* $name:ident: $of:literal, $ask:expr, $needed:ident;)*) => {
         /// The numbers, in the order of [`FIELDS`].
         #[repr(C)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)]
         pub struct Offsets { $($(#[$doc])* pub $name: u32,)* }
 
         /// How each member of [`Offsets`] is found.
@@ -76,13 +50,12 @@ macro_rules! offsets {
 
             /// From one number a field, in the order of [`FIELDS`].
             pub fn from_array(numbers: [u32; FIELDS.len()]) -> Self {
-                let [$($name,)*] = numbers;
-                Self { $($name,)* }
+                zerocopy::transmute!(numbers)
             }
 
             /// One number a field, in the order of [`FIELDS`].
             pub fn to_array(&self) -> [u32; FIELDS.len()] {
-                [$(self.$name,)*]
+                zerocopy::transmute!(*self)
             }
         }
     };

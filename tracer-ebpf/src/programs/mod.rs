@@ -8,6 +8,7 @@ mod maps;
 mod nothing;
 mod read;
 mod stall;
+mod types;
 
 /// The kernel lets only GPL-compatible programs read its memory.
 #[unsafe(link_section = "license")]

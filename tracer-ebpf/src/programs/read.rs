@@ -3,8 +3,8 @@
 use aya_ebpf::helpers::generated;
 use tracer_ebpf::{
     limits::{COMM_BYTES, NS_PER_TICK},
-    offsets::{ABSENT, Offsets, SyscallAbi},
-    wire::ProcessKey,
+    offsets::{ABSENT, Offsets},
+    wire::{LogLayout, ProcessKey, SyscallAbi},
 };
 
 /// Where the kernel's fields are. Set by the loader.
@@ -25,14 +25,7 @@ pub static ABI: SyscallAbi = SyscallAbi {
     page_bytes: 4096,
 };
 
-/// How the stall log is shared out among the CPUs. Set by the loader.
-#[repr(C)]
-pub struct LogLayout {
-    /// Records a CPU has, a power of two.
-    pub run: u32,
-}
-
-/// See [`LogLayout`].
+/// How the stall log is divided among the CPUs. Set by the loader.
 #[unsafe(no_mangle)]
 pub static LOG: LogLayout = LogLayout { run: 8 };
 

@@ -1,19 +1,28 @@
-//! The records: plain `repr(C)` structs of fixed-width integers without padding, little endian.
+//! The records: plain structs of fixed-width integers without padding, little endian.
 //!
-//! Every record begins with a [`Header`]. Times are CLOCK_BOOTTIME nanoseconds; thread and process ids are
-//! those of the initial pid namespace. A zero in a field that can be unknown means unknown, and the field's
-//! text says so; the user side turns it into an absent value.
+//! Every record begins with a [`Header`]. Times are nanoseconds of CLOCK_BOOTTIME. Thread and process ids are
+//! those of the initial pid namespace. Where a field can be unknown, one value of it, mostly zero, means
+//! unknown, and the field's text names that value. The user side turns it into `None`.
 
+pub mod globals;
 pub mod inspect;
 pub mod lifecycle;
+mod record;
 pub mod stall;
 
+pub use globals::*;
 pub use inspect::*;
 pub use lifecycle::*;
+pub use record::{MemberLayout, StructLayout};
 pub use stall::*;
 
-/// Version of everything in this module and of the maps; loader and object must agree on it.
+use record::record;
+
+/// Version of everything in this module and of the maps. Loader and object must agree on it.
 pub const WIRE_VERSION: u16 = 1;
+
+// Integers are taken from the wire as they are in memory. The kernel side is built for `bpfel`.
+const _: () = assert!(cfg!(target_endian = "little"));
 
 /// What a record is.
 pub mod kind {
@@ -31,33 +40,54 @@ pub mod kind {
     pub const STALL_CLOSED: u16 = 6;
 }
 
-/// Begins each record.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
-    /// One of [`kind`].
-    pub kind: u16,
-    /// [`WIRE_VERSION`].
-    pub version: u16,
-    /// Bytes of the whole record, this header included.
-    pub size_bytes: u32,
-    /// When the event happened.
-    pub boot_ns: u64,
+record! {
+    /// The beginning of each record.
+    pub struct Header: 16 {
+        /// One of [`kind`].
+        0 => kind: u16,
+        /// [`WIRE_VERSION`].
+        2 => version: u16,
+        /// Bytes of the whole record, with this header.
+        4 => size_bytes: u32,
+        /// When the event happened.
+        8 => boot_ns: u64,
+    }
 }
 
-const _: () = assert!(size_of::<Header>() == 2 + 2 + 4 + 8);
-
-/// A process as the kernel knows it. Together with the boot id this names one process for ever.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ProcessKey {
-    /// Thread group id.
-    pub tgid: u32,
-    /// Always 0; keeps the struct free of padding, since it is a map key.
-    pub zero: u32,
-    /// `group_leader->start_boottime` in ticks of 10 ms, as in field 22 of `/proc/PID/stat`: the form that the
-    /// user side can read of any process.
-    pub start_ticks: u64,
+impl Default for Header {
+    fn default() -> Self {
+        Self { kind: 0, version: WIRE_VERSION, size_bytes: 0, boot_ns: 0 }
+    }
 }
 
-const _: () = assert!(size_of::<ProcessKey>() == 4 + 4 + 8);
+record! {
+    /// A process as the kernel knows it. Together with the boot id this identifies one process for ever.
+    #[derive(Default)]
+    pub struct ProcessKey: 16 {
+        /// Thread group id.
+        0 => tgid: u32,
+        /// Always 0. Takes the place of padding, which a map key must not have.
+        4 => zero: u32,
+        /// `group_leader->start_boottime` in ticks of 10 ms, as in field 22 of `/proc/PID/stat`: the unit in
+        /// which the user side can read it for any process.
+        8 => start_ticks: u64,
+    }
+}
+
+macro_rules! structs {
+    ($($name:ident,)*) => {
+        /// The layout of every struct of the wire.
+        pub const LAYOUTS: &[StructLayout] = &[$($name::LAYOUT,)*];
+
+        /// One of each struct of the wire. The kernel side has a static of this type, so that the built
+        /// object's type information describes them all.
+        #[repr(C)]
+        #[derive(zerocopy::FromBytes)]
+        pub struct AllStructs($(pub $name,)*);
+    };
+}
+
+structs! {
+    Header, ProcessKey, ForkRecord, ExecRecord, Fate, ExitRecord, SignalRecord, WriterSlot, StallRecord,
+    Inspection, HookSettings, SyscallAbi, LogLayout,
+}

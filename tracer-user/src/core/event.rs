@@ -1,10 +1,10 @@
-//! Kernel events, decoded: what the shells hand to the session, and what a trace line is made from.
+//! Kernel events, decoded: what the shells pass to the session, and what a trace line is made from.
 //!
 //! Unknown is `None`. Names are bytes: a comm may be cut inside a UTF-8 sequence.
 
 use super::identity::{ProcessId, WaitStatus};
 
-/// One thing that happened, in kernel order.
+/// One event, in kernel order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// CLOCK_BOOTTIME, nanoseconds.
@@ -16,7 +16,7 @@ pub struct Event {
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EventBody {
-    /// A process was made.
+    /// A process was forked.
     Fork(Fork),
     /// A process executed a program.
     Exec(Exec),
@@ -37,24 +37,24 @@ pub struct IdentityExtras {
     pub start_boottime_ns: Option<u64>,
     /// Inode of its pid namespace.
     pub pidns_ino: Option<u64>,
-    /// Its number there.
+    /// Its number in that namespace.
     pub ns_pid: Option<u32>,
-    /// Inode of its pidfd; never used twice from Linux 6.14 on.
+    /// Inode of its pidfd. Never used twice from Linux 6.14 on.
     pub pidfd_ino: Option<u64>,
 }
 
-/// A process was made.
+/// A process was forked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fork {
-    /// Who called.
+    /// The process that called fork, vfork or clone.
     pub parent: ProcessId,
     /// The thread that called.
     pub parent_tid: Option<u32>,
     /// The new process.
     pub child: ProcessId,
-    /// More about the new process.
+    /// More about the new process's identity.
     pub extras: IdentityExtras,
-    /// Its comm.
+    /// The child's comm.
     pub comm: Vec<u8>,
 }
 
@@ -67,7 +67,7 @@ pub struct Exec {
     pub by_thread: Option<u32>,
     /// New comm.
     pub comm: Vec<u8>,
-    /// File name as given, `None` when the source of the event does not tell it.
+    /// File name as it was passed to exec. `None` when the source of the event does not report it.
     pub filename: Option<Vec<u8>>,
 }
 
@@ -76,22 +76,36 @@ pub struct Exec {
 pub struct Exit {
     /// The process.
     pub process: ProcessId,
-    /// How, `None` when nobody could see it.
+    /// Wait status. `None` when the source of the event does not report it.
     pub status: Option<WaitStatus>,
-    /// Its parent at the end or at its birth.
+    /// The parent when it ended, or when it was forked.
     pub parent: Option<ProcessId>,
-    /// Who gets its children.
+    /// The process that inherits its children.
     pub reaper_tgid: Option<u32>,
-    /// Who sent the signal it died of.
+    /// The process that sent the signal it died of.
     pub killer: Option<Killer>,
-    /// Memory shortage ended it; `None` when the source of the event does not tell.
+    /// Whether memory shortage ended it. `None` when the source of the event does not report it.
     pub oom_victim: Option<bool>,
     /// CPU time of all its threads, nanoseconds.
     pub cpu_ns: Option<u64>,
-    /// Last comm; empty when unknown.
+    /// Last comm. Empty when unknown.
     pub comm: Vec<u8>,
-    /// It was seen when the process was freed, not when it ended: the event's time is the latest possible.
+    /// The end was seen when the process was freed, later than it happened: the event's time is the latest
+    /// possible.
     pub seen_late: bool,
+}
+
+/// What the kernel side has recorded of a process, whether it runs or has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessFate {
+    /// The process.
+    pub process: ProcessId,
+    /// When it ended (CLOCK_BOOTTIME, nanoseconds) and how. `None`: it runs.
+    pub ended: Option<(u64, Exit)>,
+    /// The process that forked it. `None` for one that was enrolled by the user side.
+    pub parent: Option<ProcessId>,
+    /// More about its identity.
+    pub extras: IdentityExtras,
 }
 
 /// A process that sent a signal.
@@ -101,26 +115,26 @@ pub struct Killer {
     pub tgid: u32,
     /// Its comm.
     pub comm: Vec<u8>,
-    /// The signal.
+    /// The signal's number.
     pub signal: u32,
 }
 
 /// A signal was sent to a process of the session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signal {
-    /// Who gets it.
+    /// The receiver.
     pub target: ProcessId,
-    /// Who sent it; `None` when the kernel did.
+    /// The sender. `None` when the kernel sent the signal.
     pub sender: Option<ProcessId>,
-    /// Sender's comm; empty when the kernel sent it.
+    /// The sender's comm. Empty when the kernel sent the signal.
     pub sender_comm: Vec<u8>,
     /// Signal number.
     pub signal: u32,
     /// `si_code`.
     pub code: i32,
-    /// Whether it was queued for delivery: false when ignored, already pending or lost.
+    /// Whether the signal was queued for delivery: false when ignored, already pending or lost.
     pub delivered: bool,
-    /// For the whole process, not one thread.
+    /// Whether it was sent to the whole process. False: to one thread.
     pub group: bool,
 }
 
@@ -139,7 +153,7 @@ pub enum ResourceKind {
     Tty,
     /// Something else.
     Other,
-    /// Could not be told.
+    /// Unknown.
     Unknown,
 }
 
@@ -152,29 +166,29 @@ pub struct Stall {
     pub tid: u32,
     /// Comm of the thread.
     pub comm: Vec<u8>,
-    /// Since when, CLOCK_BOOTTIME nanoseconds.
+    /// When the thread went to sleep, CLOCK_BOOTTIME nanoseconds.
     pub since_boot_ns: u64,
     /// File descriptor.
     pub fd: Option<u32>,
     /// System call number.
     pub syscall: Option<u32>,
-    /// What kind of thing.
+    /// What the write is blocked on.
     pub kind: ResourceKind,
-    /// Inode of the pipe, FIFO or tty; number of the socket in `/proc/PID/fd`.
+    /// Inode of the pipe, FIFO or tty. For a socket, its number in `/proc/PID/fd`.
     pub inode: Option<u64>,
-    /// Device of the file's file system, kernel encoding (major << 20 | minor).
+    /// Device of the file's file system, in the kernel's encoding (major << 20 | minor).
     pub device: Option<u32>,
-    /// Socket family and type (`AF_*`, `SOCK_*`).
+    /// Socket family and type (`AF_*`, `SOCK_*`). `None` for anything else.
     pub socket: Option<(u16, u16)>,
-    /// Pipe buffers in use, and how many there are.
+    /// Pipe buffers in use, and in all. `None` for anything else.
     pub slots: Option<(u32, u32)>,
-    /// Bytes in it.
+    /// Bytes in the pipe, or queued in the socket.
     pub used_bytes: Option<u64>,
-    /// Bytes it takes.
+    /// Capacity in bytes.
     pub capacity_bytes: Option<u64>,
     /// Read ends and write ends of a pipe, as the kernel counts open file descriptions.
     pub ends: Option<(u32, u32)>,
-    /// Whether its end was seen as it happened. `Some(false)`: it was found to be over, at the time of the event; when it
-    /// ended before that is not known. `None` while it lasts.
+    /// Whether the end was seen when it happened. `Some(false)`: the stall was found to be over at the event's
+    /// time, and ended at an unknown time before that. `None` while it lasts.
     pub end_seen: Option<bool>,
 }

@@ -1,6 +1,7 @@
 //! What differs by architecture: system call numbers, and which registers hold their arguments. One table.
 
-use tracer_ebpf::offsets::{ABSENT, SyscallAbi};
+use tracer_ebpf::offsets::ABSENT;
+use tracer_ebpf::wire::SyscallAbi;
 
 use super::{btf::Btf, error::KernelError};
 

@@ -11,9 +11,11 @@ use aya::EbpfLoader;
 use aya::maps::{Array, Map, MapData};
 use aya::programs::BtfTracePoint;
 use aya::programs::links::FdLink;
+use tracer_ebpf::wire::HookSettings;
 
 use super::bpffs::{self, Directory, Locked};
 use super::error::KernelError;
+use super::map_value::MapValue;
 use super::object;
 
 /// The maps that belong to the hook, by their names in the object.
@@ -79,11 +81,13 @@ pub fn install(_locked: &Locked<'_>, hook: &Path, program: &mut BtfTracePoint) -
 pub fn lower_threshold(_locked: &Locked<'_>, hook: &Path, threshold_ns: u64) -> Result<(), KernelError> {
     let what = "setting the stall threshold";
     let data = MapData::from_pin(hook.join("SWITCH_HOOK")).map_err(|error| KernelError::of(what, error))?;
-    let mut settings: Array<MapData, u64> =
+    let mut settings: Array<MapData, MapValue<HookSettings>> =
         Array::try_from(Map::Array(data)).map_err(|error| KernelError::of(what, error))?;
-    let now = settings.get(&0, 0).map_err(|error| KernelError::of(what, error))?;
+    let now = settings.get(&0, 0).map_err(|error| KernelError::of(what, error))?.0.threshold_ns;
     if now == 0 || threshold_ns < now {
-        settings.set(0, threshold_ns, 0).map_err(|error| KernelError::of(what, error))?;
+        settings
+            .set(0, MapValue(HookSettings { threshold_ns }), 0)
+            .map_err(|error| KernelError::of(what, error))?;
     }
     Ok(())
 }

@@ -10,11 +10,12 @@ use aya::Ebpf;
 use aya::maps::{Array, Map, MapData};
 use aya::programs::{RawTracePoint, RawTracePointRunOptions, TestRun as _};
 use tracer_ebpf::limits;
-use tracer_ebpf::wire::ask;
+use tracer_ebpf::wire::{self, ask};
 
 use super::error::KernelError;
+use super::map_value::MapValue;
 use super::pins::{self, FILL, LOOK};
-use crate::core::decode::{self, Inspection, size};
+use crate::core::decode::{self, Inspection};
 use crate::core::event::ResourceKind;
 
 /// Buffers of a pipe whose bytes are added up: what a pipe of the system's usual limit, 1 MiB, has.
@@ -33,7 +34,7 @@ enum Programs {
 /// See the module.
 pub struct Inspector {
     programs: Programs,
-    answer: Array<MapData, [u8; size::INSPECTION]>,
+    answer: Array<MapData, MapValue<wire::Inspection>>,
 }
 
 impl Inspector {
@@ -72,7 +73,7 @@ impl Inspector {
     /// What the kernel knows of what is asked for, see [`ask`].
     pub(super) fn ask(&self, what: u64, which: u64) -> Option<Inspection> {
         self.run(LOOK, [what, which])?;
-        let mut found = decode::inspection(&self.answer.get(&0, 0).ok()?)?;
+        let mut found = decode::inspection(&self.answer.get(&0, 0).ok()?.0)?;
         if let (ResourceKind::Pipe | ResourceKind::Fifo, Some(file)) = (found.stall.kind, found.file) {
             found.stall.used_bytes = self.bytes_in_pipe(file, found.stall.slots?.0);
         }
@@ -99,12 +100,12 @@ impl Inspector {
         firsts
             .map(|first| {
                 self.run(FILL, [file, u64::from(first)])?;
-                decode::inspection(&self.answer.get(&0, 0).ok()?)?.stall.used_bytes
+                decode::inspection(&self.answer.get(&0, 0).ok()?.0)?.stall.used_bytes
             })
             .sum()
     }
 }
 
-fn answer(map: Map) -> Result<Array<MapData, [u8; size::INSPECTION]>, KernelError> {
+fn answer(map: Map) -> Result<Array<MapData, MapValue<wire::Inspection>>, KernelError> {
     map.try_into().map_err(|error| KernelError::of(format!("opening the map {ANSWER}"), error))
 }

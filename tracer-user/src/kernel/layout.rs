@@ -7,7 +7,8 @@ use std::ptr::NonNull;
 
 use bytes::Bytes;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
-use tracer_ebpf::offsets::{ABSENT, Ask, FIELDS, Offsets, SyscallAbi};
+use tracer_ebpf::offsets::{ABSENT, Ask, FIELDS, Offsets};
+use tracer_ebpf::wire::SyscallAbi;
 
 use super::{abi, btf::Btf, error::KernelError};
 

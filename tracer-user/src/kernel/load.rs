@@ -2,6 +2,9 @@
 
 use aya::{Btf, EbpfLoader, Endianness, VerifierLogLevel};
 use tracer_ebpf::limits;
+use tracer_ebpf::offsets::Offsets;
+use tracer_ebpf::wire::{LogLayout, SyscallAbi};
+use zerocopy::IntoBytes as _;
 
 use super::error::KernelError;
 use super::layout::Layout;
@@ -10,9 +13,9 @@ use super::layout::Layout;
 pub struct LoadParams {
     /// The kernel's tracepoints alone.
     pub tracepoints: Btf,
-    offsets: Vec<u32>,
-    abi: Vec<u32>,
-    log_run: u32,
+    offsets: Offsets,
+    abi: SyscallAbi,
+    log: LogLayout,
     log_level: u8,
 }
 
@@ -24,9 +27,9 @@ impl LoadParams {
         let cpus = aya::util::nr_cpus().map_or(1, |count| count.max(1)) as u32;
         Ok(Self {
             tracepoints,
-            offsets: layout.offsets.to_array().to_vec(),
-            abi: abi_words(layout),
-            log_run: log_run(cpus),
+            offsets: layout.offsets,
+            abi: layout.abi,
+            log: LogLayout { run: log_run(cpus) },
             log_level: if kernel_log { 4 } else { 0 },
         })
     }
@@ -41,9 +44,9 @@ impl LoadParams {
             .btf(Some(&self.tracepoints))
             // The log of a refusal takes the verifier half a minute to write.
             .verifier_log_level(VerifierLogLevel::DISABLE)
-            .override_global("OFFSETS", self.offsets.as_slice(), true)
-            .override_global("ABI", self.abi.as_slice(), true)
-            .override_global("LOG", &self.log_run, true)
+            .override_global("OFFSETS", self.offsets.as_bytes(), true)
+            .override_global("ABI", self.abi.as_bytes(), true)
+            .override_global("LOG", self.log.as_bytes(), true)
             .override_global("AYA_LOG_LEVEL", &self.log_level, true);
         if self.log_level == 0 {
             loader.map_max_entries("AYA_LOGS", rustix::param::page_size() as u32);
@@ -66,15 +69,4 @@ fn new_loader() -> EbpfLoader<'static> {
 /// Records of the stall log that each CPU has: a power of two, so that a mask finds the place.
 pub fn log_run(cpus: u32) -> u32 {
     (limits::STALL_LOG_RECORDS / cpus.next_power_of_two()).max(1)
-}
-
-/// The ABI table as the words of its `repr(C)` struct; every member is a multiple of four bytes.
-fn abi_words(layout: &Layout) -> Vec<u32> {
-    let abi = &layout.abi;
-    let mut words: Vec<u32> =
-        abi.write_calls.iter().flat_map(|&word| [word as u32, (word >> 32) as u32]).collect();
-    words.extend([abi.splice, abi.tee, abi.vmsplice, abi.sendfile, abi.regs_number]);
-    words.extend(abi.regs_args);
-    words.extend([abi.regs_in_stack, abi.page_bytes]);
-    words
 }

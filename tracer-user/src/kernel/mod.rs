@@ -18,6 +18,7 @@ mod inspect;
 mod layout;
 mod load;
 mod log;
+mod map_value;
 mod object;
 mod pins;
 mod stall_reports;

@@ -11,14 +11,15 @@ use std::ptr::NonNull;
 use aya::maps::{Array, HashMap as BpfHashMap, Map, MapData};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use tracer_ebpf::limits;
-use tracer_ebpf::wire::{WriterSlot, ask};
+use tracer_ebpf::wire::{StallRecord, WriterSlot, ask};
 
 use super::bpffs::Directory;
 use super::error::KernelError;
 use super::inspect::Inspector;
+use super::map_value::MapValue;
 use super::stall_reports::{SleepKey, StallReports};
 use super::{hook, load, pins};
-use crate::core::decode::{self, size};
+use crate::core::decode;
 use crate::core::event::{Event, EventBody};
 use crate::core::identity::ProcessId;
 
@@ -26,8 +27,8 @@ use crate::core::identity::ProcessId;
 pub struct Stalls {
     threshold_ns: u64,
     slots: Slots,
-    collisions: BpfHashMap<MapData, u32, [u8; size_of::<WriterSlot>()]>,
-    log: Array<MapData, [u8; size::STALL]>,
+    collisions: BpfHashMap<MapData, u32, MapValue<WriterSlot>>,
+    log: Array<MapData, MapValue<StallRecord>>,
     cursors: Array<MapData, u64>,
     /// How far each CPU's run of the log has been read.
     read: Vec<u64>,
@@ -94,7 +95,7 @@ impl Stalls {
                     self.missed += 1;
                     continue;
                 }
-                let Ok(event) = decode::stall_record(&record) else {
+                let Ok(event) = decode::stall_record(&record.0) else {
                     self.missed += 1;
                     continue;
                 };
@@ -151,7 +152,7 @@ impl Stalls {
             .collect();
         for tid in self.collisions.keys().flatten() {
             let Ok(entry) = self.collisions.get(&tid, 0) else { continue };
-            let since = u64::from_le_bytes(entry[8..16].try_into().unwrap_or_default());
+            let since = entry.0.since_boot_ns;
             if since <= deadline_boot_ns {
                 all.push((ask::COLLISION, u64::from(tid), (tid, since)));
             }

@@ -8,16 +8,17 @@ use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use aya::maps::{HashMap as BpfHashMap, MapData, PerCpuArray, RingBuf};
-use tracer_ebpf::wire::{ProcessKey, lost};
+use tracer_ebpf::wire::{Fate, ProcessKey, lost};
 
 use super::bpffs::Directory;
 use super::error::KernelError;
 use super::hook;
 use super::log::KernelLog;
+use super::map_value::MapValue;
 use super::pins::{self, Installed};
 use super::stalls::Stalls;
-use crate::core::decode::{self, Fate, size};
-use crate::core::event::{Event, EventBody, IdentityExtras};
+use crate::core::decode;
+use crate::core::event::{Event, EventBody, IdentityExtras, ProcessFate};
 use crate::core::identity::ProcessId;
 
 /// What a session asks of the kernel side.
@@ -66,7 +67,7 @@ pub struct KernelTracer {
     path: PathBuf,
     ring: RingBuf<MapData>,
     live: BpfHashMap<MapData, u32, u64>,
-    fates: BpfHashMap<MapData, [u8; size::PROCESS_KEY], [u8; size::FATE]>,
+    fates: BpfHashMap<MapData, MapValue<ProcessKey>, MapValue<Fate>>,
     lost: PerCpuArray<MapData, u64>,
     stalls: Stalls,
     /// Processes of the session, and when they ended.
@@ -138,8 +139,8 @@ impl KernelTracer {
             path,
             installed,
         };
-        for (process, fate) in tracer.fates() {
-            tracer.members.insert(process, fate.exit_boot_ns);
+        for fate in tracer.fates() {
+            tracer.members.insert(fate.process, fate.ended.map(|(boot_ns, _)| boot_ns));
         }
         Ok(tracer)
     }
@@ -159,14 +160,10 @@ impl KernelTracer {
     /// afterwards that the process still lives, and calls [`Self::withdraw`] if not.
     pub fn enroll(&mut self, process: ProcessId, extras: &IdentityExtras) -> Result<(), KernelError> {
         let what = "enrolling a process";
-        let key = key(process);
+        let key = MapValue(decode::process_key(process));
         // The fate first: from the moment the process is in `LIVE` its exit is written there.
         self.fates
-            .insert(
-                decode::process_key_bytes(key),
-                decode::enrolled_fate_bytes(extras),
-                1, /* BPF_NOEXIST */
-            )
+            .insert(key, MapValue(decode::enrolled_fate(extras)), 1 /* BPF_NOEXIST */)
             .or_else(|error| match error {
                 // Its parent had been enrolled when it was forked.
                 aya::maps::MapError::SyscallError(ref call) if call.io_error.raw_os_error() == Some(17) => {
@@ -187,7 +184,7 @@ impl KernelTracer {
         if self.live.get(&process.tgid, 0).is_ok_and(|start| start == process.start_ticks) {
             let _ = self.live.remove(&process.tgid);
         }
-        let _ = self.fates.remove(&decode::process_key_bytes(key(process)));
+        let _ = self.fates.remove(&MapValue(decode::process_key(process)));
         self.members.remove(&process);
     }
 
@@ -202,7 +199,7 @@ impl KernelTracer {
     pub fn forget_ended(&mut self, events: &[Event]) {
         for event in events {
             if let EventBody::Exit(exit) = &event.body {
-                let _ = self.fates.remove(&decode::process_key_bytes(key(exit.process)));
+                let _ = self.fates.remove(&MapValue(decode::process_key(exit.process)));
             }
         }
     }
@@ -242,16 +239,8 @@ impl KernelTracer {
 
     /// What the kernel knows of every process that [`Self::drain`] has not collected: those that run, and those
     /// whose exit event was lost.
-    pub fn fates(&self) -> Vec<(ProcessId, Fate)> {
-        self.fates
-            .iter()
-            .flatten()
-            .map(|(key, fate)| {
-                let key = decode::process_key(&key);
-                let process = ProcessId { tgid: key.tgid, start_ticks: key.start_ticks };
-                (process, decode::fate(process, &fate))
-            })
-            .collect()
+    pub fn fates(&self) -> Vec<ProcessFate> {
+        self.fates.iter().flatten().map(|(key, fate)| decode::fate(key.0, &fate.0)).collect()
     }
 
     /// The processes of the session that live, as the kernel has them.
@@ -285,8 +274,4 @@ impl KernelTracer {
     pub fn finish(self) -> Result<(), KernelError> {
         pins::remove(&self.directory, &self.path)
     }
-}
-
-fn key(process: ProcessId) -> ProcessKey {
-    ProcessKey { tgid: process.tgid, zero: 0, start_ticks: process.start_ticks }
 }

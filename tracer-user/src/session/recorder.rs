@@ -276,14 +276,15 @@ impl SessionRecorder {
             let tracker = self.live.state().tracker();
             if fates
                 .iter()
-                .all(|(process, _)| tracker.member(*process).is_some() || tracker.has_ended(*process))
+                .all(|fate| tracker.member(fate.process).is_some() || tracker.has_ended(fate.process))
             {
                 break;
             }
             std::thread::sleep(SETTLE_PAUSE);
         }
-        for (process, fate) in fates {
-            if let (Some(exit), Some(boot_ns)) = (fate.exit, fate.exit_boot_ns) {
+        for fate in fates {
+            let process = fate.process;
+            if let Some((boot_ns, exit)) = fate.ended {
                 self.push(Input::Kernel(Event { boot_ns, body: EventBody::Exit(exit) }), observer);
             } else if living.contains(&process) && self.live.state().tracker().member(process).is_none() {
                 // Its fork event was lost; the map has it all the same.

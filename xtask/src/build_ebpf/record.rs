@@ -120,7 +120,9 @@ fn sources_below(dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
 fn bpf_packages(lock: &str) -> String {
     let of_ours = |entry: &&str| {
         let name = entry.lines().find_map(|line| line.strip_prefix("name = "));
-        name.is_some_and(|name| name.starts_with("\"aya-ebpf") || name.starts_with("\"aya-log-"))
+        name.is_some_and(|name| {
+            ["\"aya-ebpf", "\"aya-log-", "\"zerocopy"].iter().any(|ours| name.starts_with(ours))
+        })
     };
     let kept = |line: &&str| ["name = ", "version = ", "checksum = "].iter().any(|key| line.starts_with(key));
     let entries = lock.split("[[package]]").filter(of_ours);

@@ -2,9 +2,9 @@
 
 use super::gather::Found;
 use super::probe::probe;
-use super::source::{KernelFate, KernelRecord};
+use super::source::KernelRecord;
 use super::{RecoverConfig, autoskillit, pin_name};
-use crate::core::event::{Event, EventBody, Exit, IdentityExtras};
+use crate::core::event::{Event, EventBody, Exit, IdentityExtras, ProcessFate};
 use crate::core::gates::{Action, RootFate};
 use crate::core::identity::ProcessId;
 use crate::core::record::sidecar::Enrollment;
@@ -122,7 +122,7 @@ pub fn adopt(config: &RecoverConfig, found: Found, problems: &mut Vec<String>) -
 
 /// Those of whose birth neither the trace nor the events that wait tell join before these events are told: the owner had
 /// taken them from the ring and died before it wrote them down.
-fn join_unheard(session: &mut LiveSession, fates: &[KernelFate], events: &[Event], anchor: &Anchor) {
+fn join_unheard(session: &mut LiveSession, fates: &[ProcessFate], events: &[Event], anchor: &Anchor) {
     let told: HashSet<ProcessId> = events
         .iter()
         .filter_map(|event| match &event.body {
@@ -138,7 +138,7 @@ fn join_unheard(session: &mut LiveSession, fates: &[KernelFate], events: &[Event
     }
 }
 
-fn join(session: &mut LiveSession, fate: &KernelFate, anchor: &Anchor) {
+fn join(session: &mut LiveSession, fate: &ProcessFate, anchor: &Anchor) {
     let is_root = session.state().tracker().root() == Some(fate.process);
     let joined_at = fate.extras.start_boottime_ns.unwrap_or_else(|| session.state().last_boot_ns());
     let line = joined(fate, if is_root { Origin::Root } else { Origin::Fork });
@@ -147,7 +147,7 @@ fn join(session: &mut LiveSession, fate: &KernelFate, anchor: &Anchor) {
 
 /// Brings a session up to what the kernel recorded of its processes: those nobody heard of join it, and ends that
 /// nobody heard of are told, at the kernel's time.
-pub fn reconcile(session: &mut LiveSession, fates: Vec<KernelFate>, anchor: &Anchor) {
+pub fn reconcile(session: &mut LiveSession, fates: Vec<ProcessFate>, anchor: &Anchor) {
     let mut ends: Vec<(u64, Exit)> = Vec::new();
     for fate in fates {
         let tracker = session.state().tracker();
@@ -354,7 +354,7 @@ impl Reader<'_> {
     /// A beginning that its owner did not live to write, or never writes.
     fn begin(&mut self, state: &mut SessionState, boot_ns: u64) {
         let root = self.enrollment.root().unwrap_or(ProcessId { tgid: self.enrollment.pid, start_ticks: 0 });
-        let fate = KernelFate {
+        let fate = ProcessFate {
             process: root,
             ended: None,
             parent: None,
@@ -405,7 +405,7 @@ fn header_of(enrollment: &Enrollment, root: ProcessId) -> HeaderLine {
     }
 }
 
-fn joined(fate: &KernelFate, origin: Origin) -> ForkLine {
+fn joined(fate: &ProcessFate, origin: Origin) -> ForkLine {
     ForkLine {
         who: fate.process.into(),
         origin,

@@ -17,7 +17,7 @@ pub use act::{Adoption, reconcile};
 pub use on_start::{Quick, quick};
 pub use pinned::Pinned;
 pub use probe::{ProcessRef, probe};
-pub use source::{FateSource, KernelFate, KernelRecord, NoKernel, pin_name};
+pub use source::{FateSource, KernelRecord, NoKernel, pin_name};
 pub use sweep::recover;
 
 use crate::core::gates::{Judgement, Policy};

@@ -1,7 +1,7 @@
 //! The kernel's record of a session, from the pins its owner left.
 
-use super::source::{FateSource, KernelFate, KernelRecord};
-use crate::core::event::Event;
+use super::source::{FateSource, KernelRecord};
+use crate::core::event::{Event, ProcessFate};
 use crate::kernel::{KernelTracer, pinned_sessions, remove_session, unowned_sessions};
 use crate::session::clock;
 use crate::store::TraceDir;
@@ -63,17 +63,8 @@ impl FateSource for Pinned {
 struct Record(KernelTracer);
 
 impl KernelRecord for Record {
-    fn fates(&mut self) -> Vec<KernelFate> {
-        self.0
-            .fates()
-            .into_iter()
-            .map(|(process, fate)| KernelFate {
-                process,
-                ended: fate.exit_boot_ns.zip(fate.exit),
-                parent: fate.parent,
-                extras: fate.extras,
-            })
-            .collect()
+    fn fates(&mut self) -> Vec<ProcessFate> {
+        self.0.fates()
     }
 
     fn drain(&mut self) -> (Vec<Event>, u64) {

@@ -1,27 +1,13 @@
 //! The kernel's own record of a session, as recovery asks for it.
 
-use crate::core::event::{Event, Exit, IdentityExtras};
-use crate::core::identity::ProcessId;
+use crate::core::event::{Event, ProcessFate};
 use std::collections::BTreeSet;
 use std::io;
-
-/// What the kernel recorded of one process.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KernelFate {
-    /// Which.
-    pub process: ProcessId,
-    /// When and how it ended; `None`: it runs.
-    pub ended: Option<(u64, Exit)>,
-    /// Who made it; `None` for one that was enrolled by hand.
-    pub parent: Option<ProcessId>,
-    /// More about its identity.
-    pub extras: IdentityExtras,
-}
 
 /// The pins of one session whose owner died.
 pub trait KernelRecord {
     /// What became of every process of the session. Takes nothing away.
-    fn fates(&mut self) -> Vec<KernelFate>;
+    fn fates(&mut self) -> Vec<ProcessFate>;
 
     /// The events that nobody read yet, and how many the kernel had no room for. What was read is gone: only who
     /// owns the session may call this.

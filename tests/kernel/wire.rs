@@ -1,0 +1,70 @@
+//! The committed object and this build of the user side agree on the wire: every struct that the two share has
+//! the same size and members in the object's type information (BTF) as in the library that decodes it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong, also from its helpers")]
+
+use std::io::Write as _;
+
+use btf::btf::{Btf, FlattenedType, Type};
+use object::{Object as _, ObjectSection as _};
+use tracer_ebpf::offsets::{FIELDS, Offsets};
+use tracer_ebpf::wire::{self, StructLayout};
+
+const OBJECT: &[u8] = include_bytes!("../tracer-ebpf/object/tracer.bpf.o");
+
+/// A struct's name, its size, and its members as (name, offset, size).
+type Described = (String, usize, Vec<(String, usize, usize)>);
+
+fn types_of_the_object() -> Btf {
+    let object = object::File::parse(OBJECT).unwrap();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(object.section_by_name(".BTF").unwrap().data().unwrap()).unwrap();
+    Btf::from_file(file.path()).unwrap()
+}
+
+fn of_the_object(btf: &Btf, name: &str) -> Described {
+    let is_it = |found: &&FlattenedType| {
+        found.name.as_deref() == Some(name) && matches!(found.base_type, Type::Struct(_))
+    };
+    let mut all = btf.get_types().iter().filter(is_it);
+    let found = all.next().unwrap_or_else(|| panic!("the object does not describe {name}"));
+    assert_eq!(all.count(), 0, "two structs are called {name}");
+    let Type::Struct(members) = &found.base_type else { unreachable!("filtered") };
+    let members = members.members.iter().map(|member| {
+        let bits = btf.get_type_by_id(member.type_id).unwrap().bits;
+        (member.name.clone().unwrap(), member.offset as usize / 8, bits as usize / 8)
+    });
+    (name.to_owned(), found.bits as usize / 8, members.collect())
+}
+
+fn of_the_library(layout: &StructLayout) -> Described {
+    let members = layout.members.iter().map(|member| (member.name.to_owned(), member.offset, member.size));
+    (layout.name.to_owned(), layout.size, members.collect())
+}
+
+#[test]
+fn the_object_has_each_struct_as_the_library_has_it() {
+    let btf = types_of_the_object();
+    for layout in wire::LAYOUTS {
+        assert_eq!(of_the_object(&btf, layout.name), of_the_library(layout));
+    }
+    let offsets = FIELDS.iter().enumerate().map(|(index, field)| (field.name.to_owned(), 4 * index, 4));
+    let expected = ("Offsets".to_owned(), size_of::<Offsets>(), offsets.collect());
+    assert_eq!(of_the_object(&btf, "Offsets"), expected);
+}
+
+#[test]
+fn every_struct_that_a_map_holds_is_in_the_list() {
+    let btf = types_of_the_object();
+    let listed: Vec<&str> = wire::LAYOUTS.iter().map(|layout| layout.name).collect();
+    let mut found = 0;
+    // A map is described by the name of its type, in which the compiler has written `::` as `_3A__3A_`.
+    for name in btf.get_types().iter().filter_map(|found| found.name.as_deref()) {
+        for held in name.split("tracer_ebpf_3A__3A_wire_3A__3A_").skip(1) {
+            let path = held.split("_3E_").next().unwrap().split("_2C_").next().unwrap();
+            let held = path.rsplit("_3A__3A_").next().unwrap().trim_end_matches("_29_");
+            assert!(listed.contains(&held), "{held} (in {name})");
+            found += 1;
+        }
+    }
+    assert!(found >= 10, "the type information names what maps hold");
+}
