@@ -7,7 +7,7 @@ use crate::writer::{THRESHOLD, Writer, own_times, stall};
 /// The slots of sleeping writers, which the hook of the session keeps.
 fn slots(traced: &Traced) -> aya::maps::Array<aya::maps::MapData, [u8; SLOT_BYTES]> {
     let (hook, _) = traced.hook_now().expect("the hook");
-    let data = aya::maps::MapData::from_pin(hook.join("SLOTS")).unwrap();
+    let data = aya::maps::MapData::from_pin(hook.join(tracer_ebpf::names::SLOTS)).unwrap();
     aya::maps::Array::try_from(aya::maps::Map::Array(data)).unwrap()
 }
 

@@ -1,11 +1,14 @@
-//! The committed object and this build of the user side agree on the wire: every struct that the two share has
-//! the same size and members in the object's type information (BTF) as in the library that decodes it.
+//! The committed object and this build of the user side agree: every struct that the two share has the same size
+//! and members in the object's type information (BTF) as in the library that decodes it, and programs and maps
+//! have the names by which they are loaded.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong, also from its helpers")]
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 
 use btf::btf::{Btf, FlattenedType, Type};
-use object::{Object as _, ObjectSection as _};
+use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
+use tracer_ebpf::names;
 use tracer_ebpf::offsets::{FIELDS, Offsets};
 use tracer_ebpf::wire::{self, StructLayout};
 
@@ -67,4 +70,29 @@ fn every_struct_that_a_map_holds_is_in_the_list() {
         }
     }
     assert!(found >= 10, "the type information names what maps hold");
+}
+
+/// The names of the symbols in the sections that `wanted` picks by name, as (section, symbol).
+fn symbols(wanted: impl Fn(&str) -> bool) -> BTreeSet<(String, String)> {
+    let object = object::File::parse(OBJECT).unwrap();
+    let in_sections = object.symbols().filter(|symbol| symbol.is_global()).filter_map(|symbol| {
+        let section = object.section_by_index(symbol.section_index()?).unwrap();
+        let section = section.name().unwrap();
+        wanted(section).then(|| (section.to_owned(), symbol.name().unwrap().to_owned()))
+    });
+    in_sections.collect()
+}
+
+#[test]
+fn the_tables_of_names_are_those_of_the_object() {
+    let programs = names::PROGRAMS.iter().map(|program| {
+        let kind = if program.attached { "tp_btf" } else { "raw_tp" };
+        (format!("{kind}/{}", program.tracepoint), program.name.to_owned())
+    });
+    assert_eq!(symbols(|section| section.contains('/')), programs.collect());
+    let maps = names::SESSION_MAPS.iter().chain(&names::HOOK_MAPS).chain(&names::UNPINNED_MAPS);
+    let maps = maps.map(|name| ("maps".to_owned(), (*name).to_owned()));
+    assert_eq!(symbols(|section| section == "maps"), maps.collect());
+    let globals = names::GLOBALS.map(|name| (".rodata".to_owned(), name.to_owned()));
+    assert_eq!(symbols(|section| section == ".rodata"), globals.into());
 }

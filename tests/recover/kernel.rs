@@ -165,7 +165,7 @@ fn a_session_of_another_version_is_finished_from_its_own_pins() {
     std::fs::create_dir(session.join(format!("uses-{version}"))).unwrap();
     let (hook, theirs) = (all.join(ours.replace("uses-", "hook-")), all.join(format!("hook-{version}")));
     std::fs::create_dir(&theirs).unwrap();
-    for map in tracer_user::kernel::HOOK_MAPS {
+    for map in tracer_ebpf::names::HOOK_MAPS {
         aya::maps::MapData::from_pin(hook.join(map)).unwrap().pin(theirs.join(map)).unwrap();
     }
     std::fs::remove_dir(session.join(ours)).unwrap();

@@ -7,5 +7,6 @@
 #![forbid(unsafe_code)]
 
 pub mod limits;
+pub mod names;
 pub mod offsets;
 pub mod wire;

@@ -11,15 +11,13 @@ use aya::EbpfLoader;
 use aya::maps::{Array, Map, MapData};
 use aya::programs::BtfTracePoint;
 use aya::programs::links::FdLink;
+use tracer_ebpf::names;
 use tracer_ebpf::wire::HookSettings;
 
 use super::bpffs::{self, Directory, Locked};
 use super::error::KernelError;
 use super::map_value::MapValue;
 use super::object;
-
-/// The maps that belong to the hook, by their names in the object.
-pub const MAPS: [&str; 5] = ["SWITCH_HOOK", "SLOTS", "COLLISIONS", "STALL_LOG", "STALL_CURSORS"];
 
 const LINK: &str = "link";
 /// What the name of a session's mark begins with; the version follows.
@@ -48,7 +46,7 @@ pub fn of_session(directory: &Directory, session: &Path) -> Result<PathBuf, Kern
 
 /// Tells the loader to take the hook's maps from their pins.
 pub fn share_maps<'a>(loader: &mut EbpfLoader<'a>, hook: &Path) {
-    for name in MAPS {
+    for name in names::HOOK_MAPS {
         loader.map_pin_path(name, hook.join(name));
     }
 }
@@ -66,21 +64,18 @@ pub fn prepare(locked: &Locked<'_>) -> Result<bool, KernelError> {
 
 /// Attaches the loaded program and pins it: from here on the hook is whole.
 pub fn install(_locked: &Locked<'_>, hook: &Path, program: &mut BtfTracePoint) -> Result<(), KernelError> {
-    let fault = |error: &dyn std::fmt::Display| KernelError::Refused {
-        what: "attaching to sched_switch".to_owned(),
-        why: error.to_string(),
-    };
-    let id = program.attach().map_err(|error| KernelError::of("attaching to sched_switch", error))?;
-    let link: FdLink = program.take_link(id).map_err(|error| fault(&error))?.into();
-    link.pin(hook.join(LINK)).map_err(|error| fault(&error))?;
-    Ok(())
+    let what = || format!("attaching to {}", names::ON_SWITCH.tracepoint);
+    let id = program.attach().map_err(|error| KernelError::of(what(), error))?;
+    let link: FdLink = program.take_link(id).map_err(|error| KernelError::of(what(), error))?.into();
+    link.pin(hook.join(LINK)).map(drop).map_err(|error| KernelError::of(what(), error))
 }
 
 /// Lowers the hook's threshold to what a session asks for. It is never raised while the hook lives: another
 /// session may rely on it, and each leaves out what is too short for itself.
 pub fn lower_threshold(_locked: &Locked<'_>, hook: &Path, threshold_ns: u64) -> Result<(), KernelError> {
     let what = "setting the stall threshold";
-    let data = MapData::from_pin(hook.join("SWITCH_HOOK")).map_err(|error| KernelError::of(what, error))?;
+    let data =
+        MapData::from_pin(hook.join(names::SWITCH_HOOK)).map_err(|error| KernelError::of(what, error))?;
     let mut settings: Array<MapData, MapValue<HookSettings>> =
         Array::try_from(Map::Array(data)).map_err(|error| KernelError::of(what, error))?;
     let now = settings.get(&0, 0).map_err(|error| KernelError::of(what, error))?.0.threshold_ns;

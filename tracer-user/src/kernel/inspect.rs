@@ -10,22 +10,20 @@ use aya::Ebpf;
 use aya::maps::{Array, Map, MapData};
 use aya::programs::{RawTracePoint, RawTracePointRunOptions, TestRun as _};
 use tracer_ebpf::limits;
+use tracer_ebpf::names::{self, FILL, LOOK, ProgramName};
 use tracer_ebpf::wire::{self, ask};
 
 use super::error::KernelError;
 use super::map_value::MapValue;
-use super::pins::{self, FILL, LOOK};
+use super::pins;
 use crate::core::decode::{self, Inspection};
 use crate::core::event::ResourceKind;
 
 /// Buffers of a pipe whose bytes are added up: what a pipe of the system's usual limit, 1 MiB, has.
 const MAX_BUFFERS: u32 = 256;
 
-/// The answer's map.
-const ANSWER: &str = "INSPECTION";
-
 enum Programs {
-    /// A session's: [`LOOK`] and [`FILL`].
+    /// A session's: [`names::LOOK`] and [`names::FILL`].
     Pinned(Box<[RawTracePoint; 2]>),
     /// Our own.
     Loaded(Box<Ebpf>),
@@ -40,13 +38,13 @@ pub struct Inspector {
 impl Inspector {
     /// A session's own, from its pins.
     pub(super) fn of_session(session: &Path) -> Result<Self, KernelError> {
-        let pinned = |name: &str| {
+        let pinned = |ProgramName { name, .. }: ProgramName| {
             RawTracePoint::from_pin(session.join(name))
                 .map_err(|error| KernelError::of(format!("opening the program {name}"), error))
         };
         Ok(Self {
             programs: Programs::Pinned(Box::new([pinned(LOOK)?, pinned(FILL)?])),
-            answer: answer(pins::typed_map(&session.join(ANSWER))?)?,
+            answer: answer(pins::typed_map(&session.join(names::INSPECTION))?)?,
         })
     }
 
@@ -57,11 +55,13 @@ impl Inspector {
     /// Why this kernel or this user cannot have it.
     pub fn load() -> Result<Self, KernelError> {
         let mut ebpf = pins::load_unpinned()?;
-        for name in [LOOK, FILL] {
-            let program: &mut RawTracePoint = pins::program(&mut ebpf, name)?;
-            program.load().map_err(|error| KernelError::of(format!("loading the program {name}"), error))?;
+        for named in [LOOK, FILL] {
+            let program: &mut RawTracePoint = pins::program(&mut ebpf, named)?;
+            let what = || format!("loading the program {}", named.name);
+            program.load().map_err(|error| KernelError::of(what(), error))?;
         }
-        let answer = answer(ebpf.take_map(ANSWER).ok_or_else(|| pins::wrong_object(ANSWER))?)?;
+        let answer =
+            answer(ebpf.take_map(names::INSPECTION).ok_or_else(|| pins::wrong_object(names::INSPECTION))?)?;
         Ok(Self { programs: Programs::Loaded(Box::new(ebpf)), answer })
     }
 
@@ -81,12 +81,12 @@ impl Inspector {
     }
 
     /// Runs one of the programs with two arguments. `None` when the kernel would not.
-    fn run(&self, name: &str, arguments: [u64; 2]) -> Option<()> {
+    fn run(&self, named: ProgramName, arguments: [u64; 2]) -> Option<()> {
         let mut options = RawTracePointRunOptions::new();
         options.args[..2].copy_from_slice(&arguments);
         let program = match &self.programs {
-            Programs::Pinned(both) => &both[usize::from(name == FILL)],
-            Programs::Loaded(ebpf) => ebpf.program(name)?.try_into().ok()?,
+            Programs::Pinned(both) => &both[usize::from(named == FILL)],
+            Programs::Loaded(ebpf) => ebpf.program(named.name)?.try_into().ok()?,
         };
         program.test_run(options).ok().map(drop)
     }
@@ -107,5 +107,5 @@ impl Inspector {
 }
 
 fn answer(map: Map) -> Result<Array<MapData, MapValue<wire::Inspection>>, KernelError> {
-    map.try_into().map_err(|error| KernelError::of(format!("opening the map {ANSWER}"), error))
+    map.try_into().map_err(|error| KernelError::of(format!("opening the map {}", names::INSPECTION), error))
 }

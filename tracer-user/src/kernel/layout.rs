@@ -1,5 +1,6 @@
 //! Where the running kernel keeps what the programs read.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -7,6 +8,7 @@ use std::ptr::NonNull;
 
 use bytes::Bytes;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use tracer_ebpf::names::{self, ProgramName};
 use tracer_ebpf::offsets::{ABSENT, Ask, FIELDS, Offsets};
 use tracer_ebpf::wire::SyscallAbi;
 
@@ -14,17 +16,6 @@ use super::{abi, btf::Btf, error::KernelError};
 
 /// Where the kernel shows its type information.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
-
-/// The tracepoints that programs attach to.
-pub const TRACEPOINTS: [&str; 7] = [
-    "sched_process_fork",
-    "sched_wakeup_new",
-    "sched_process_exec",
-    "sched_process_exit",
-    "sched_process_free",
-    "signal_generate",
-    "sched_switch",
-];
 
 /// All that the programs are told about a kernel.
 pub struct Layout {
@@ -68,12 +59,13 @@ impl Layout {
                 None => missing.push(what),
             }
         }
-        for name in TRACEPOINTS {
-            if btf.typedef_id(&format!("btf_trace_{name}")).is_none() {
-                return Err(KernelError::MissingField(format!("tracepoint {name} with type information")));
-            }
+        let typedef = |program: &ProgramName| format!("btf_trace_{}", program.tracepoint);
+        let attached = || names::PROGRAMS.iter().filter(|program| program.attached);
+        if let Some(program) = attached().find(|program| btf.typedef_id(&typedef(program)).is_none()) {
+            let what = format!("tracepoint {} with type information", program.tracepoint);
+            return Err(KernelError::MissingField(what));
         }
-        let typedefs = TRACEPOINTS.map(|name| format!("btf_trace_{name}"));
+        let typedefs: BTreeSet<String> = attached().map(typedef).collect();
         // The helper came with its own BTF-typed prototype in 5.15, as did the enumerator in the helper list.
         let has_regs_helper = btf.typedef_id("btf_bpf_task_pt_regs").is_some();
         let maps = btf.struct_id("bpf_htab");
@@ -82,7 +74,7 @@ impl Layout {
             offsets: Offsets::from_array(numbers),
             abi: abi::resolve(btf, architecture, has_regs_helper)?,
             missing,
-            tracepoints: btf.with_only_typedefs(&typedefs.each_ref().map(String::as_str)),
+            tracepoints: btf.with_only_typedefs(&typedefs.iter().map(String::as_str).collect::<Vec<_>>()),
         })
     }
 

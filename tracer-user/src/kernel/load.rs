@@ -2,6 +2,7 @@
 
 use aya::{Btf, EbpfLoader, Endianness, VerifierLogLevel};
 use tracer_ebpf::limits;
+use tracer_ebpf::names;
 use tracer_ebpf::offsets::Offsets;
 use tracer_ebpf::wire::{LogLayout, SyscallAbi};
 use zerocopy::IntoBytes as _;
@@ -44,12 +45,12 @@ impl LoadParams {
             .btf(Some(&self.tracepoints))
             // The log of a refusal takes the verifier half a minute to write.
             .verifier_log_level(VerifierLogLevel::DISABLE)
-            .override_global("OFFSETS", self.offsets.as_bytes(), true)
-            .override_global("ABI", self.abi.as_bytes(), true)
-            .override_global("LOG", self.log.as_bytes(), true)
-            .override_global("AYA_LOG_LEVEL", &self.log_level, true);
+            .override_global(names::OFFSETS, self.offsets.as_bytes(), true)
+            .override_global(names::ABI, self.abi.as_bytes(), true)
+            .override_global(names::LOG, self.log.as_bytes(), true)
+            .override_global(names::DEBUG_LEVEL, &self.log_level, true);
         if self.log_level == 0 {
-            loader.map_max_entries("AYA_LOGS", rustix::param::page_size() as u32);
+            loader.map_max_entries(names::DEBUG_LOG, rustix::param::page_size() as u32);
         }
         loader
     }

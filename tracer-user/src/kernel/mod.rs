@@ -26,7 +26,6 @@ mod stalls;
 mod tracer;
 
 pub use error::KernelError;
-pub use hook::MAPS as HOOK_MAPS;
 pub use inspect::Inspector;
 pub use layout::layout_of;
 pub use pins::{PinnedSession, Unowned, pinned_sessions, remove_session, unowned_sessions};

@@ -10,6 +10,7 @@ use aya::maps::{Map, MapData};
 use aya::programs::links::FdLink;
 use aya::programs::{BtfTracePoint, Program, ProgramError, RawTracePoint};
 use aya::{Btf, Ebpf};
+use tracer_ebpf::names::{self, ProgramName};
 
 use super::bpffs::{self, Directory};
 use super::error::KernelError;
@@ -20,27 +21,8 @@ use super::tracer::Settings;
 use super::{hook, object};
 use crate::core::identity::INITIAL_PIDNS_INO;
 
-/// The maps that are a session's own, by their names in the object.
-const MAPS: [&str; 5] = ["LIVE", "FATES", "EVENTS", "LOST", "INSPECTION"];
-
-/// A session's programs, name in the object and tracepoint: that for births, by the kernel's maps, and the others.
-const AT_FORK: (&str, &str) = ("on_fork", "sched_process_fork");
-const AT_FIRST_WAKE_UP: (&str, &str) = ("on_new", "sched_wakeup_new");
-const OTHERS: [(&str, &str); 4] = [
-    ("on_exec", "sched_process_exec"),
-    ("on_exit", "sched_process_exit"),
-    ("on_signal", "signal_generate"),
-    ("on_free", "sched_process_free"),
-];
-
-/// The hook's program.
-const HOOK: &str = "on_switch";
-
-/// The program that looks at slots and files.
-pub const LOOK: &str = "look";
-
-/// The program that adds up the bytes in a pipe.
-pub const FILL: &str = "fill";
+/// A session's programs, beside the one for births.
+const OTHERS: [ProgramName; 4] = [names::ON_EXEC, names::ON_EXIT, names::ON_SIGNAL, names::ON_FREE];
 
 /// A session whose pins are in the BPF file system, whether or not its tracer lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,10 +139,10 @@ pub fn install(directory: &Directory, settings: &Settings) -> Result<Installed, 
 pub fn load_unpinned() -> Result<Ebpf, KernelError> {
     let params = LoadParams::of(&Layout::of_running_kernel()?, false)?;
     let mut loader = params.loader();
-    for name in ["LIVE", "FATES", "SLOTS", "COLLISIONS", "STALL_LOG"] {
+    for name in [names::LIVE, names::FATES, names::SLOTS, names::COLLISIONS, names::STALL_LOG] {
         loader.map_max_entries(name, 1);
     }
-    loader.map_max_entries("EVENTS", rustix::param::page_size() as u32);
+    loader.map_max_entries(names::EVENTS, rustix::param::page_size() as u32);
     loader.load(object::OBJECT).map_err(|error| KernelError::of("loading the kernel programs", error))
 }
 
@@ -213,9 +195,9 @@ fn install_at(
     load_programs(&mut ebpf, &params.tracepoints, path, unfinished.is_some(), &attached)?;
     if let Some(locked) = unfinished {
         hook::lower_threshold(&locked, &hook_path, settings.stall_threshold_ns)?;
-        hook::install(&locked, &hook_path, program(&mut ebpf, HOOK)?)?;
+        hook::install(&locked, &hook_path, program(&mut ebpf, names::ON_SWITCH)?)?;
     }
-    for name in MAPS {
+    for name in names::SESSION_MAPS {
         let map = ebpf.map(name).ok_or_else(|| wrong_object(name))?;
         map.pin(path.join(name)).map_err(|error| KernelError::of(format!("pinning {name}"), error))?;
     }
@@ -228,9 +210,9 @@ fn install_at(
 }
 
 /// What of the session's own programs is to be attached.
-fn attached(layout: &Layout, settings: &Settings) -> Vec<(&'static str, &'static str)> {
-    let births = if layout.maps_have_memory { AT_FIRST_WAKE_UP } else { AT_FORK };
-    let others = OTHERS.into_iter().filter(|(name, _)| *name != "on_exit" || !settings.misses_exits);
+fn attached(layout: &Layout, settings: &Settings) -> Vec<ProgramName> {
+    let births = if layout.maps_have_memory { names::ON_NEW } else { names::ON_FORK };
+    let others = OTHERS.into_iter().filter(|program| *program != names::ON_EXIT || !settings.misses_exits);
     std::iter::once(births).chain(others).collect()
 }
 
@@ -241,21 +223,19 @@ fn load_programs(
     tracepoints: &Btf,
     path: &Path,
     with_hook: bool,
-    attached: &[(&'static str, &'static str)],
+    attached: &[ProgramName],
 ) -> Result<(), KernelError> {
-    let mut programs: HashMap<&str, &mut Program> = ebpf.programs_mut().collect();
+    let mut loaded: HashMap<&str, &mut Program> = ebpf.programs_mut().collect();
     // The one that takes longest first.
-    let all = with_hook.then_some(HOOK).into_iter().chain([LOOK, FILL]);
-    let all = all.chain(attached.iter().map(|(name, _)| *name));
+    let all = with_hook.then_some(names::ON_SWITCH).into_iter().chain([names::LOOK, names::FILL]);
     std::thread::scope(|scope| {
         let mut threads = Vec::new();
-        for name in all {
-            let program = programs.remove(name).ok_or_else(|| wrong_object(name))?;
-            let attached_to = attached.iter().find(|(attached, _)| *attached == name);
-            let load = move || match (name, attached_to) {
-                (HOOK, _) => load_hook(program, tracepoints),
-                (_, Some((_, tracepoint))) => attach(program, name, tracepoint, tracepoints, path),
-                (_, None) => keep(program, name, path),
+        for named in all.chain(attached.iter().copied()) {
+            let program = loaded.remove(named.name).ok_or_else(|| wrong_object(named.name))?;
+            let load = move || match named {
+                names::ON_SWITCH => load_hook(program, tracepoints),
+                ProgramName { attached: true, .. } => attach(program, named, tracepoints, path),
+                ProgramName { attached: false, .. } => keep(program, named.name, path),
             };
             let thread = std::thread::Builder::new().spawn_scoped(scope, load);
             threads.push(thread.map_err(|error| KernelError::of("starting a thread", error))?);
@@ -275,23 +255,22 @@ fn load_programs(
 /// Loads a program and pins its link: it runs from here on, whatever becomes of us.
 fn attach(
     program: &mut Program,
-    name: &str,
-    tracepoint: &str,
+    named: ProgramName,
     tracepoints: &Btf,
     path: &Path,
 ) -> Result<(), KernelError> {
-    let what = || format!("attaching to {tracepoint}");
+    let what = || format!("attaching to {}", named.tracepoint);
     let program: &mut BtfTracePoint = program.try_into().map_err(|error| KernelError::of(what(), error))?;
-    program.load(tracepoint, tracepoints).map_err(|error| KernelError::of(what(), error))?;
+    program.load(named.tracepoint, tracepoints).map_err(|error| KernelError::of(what(), error))?;
     let id = program.attach().map_err(|error| KernelError::of(what(), error))?;
     let link: FdLink = program.take_link(id).map_err(|error| KernelError::of(what(), error))?.into();
-    link.pin(path.join(name)).map(drop).map_err(|error| KernelError::of(what(), error))
+    link.pin(path.join(named.name)).map(drop).map_err(|error| KernelError::of(what(), error))
 }
 
 fn load_hook(program: &mut Program, tracepoints: &Btf) -> Result<(), KernelError> {
     let what = "loading the program on sched_switch";
     let program: &mut BtfTracePoint = program.try_into().map_err(|error| KernelError::of(what, error))?;
-    program.load("sched_switch", tracepoints).map_err(|error| KernelError::of(what, error))
+    program.load(names::ON_SWITCH.tracepoint, tracepoints).map_err(|error| KernelError::of(what, error))
 }
 
 /// Loads a program that is run on demand, and pins it.
@@ -316,7 +295,10 @@ pub fn typed_map(path: &Path) -> Result<Map, KernelError> {
 }
 
 /// A program of the object, as what it is.
-pub fn program<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut T, KernelError>
+pub fn program<'a, T>(
+    ebpf: &'a mut Ebpf,
+    ProgramName { name, .. }: ProgramName,
+) -> Result<&'a mut T, KernelError>
 where
     &'a mut T: TryFrom<&'a mut Program, Error = ProgramError>,
 {

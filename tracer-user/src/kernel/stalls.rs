@@ -11,6 +11,7 @@ use std::ptr::NonNull;
 use aya::maps::{Array, HashMap as BpfHashMap, Map, MapData};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use tracer_ebpf::limits;
+use tracer_ebpf::names;
 use tracer_ebpf::wire::{StallRecord, WriterSlot, ask};
 
 use super::bpffs::Directory;
@@ -46,20 +47,20 @@ impl Stalls {
         let what = |name: &str| format!("opening the map {name}");
         let array =
             |path: &Path, name: &str| -> Result<Map, KernelError> { pins::typed_map(&path.join(name)) };
-        let cursors: Array<MapData, u64> = array(&hook, "STALL_CURSORS")?
+        let cursors: Array<MapData, u64> = array(&hook, names::STALL_CURSORS)?
             .try_into()
-            .map_err(|error| KernelError::of(what("STALL_CURSORS"), error))?;
+            .map_err(|error| KernelError::of(what(names::STALL_CURSORS), error))?;
         let cpus = aya::util::nr_cpus().map_or(1, |count| count.max(1)) as u32;
         let read = (0..cpus.min(limits::CPUS)).map(|cpu| cursors.get(&cpu, 0).unwrap_or(0)).collect();
         Ok(Self {
             threshold_ns,
-            slots: Slots::map(&hook.join("SLOTS"))?,
-            collisions: array(&hook, "COLLISIONS")?
+            slots: Slots::map(&hook.join(names::SLOTS))?,
+            collisions: array(&hook, names::COLLISIONS)?
                 .try_into()
-                .map_err(|error| KernelError::of(what("COLLISIONS"), error))?,
-            log: array(&hook, "STALL_LOG")?
+                .map_err(|error| KernelError::of(what(names::COLLISIONS), error))?,
+            log: array(&hook, names::STALL_LOG)?
                 .try_into()
-                .map_err(|error| KernelError::of(what("STALL_LOG"), error))?,
+                .map_err(|error| KernelError::of(what(names::STALL_LOG), error))?,
             cursors,
             read,
             run: u64::from(load::log_run(cpus)),

@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use aya::maps::{HashMap as BpfHashMap, MapData, PerCpuArray, RingBuf};
+use tracer_ebpf::names;
 use tracer_ebpf::wire::{Fate, ProcessKey, lost};
 
 use super::bpffs::Directory;
@@ -128,10 +129,10 @@ impl KernelTracer {
         }
         let stalls = Stalls::open(&directory, &path, stall_threshold_ns)?;
         let mut tracer = Self {
-            ring: typed(&path, "EVENTS")?,
-            live: typed(&path, "LIVE")?,
-            fates: typed(&path, "FATES")?,
-            lost: typed(&path, "LOST")?,
+            ring: typed(&path, names::EVENTS)?,
+            live: typed(&path, names::LIVE)?,
+            fates: typed(&path, names::FATES)?,
+            lost: typed(&path, names::LOST)?,
             stalls,
             members: HashMap::new(),
             undecodable: 0,
