@@ -37,9 +37,9 @@ impl Traced {
             stall_threshold_ns: stall_threshold.as_nanos() as u64,
             kernel_log: false,
             traces: None,
-            misses_exits: exits,
         };
-        match KernelTracer::start(&settings) {
+        let start = if exits { KernelTracer::start_missing_exits } else { KernelTracer::start };
+        match start(&settings) {
             Ok(tracer) => {
                 let mut traced = Self { tracer: Some(tracer), events: Vec::new(), hook: None };
                 traced.hook = traced.hook_now();

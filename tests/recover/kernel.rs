@@ -20,7 +20,6 @@ fn kernel_side() -> bool {
         stall_threshold_ns: 1_000_000_000,
         kernel_log: false,
         traces: None,
-        misses_exits: false,
     };
     match KernelTracer::start(&settings) {
         Ok(tracer) => {

@@ -108,7 +108,6 @@ fn the_kernels_record_is_of_the_root_whoever_has_its_number_now() {
         stall_threshold_ns: 1_000_000_000,
         kernel_log: false,
         traces: None,
-        misses_exits: false,
     };
     match KernelTracer::start(&settings) {
         Ok(tracer) => tracer.finish().unwrap(),

@@ -1,7 +1,7 @@
-//! The place in the BPF file system where a session outlives its tracer.
+//! The directory in the BPF file system in which sessions outlive their tracers.
 //!
-//! The file system's root is world-writable, so the directory is used only when it is root's (this user's) own
-//! and closed to others, checked through the opened descriptor. After that no stranger can put anything in it.
+//! The file system's root is world-writable, so the directory is used only when it belongs to this user (root) and is
+//! closed to others, which is checked through the opened descriptor. After that, no other user can put anything in it.
 
 use std::fs;
 use std::io;
@@ -16,26 +16,26 @@ use rustix::mount::{MountFlags, mount};
 
 use super::error::KernelError;
 
-/// Where the BPF file system belongs.
+/// Mount point of the BPF file system.
 const MOUNT_POINT: &str = "/sys/fs/bpf";
 /// `BPF_FS_MAGIC` (`include/uapi/linux/magic.h`).
 const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
-/// How long another session may take to load or unload the shared hook.
+/// Longest time that another session may take to load or unload the shared hook.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// This user's own directory.
+/// The directory of this user.
 pub struct Directory {
     path: PathBuf,
     fd: OwnedFd,
 }
 
-/// Proof that no other session is changing what is shared. Lets go when dropped.
+/// The directory, locked: no other session changes what is shared. Released when dropped.
 pub struct Locked<'a> {
     directory: &'a Directory,
 }
 
 impl Directory {
-    /// Opens the directory, and makes it, and mounts the file system, where that is still to be done.
+    /// Opens the directory. Makes it and mounts the file system where necessary.
     pub fn open_or_create() -> Result<Self, KernelError> {
         if !is_bpffs(Path::new(MOUNT_POINT)) {
             mount(
@@ -49,8 +49,8 @@ impl Directory {
                 fault(
                     Path::new(MOUNT_POINT),
                     format!(
-                        "the BPF file system is not mounted there and cannot be ({error}); \
-                         mount -t bpf bpf {MOUNT_POINT}, or use --no-kernel"
+                        "the BPF file system is not mounted there and cannot be mounted ({error}); \
+                         mount it (mount -t bpf bpf {MOUNT_POINT}), or use --no-kernel"
                     ),
                 )
             })?;
@@ -68,7 +68,7 @@ impl Directory {
         Self::open(path)
     }
 
-    /// Opens the directory if there is one.
+    /// Opens the directory. `None`: it does not exist.
     pub fn open_existing() -> Result<Option<Self>, KernelError> {
         let path = Self::path_of_user();
         if !path.exists() || !is_bpffs(Path::new(MOUNT_POINT)) {
@@ -87,13 +87,13 @@ impl Directory {
     fn open(path: PathBuf) -> Result<Self, KernelError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = open(&path, flags, Mode::empty())
-            .map_err(|error| fault(&path, format!("is not a directory of ours: {error}; remove it")))?;
+            .map_err(|error| fault(&path, format!("cannot be opened as a directory: {error}; remove it")))?;
         let stat = fstat(&fd).map_err(|error| fault(&path, error.to_string()))?;
         if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_mode & 0o077 != 0 {
             return Err(fault(
                 &path,
                 format!(
-                    "belongs to uid {} with mode {:04o}, not to this user alone (0700); remove it",
+                    "belongs to uid {} with mode {:04o}, not to this user with mode 0700; remove it",
                     stat.st_uid,
                     stat.st_mode & 0o7777
                 ),
@@ -102,17 +102,17 @@ impl Directory {
         Ok(Self { path, fd })
     }
 
-    /// The directory.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A session's place in it.
+    /// The directory of a session.
     pub fn session(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// Waits for the other sessions to be done with what is shared, for a bounded time.
+    /// Waits until no other session changes what is shared, for a bounded time.
     pub fn lock(&self) -> Result<Locked<'_>, KernelError> {
         let deadline = Instant::now() + LOCK_TIMEOUT;
         loop {
@@ -124,14 +124,17 @@ impl Directory {
                 Err(error) => {
                     return Err(fault(
                         &self.path,
-                        format!("locked by another session for too long ({error})"),
+                        format!(
+                            "another session has locked it for more than {} s ({error})",
+                            LOCK_TIMEOUT.as_secs()
+                        ),
                     ));
                 }
             }
         }
     }
 
-    /// Takes a session's lock without waiting: its owner holds it from the moment its directory is there, for as long as
+    /// Takes a session's lock without waiting. Its owner holds it from the moment the directory exists, for as long as
     /// it lives. `None`: an owner lives, or there is no such session.
     pub fn own(&self, name: &str) -> Option<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -140,7 +143,7 @@ impl Directory {
         Some(session)
     }
 
-    /// Names in the directory.
+    /// The names in the directory.
     pub fn names(&self) -> Vec<String> {
         let Ok(entries) = fs::read_dir(&self.path) else { return Vec::new() };
         entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect()
@@ -148,7 +151,7 @@ impl Directory {
 }
 
 impl Locked<'_> {
-    /// Where the lock is.
+    /// The locked directory.
     pub fn directory(&self) -> &Directory {
         self.directory
     }
@@ -160,7 +163,7 @@ impl Drop for Locked<'_> {
     }
 }
 
-/// Makes a directory below ours. Fails when it exists.
+/// Makes a directory for pins. Fails when it exists.
 pub fn create_directory(path: &Path) -> Result<(), KernelError> {
     fs::DirBuilder::new()
         .mode(0o700)
@@ -168,7 +171,7 @@ pub fn create_directory(path: &Path) -> Result<(), KernelError> {
         .map_err(|error| fault(path, format!("cannot be made: {error}")))
 }
 
-/// Removes the pins in a directory, as far as that can be done, and leaves the directory and those in it.
+/// Removes the pins in a directory as far as possible. Leaves the directory and its subdirectories.
 pub fn remove_files(path: &Path) {
     let Ok(entries) = fs::read_dir(path) else { return };
     for entry in entries.flatten() {
@@ -178,7 +181,7 @@ pub fn remove_files(path: &Path) {
     }
 }
 
-/// Removes a directory of pins; what they hold ends with the last descriptor. One that is gone is no error.
+/// Removes a directory of pins. What they hold ends with the last descriptor. A directory that is gone is not an error.
 pub fn remove(path: &Path) -> Result<(), KernelError> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -1,9 +1,9 @@
 //! The kernel's type information, read in place.
 //!
-//! Two questions are asked of five megabytes: where is a member, and which id has a type. The crates that
-//! answer them build every type of the kernel first (`btf` 0.5: 300 ms and over 100 MiB; `btf-rs` 2: 200 ms),
-//! at each start of the tracer, so this walks the bytes instead (a few milliseconds, and an index of four bytes
-//! a type). Format: `Documentation/bpf/btf.rst`. Any bytes are read or refused; nothing panics.
+//! Two questions are asked of five megabytes: at which offset is a member, and which id has a type. The crates that
+//! answer them build every type of the kernel first (`btf` 0.5: 300 ms and over 100 MiB, `btf-rs` 2: 200 ms), at each
+//! start of the tracer. This walks the bytes instead: a few milliseconds, and an index of four bytes per type. A test
+//! compares its answers with those of `btf`. Format: `Documentation/bpf/btf.rst`. Any bytes are read or are an error.
 
 use bytes::{BufMut, Bytes};
 
@@ -23,19 +23,20 @@ mod kind {
     pub const TYPE_TAG: u32 = 18;
 }
 
-/// A blob of type information and where each type begins.
+/// A blob of type information, with an index of its types.
 #[derive(Clone, Debug)]
 pub struct Btf {
     bytes: Bytes,
-    /// Byte offset of type n + 1; ids begin at 1.
+    /// Byte offset of type n + 1: ids begin at 1.
     types: Vec<u32>,
-    /// Those that have names of interest, as (offset of the name, id), in their order.
+    /// The structs, as (offset of the name, id), in their order.
     structs: Vec<(u32, u32)>,
+    /// The typedefs, likewise.
     typedefs: Vec<(u32, u32)>,
     strings: usize,
 }
 
-/// Where a member is.
+/// The place of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
     /// Bits from the beginning of the outermost struct.
@@ -44,7 +45,7 @@ pub struct Member {
 }
 
 impl Btf {
-    /// Indexes a blob. The error says what is wrong with it.
+    /// Indexes a blob. The error describes what is wrong with it.
     pub fn parse(bytes: Bytes) -> Result<Self, String> {
         let word = |at: usize| u32_at(&bytes, at).ok_or_else(|| "cut short in its header".to_owned());
         let magic = word(0)? & 0xffff;
@@ -86,7 +87,7 @@ impl Btf {
         Ok(Self { bytes, types, structs, typedefs, strings })
     }
 
-    /// Id of a struct. To find it takes longer than to find its members.
+    /// Id of a struct. Finding it takes longer than finding its members.
     pub fn struct_id(&self, name: &str) -> Option<u32> {
         self.id(&self.structs, name)
     }
@@ -112,8 +113,8 @@ impl Btf {
         self.id(&self.typedefs, name)
     }
 
-    /// Type information that has the given typedefs under their ids and nothing else of interest: enough to
-    /// find what to attach to, and read in a tenth of the time.
+    /// Type information in which the given typedefs have their ids, and every other type is a placeholder: enough to
+    /// find the tracepoints, and parsed in a tenth of the time.
     pub fn with_only_typedefs(&self, names: &[&str]) -> Vec<u8> {
         let mut wanted: Vec<(u32, &str)> =
             names.iter().filter_map(|name| Some((self.typedef_id(name)?, *name))).collect();
@@ -150,7 +151,7 @@ impl Btf {
         blob
     }
 
-    /// The id that goes with the first of these names that is the one wanted.
+    /// The id of the first that has this name.
     fn id(&self, named: &[(u32, u32)], name: &str) -> Option<u32> {
         named.iter().find(|(offset, _)| self.is_string(*offset, name)).map(|(_, id)| *id)
     }

@@ -1,70 +1,70 @@
-//! What can be wrong with a kernel, said so that the reader knows what to do.
+//! Why kernel events are unavailable, in messages that name what to do.
 
 use std::path::PathBuf;
 
-/// Why kernel events cannot be had.
+/// Why kernel events are unavailable.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
-    /// No type information.
+    /// The kernel has no type information.
     #[error(
-        "the kernel shows no type information at {0} (CONFIG_DEBUG_INFO_BTF): kernel events are not to be had; \
+        "{0}: the kernel has no type information (CONFIG_DEBUG_INFO_BTF), so kernel events are unavailable; \
          use --no-kernel, or a kernel built with BTF"
     )]
     NoBtf(PathBuf),
-    /// Type information that cannot be read.
-    #[error("{path}: {why}; kernel events are not to be had, use --no-kernel")]
+    /// The type information cannot be read.
+    #[error("{path}: {why}, so kernel events are unavailable; use --no-kernel")]
     BadBtf {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         why: String,
     },
-    /// A field the programs cannot do without.
+    /// The kernel lacks a field that the programs need.
     #[error("the running kernel has no {0}, which the kernel programs need; use --no-kernel")]
     MissingField(String),
-    /// Not allowed.
+    /// This user may not do it.
     #[error(
         "{what}: permission denied; run as root (sudo), or with CAP_BPF and CAP_PERFMON, or use --no-kernel"
     )]
     Permission {
-        /// What was tried.
+        /// The operation.
         what: String,
     },
-    /// A pid namespace of its own: the kernel programs know processes by the numbers of the machine's first one.
+    /// This process is in another pid namespace than the initial one, whose numbers the kernel programs use.
     #[error(
-        "this is a container: its pid namespace is not the machine's first, and the kernel's events name processes by \
-         their numbers there; run on the host, or with the host's pid namespace (--pid=host)"
+        "this is a container: the kernel's events identify processes by their numbers in the machine's initial pid \
+         namespace, which is not this one; run on the host, or with the host's pid namespace (--pid=host)"
     )]
     InnerPidNamespace,
-    /// The kernel's lockdown forbids reading its memory.
+    /// The kernel's lockdown forbids programs to read its memory.
     #[error(
         "the kernel is locked down (confidentiality): programs may not read its memory; \
          boot with lockdown=integrity, or use --no-kernel"
     )]
     Lockdown,
-    /// The BPF file system.
+    /// The BPF file system cannot be used.
     #[error("{path}: {why}")]
     BpfFs {
-        /// Where.
+        /// The file or directory.
         path: PathBuf,
         /// What is wrong and what to do.
         why: String,
     },
-    /// The machine's architecture has no table.
+    /// The architecture has no table of system calls.
     #[error("kernel events are not supported on this architecture ({0}); use --no-kernel")]
     Architecture(String),
     /// The kernel refused a program or map.
-    #[error("{what}: {why}; `tracer-user doctor` says what this kernel lacks, --no-kernel does without")]
+    #[error("{what}: {why}; `tracer-user doctor` reports what this kernel lacks; use --no-kernel")]
     Refused {
-        /// What was tried.
+        /// The operation.
         what: String,
-        /// The kernel's answer.
+        /// The kernel's error.
         why: String,
     },
 }
 
 impl KernelError {
-    /// From an error of a step, told apart by what a user can do about it.
+    /// From the error of an operation, classified by what a user can do about it.
     pub(super) fn of(what: impl Into<String>, error: impl std::error::Error + 'static) -> Self {
         let what = what.into();
         if is_permission(&error) {
@@ -74,23 +74,23 @@ impl KernelError {
     }
 }
 
-/// The chain of causes in one line, without a verifier's log of thousands of lines.
+/// The chain of causes in one line, without the thousands of lines of a verifier's log.
 fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = String::new();
     let mut cause = Some(error);
     while let Some(error) = cause {
-        let said = error.to_string();
-        let said = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>();
+        let message = error.to_string();
+        let lines = message.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>();
         // A verifier's log ends with what it refused.
-        let said = match said.as_slice() {
-            [first, .., before, last] if said.len() > 3 => format!("{first} … {before} {last}"),
+        let message = match lines.as_slice() {
+            [first, .., before, last] if lines.len() > 3 => format!("{first} … {before} {last}"),
             lines => lines.join(" "),
         };
-        if !text.contains(&said) {
+        if !text.contains(&message) {
             if !text.is_empty() {
                 text.push_str(": ");
             }
-            text.push_str(&said);
+            text.push_str(&message);
         }
         cause = error.source();
     }
@@ -108,7 +108,7 @@ fn is_permission(error: &(dyn std::error::Error + 'static)) -> bool {
     false
 }
 
-/// Whether the kernel forbids reading its memory (`/sys/kernel/security/lockdown`).
+/// Whether the kernel forbids programs to read its memory (`/sys/kernel/security/lockdown`).
 pub fn lockdown_confidentiality() -> bool {
     std::fs::read_to_string("/sys/kernel/security/lockdown")
         .is_ok_and(|modes| modes.contains("[confidentiality]"))

@@ -1,14 +1,14 @@
 //! The hook on context switches: loaded once per machine and object version, and shared by all sessions.
 //!
-//! Invariant, kept under the directory's lock: while a session's directory with `uses-<version>` exists, so
-//! does a whole `hook-<version>`. A session makes its directory before it looks for the hook, and the hook is
-//! removed only when no session that uses it is left. `link` is pinned last, so a hook with a link is whole;
-//! one without is what a tracer that was killed while loading has left, and is made anew.
+//! Invariant, kept under the directory's lock: while a session's directory with `uses-<version>` exists, so does a
+//! whole `hook-<version>`. A session makes its directory before it looks for the hook, and the hook is removed only
+//! when no session that uses it is left. `link` is pinned last, so a hook with a link is whole. A hook without one
+//! was left by a tracer that was killed while it loaded it, and is made anew.
 
 use std::path::{Path, PathBuf};
 
 use aya::EbpfLoader;
-use aya::maps::{Array, Map, MapData};
+use aya::maps::{Array, MapData};
 use aya::programs::BtfTracePoint;
 use aya::programs::links::FdLink;
 use tracer_ebpf::names;
@@ -16,16 +16,23 @@ use tracer_ebpf::wire::HookSettings;
 
 use super::bpffs::{self, Directory, Locked};
 use super::error::KernelError;
-use super::map_value::MapValue;
+use super::handles::{MapValue, pinned_map};
 use super::object;
 
 const LINK: &str = "link";
-/// What the name of a session's mark begins with; the version follows.
+/// Prefix of a hook's directory, before the version.
+const HOOK: &str = "hook-";
+/// Prefix of a session's mark that it uses a hook, before the version.
 const MARK: &str = "uses-";
 
-/// Where the hook of this version is pinned.
+/// Whether a directory of this name is a hook's. Any other is a session's.
+pub fn is_hook(name: &str) -> bool {
+    name.starts_with(HOOK)
+}
+
+/// The directory in which the hook of this version is pinned.
 pub fn path(directory: &Directory) -> PathBuf {
-    directory.path().join(format!("hook-{}", object::version()))
+    directory.path().join(format!("{HOOK}{}", object::version()))
 }
 
 /// Name of the mark that a session uses this version's hook.
@@ -33,25 +40,25 @@ pub fn mark() -> String {
     format!("{MARK}{}", object::version())
 }
 
-/// Where the hook is pinned that a session uses: another version's, where its owner was one.
+/// The directory of the hook that a session uses. It is another version's when the session's owner was one.
 pub fn of_session(directory: &Directory, session: &Path) -> Result<PathBuf, KernelError> {
     let names = std::fs::read_dir(session).into_iter().flatten().flatten().map(|entry| entry.file_name());
     let version = names.filter_map(|name| name.to_str()?.strip_prefix(MARK).map(str::to_owned)).next();
     let version = version.ok_or_else(|| KernelError::Refused {
         what: format!("opening {}", session.display()),
-        why: "it is no whole session: it names no hook".to_owned(),
+        why: "the session is incomplete: it names no hook".to_owned(),
     })?;
-    Ok(directory.path().join(format!("hook-{version}")))
+    Ok(directory.path().join(format!("{HOOK}{version}")))
 }
 
-/// Tells the loader to take the hook's maps from their pins.
+/// Makes the loader take the hook's maps from their pins.
 pub fn share_maps<'a>(loader: &mut EbpfLoader<'a>, hook: &Path) {
     for name in names::HOOK_MAPS {
         loader.map_pin_path(name, hook.join(name));
     }
 }
 
-/// Prepares the place for the hook's maps. True when the program is still to be loaded and [`install`]ed.
+/// Prepares the directory for the hook's maps. True when the program is still to be loaded and [`install`]ed.
 pub fn prepare(locked: &Locked<'_>) -> Result<bool, KernelError> {
     let hook = path(locked.directory());
     if hook.join(LINK).exists() {
@@ -62,7 +69,7 @@ pub fn prepare(locked: &Locked<'_>) -> Result<bool, KernelError> {
     Ok(true)
 }
 
-/// Attaches the loaded program and pins it: from here on the hook is whole.
+/// Attaches the loaded program and pins its link: from here on the hook is whole.
 pub fn install(_locked: &Locked<'_>, hook: &Path, program: &mut BtfTracePoint) -> Result<(), KernelError> {
     let what = || format!("attaching to {}", names::ON_SWITCH.tracepoint);
     let id = program.attach().map_err(|error| KernelError::of(what(), error))?;
@@ -70,19 +77,15 @@ pub fn install(_locked: &Locked<'_>, hook: &Path, program: &mut BtfTracePoint) -
     link.pin(hook.join(LINK)).map(drop).map_err(|error| KernelError::of(what(), error))
 }
 
-/// Lowers the hook's threshold to what a session asks for. It is never raised while the hook lives: another
-/// session may rely on it, and each leaves out what is too short for itself.
+/// Lowers the hook's threshold to what a session asks for. It is never raised while the hook lives: another session
+/// may rely on it, and each session ignores what is too short for itself.
 pub fn lower_threshold(_locked: &Locked<'_>, hook: &Path, threshold_ns: u64) -> Result<(), KernelError> {
     let what = "setting the stall threshold";
-    let data =
-        MapData::from_pin(hook.join(names::SWITCH_HOOK)).map_err(|error| KernelError::of(what, error))?;
-    let mut settings: Array<MapData, MapValue<HookSettings>> =
-        Array::try_from(Map::Array(data)).map_err(|error| KernelError::of(what, error))?;
+    let mut settings: Array<MapData, MapValue<HookSettings>> = pinned_map(hook, names::SWITCH_HOOK)?;
     let now = settings.get(&0, 0).map_err(|error| KernelError::of(what, error))?.0.threshold_ns;
     if now == 0 || threshold_ns < now {
-        settings
-            .set(0, MapValue(HookSettings { threshold_ns }), 0)
-            .map_err(|error| KernelError::of(what, error))?;
+        let lower = MapValue(HookSettings { threshold_ns });
+        settings.set(0, lower, 0).map_err(|error| KernelError::of(what, error))?;
     }
     Ok(())
 }
@@ -91,11 +94,11 @@ pub fn lower_threshold(_locked: &Locked<'_>, hook: &Path, threshold_ns: u64) -> 
 pub fn remove_unused(locked: &Locked<'_>) -> Result<(), KernelError> {
     let directory = locked.directory();
     let names = directory.names();
-    for hook in names.iter().filter(|name| name.starts_with("hook-")) {
-        let mark = hook.replacen("hook-", "uses-", 1);
-        let used = names.iter().any(|session| {
-            !session.starts_with("hook-") && directory.path().join(session).join(&mark).exists()
-        });
+    for hook in names.iter().filter(|name| is_hook(name)) {
+        let mark = hook.replacen(HOOK, MARK, 1);
+        let used = names
+            .iter()
+            .any(|session| !is_hook(session) && directory.path().join(session).join(&mark).exists());
         if !used {
             bpffs::remove(&directory.path().join(hook))?;
         }

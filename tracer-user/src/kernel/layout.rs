@@ -1,4 +1,5 @@
-//! Where the running kernel keeps what the programs read.
+//! The layout of the running kernel: the offsets of the fields that the programs read, and what else depends on the
+//! kernel.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -14,31 +15,32 @@ use tracer_ebpf::wire::SyscallAbi;
 
 use super::{abi, btf::Btf, error::KernelError};
 
-/// Where the kernel shows its type information.
+/// The kernel's type information.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
-/// All that the programs are told about a kernel.
+/// What the loader needs to know of a kernel.
 pub struct Layout {
-    /// Fields.
+    /// Offsets of fields.
     pub offsets: Offsets,
-    /// System calls.
+    /// How system calls are passed.
     pub abi: SyscallAbi,
-    /// Fields this kernel does not have and that can be done without.
+    /// Optional fields that this kernel does not have.
     pub missing: Vec<String>,
     /// Type information with the tracepoints alone, for the loader.
     pub tracepoints: Vec<u8>,
-    /// Hash maps grow from memory of their own (6.1 and later), so that they can be added to where no memory can be asked for.
+    /// Whether hash maps grow from memory of their own (6.1 and later, `bpf_htab.ma`), so that entries can be added in
+    /// a context in which no memory can be allocated.
     pub maps_have_memory: bool,
 }
 
 impl Layout {
-    /// From a kernel's type information, for a machine of an architecture as `std::env::consts::ARCH` names it.
+    /// From a kernel's type information. `architecture` is a value of `std::env::consts::ARCH`.
     fn resolve(btf: &Btf, architecture: &str) -> Result<Self, KernelError> {
         let mut numbers = [ABSENT; FIELDS.len()];
         let mut missing = Vec::new();
         let mut of: (&str, Option<u32>) = ("", None);
         for (number, field) in numbers.iter_mut().zip(FIELDS) {
-            // Fields of a struct follow each other.
+            // The fields of a struct follow each other in the table.
             if of.0 != field.of {
                 of = (field.of, btf.struct_id(field.of));
             }
@@ -66,7 +68,7 @@ impl Layout {
             return Err(KernelError::MissingField(what));
         }
         let typedefs: BTreeSet<String> = attached().map(typedef).collect();
-        // The helper came with its own BTF-typed prototype in 5.15, as did the enumerator in the helper list.
+        // 5.15 brought the helper and with it this typedef.
         let has_regs_helper = btf.typedef_id("btf_bpf_task_pt_regs").is_some();
         let maps = btf.struct_id("bpf_htab");
         Ok(Self {
@@ -83,7 +85,7 @@ impl Layout {
         Self::from_file(Path::new(VMLINUX), std::env::consts::ARCH)
     }
 
-    /// Of the kernel whose type information a file holds, as [`Self::resolve`].
+    /// Of the kernel whose type information is in a file.
     fn from_file(path: &Path, architecture: &str) -> Result<Self, KernelError> {
         let bytes = contents(path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => KernelError::NoBtf(path.to_owned()),
@@ -94,7 +96,7 @@ impl Layout {
     }
 }
 
-/// What is in a file. The kernel's own type information can be mapped since 6.16, which saves copying megabytes.
+/// Contents of a file. The running kernel's type information can be mapped since 6.16, which saves copying megabytes.
 fn contents(path: &Path) -> std::io::Result<Bytes> {
     let mut file = File::open(path)?;
     let length = usize::try_from(file.metadata()?.len()).unwrap_or(0);
@@ -108,19 +110,19 @@ fn contents(path: &Path) -> std::io::Result<Bytes> {
     Ok(bytes.into())
 }
 
-/// Memory of the kernel's that never changes.
+/// A read-only mapping of [`VMLINUX`], which never changes.
 struct Mapped {
     at: NonNull<u8>,
     length: usize,
 }
 
-// SAFETY: nobody writes to the mapping, and it belongs to this value alone.
+// SAFETY: no thread writes to the mapping, and it belongs to this value alone.
 unsafe impl Send for Mapped {}
 
 impl Mapped {
-    /// `file` has to be [`VMLINUX`]: any other may change or shrink under the mapping.
+    /// `file` has to be [`VMLINUX`]: any other file may change or shrink under the mapping.
     fn new(file: &File, length: usize) -> rustix::io::Result<Self> {
-        // SAFETY: a new mapping; nothing else lies there.
+        // SAFETY: a new mapping. Nothing else lies there.
         let at = unsafe { mmap(std::ptr::null_mut(), length, ProtFlags::READ, MapFlags::PRIVATE, file, 0)? };
         NonNull::new(at.cast()).map(|at| Self { at, length }).ok_or(rustix::io::Errno::NOMEM)
     }
@@ -140,11 +142,11 @@ impl Drop for Mapped {
     }
 }
 
-/// What the programs would be told on a kernel whose type information is in this file, on a machine of an architecture
-/// as `std::env::consts::ARCH` names it. The page size is this machine's.
+/// The values that the loader would set in the programs on a kernel whose type information is in this file.
+/// `architecture` is a value of `std::env::consts::ARCH`. The page size is this machine's.
 ///
 /// # Errors
-/// When the file cannot be read, or the kernel lacks what the programs need: it is named.
+/// When the file cannot be read, or the kernel lacks a field that the programs need.
 pub fn layout_of(btf: &Path, architecture: &str) -> Result<(Offsets, SyscallAbi), KernelError> {
     Layout::from_file(btf, architecture).map(|layout| (layout.offsets, layout.abi))
 }

@@ -1,6 +1,6 @@
-//! The object's loader, and all that the programs are given when they are loaded.
+//! The object's loader, and what the loader sets in the programs.
 
-use aya::{Btf, EbpfLoader, Endianness, VerifierLogLevel};
+use aya::{Btf, Ebpf, EbpfLoader, Endianness, VerifierLogLevel};
 use tracer_ebpf::limits;
 use tracer_ebpf::names;
 use tracer_ebpf::offsets::Offsets;
@@ -9,19 +9,20 @@ use zerocopy::IntoBytes as _;
 
 use super::error::KernelError;
 use super::layout::Layout;
+use super::object;
 
-/// What the programs are given: it lives as long as the loader that borrows it.
+/// Values of the programs' globals. Lives as long as the loader that borrows it.
 pub struct LoadParams {
-    /// The kernel's tracepoints alone.
+    /// Type information with the kernel's tracepoints alone.
     pub tracepoints: Btf,
     offsets: Offsets,
     abi: SyscallAbi,
     log: LogLayout,
-    log_level: u8,
+    debug_level: u8,
 }
 
 impl LoadParams {
-    /// On a kernel like this.
+    /// For a kernel of this layout.
     pub fn of(layout: &Layout, kernel_log: bool) -> Result<Self, KernelError> {
         let tracepoints = Btf::parse(&layout.tracepoints, Endianness::Little)
             .map_err(|error| KernelError::of("reading the kernel's tracepoints", error))?;
@@ -31,11 +32,11 @@ impl LoadParams {
             offsets: layout.offsets,
             abi: layout.abi,
             log: LogLayout { run: log_run(cpus) },
-            log_level: if kernel_log { 4 } else { 0 },
+            debug_level: if kernel_log { 4 } else { 0 },
         })
     }
 
-    /// A loader that gives it to them.
+    /// A loader that sets the globals.
     pub fn loader(&self) -> EbpfLoader<'_> {
         let mut loader: EbpfLoader<'_> = std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().spawn_scoped(scope, new_loader);
@@ -43,22 +44,37 @@ impl LoadParams {
         });
         loader
             .btf(Some(&self.tracepoints))
-            // The log of a refusal takes the verifier half a minute to write.
+            // After a refusal, the verifier needs half a minute to write its log.
             .verifier_log_level(VerifierLogLevel::DISABLE)
             .override_global(names::OFFSETS, self.offsets.as_bytes(), true)
             .override_global(names::ABI, self.abi.as_bytes(), true)
             .override_global(names::LOG, self.log.as_bytes(), true)
-            .override_global(names::DEBUG_LEVEL, &self.log_level, true);
-        if self.log_level == 0 {
+            .override_global(names::DEBUG_LEVEL, &self.debug_level, true);
+        if self.debug_level == 0 {
             loader.map_max_entries(names::DEBUG_LOG, rustix::param::page_size() as u32);
         }
         loader
     }
 }
 
-/// A loader without the kernel's type information: it reads and parses all of it when it is made, 30 ms of a start,
-/// and is then given what little it needs. In a thread of its own whose root directory has no `/sys` it finds none;
-/// where such a thread is not allowed it only takes longer.
+/// The object without a session: nothing is pinned or shared, and no program is loaded yet. The session's maps are
+/// as small as they can be.
+pub fn load_unpinned() -> Result<Ebpf, KernelError> {
+    let params = LoadParams::of(&Layout::of_running_kernel()?, false)?;
+    let mut loader = params.loader();
+    for name in [names::LIVE, names::FATES, names::SLOTS, names::COLLISIONS, names::STALL_LOG] {
+        loader.map_max_entries(name, 1);
+    }
+    loader.map_max_entries(names::EVENTS, rustix::param::page_size() as u32);
+    loader.load(object::OBJECT).map_err(|error| KernelError::of("loading the kernel programs", error))
+}
+
+/// A loader without the kernel's type information.
+///
+/// `EbpfLoader::new` reads and parses all of `/sys/kernel/btf/vmlinux`, 30 ms of a start, and there is no other
+/// constructor (<https://github.com/aya-rs/aya/issues/1172>). The little that the object needs is set afterwards. So
+/// the loader is made in a thread whose root directory has no `/sys`, where it finds no such file. Where such a
+/// thread is not allowed, the start only takes longer.
 fn new_loader() -> EbpfLoader<'static> {
     // SAFETY: this thread shares its root directory with no other from here on, and ends with this function.
     if unsafe { libc::unshare(libc::CLONE_FS) } == 0 {
@@ -67,7 +83,7 @@ fn new_loader() -> EbpfLoader<'static> {
     EbpfLoader::new()
 }
 
-/// Records of the stall log that each CPU has: a power of two, so that a mask finds the place.
+/// Records of the stall log that each CPU has: a power of two, so that a mask finds the entry.
 pub fn log_run(cpus: u32) -> u32 {
     (limits::STALL_LOG_RECORDS / cpus.next_power_of_two()).max(1)
 }

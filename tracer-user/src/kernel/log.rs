@@ -1,4 +1,5 @@
-//! The kernel programs' debug log, as lines. aya-log hands records to a logger; ours keeps them until they are asked for.
+//! The kernel programs' debug log, as lines. aya-log passes records to a logger, and ours keeps them until they are
+//! collected.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,7 +7,9 @@ use aya::Ebpf;
 use aya_log::EbpfLogger;
 use log::{Log, Metadata, Record};
 
-/// See the module.
+use super::error::KernelError;
+
+/// Reader of the debug log.
 pub struct KernelLog {
     logger: EbpfLogger<Lines>,
     lines: Lines,
@@ -16,16 +19,18 @@ pub struct KernelLog {
 struct Lines(Arc<Mutex<Vec<String>>>);
 
 impl KernelLog {
-    /// Reads the object's log map from now on.
+    /// Reads the log of a loaded object from now on.
     ///
     /// # Errors
-    /// When the object has none.
-    pub fn of(ebpf: &mut Ebpf) -> Result<Self, aya_log::Error> {
+    /// When the object has no log.
+    pub fn of(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
         let lines = Lines::default();
-        Ok(Self { logger: EbpfLogger::init_with_logger(ebpf, lines.clone())?, lines })
+        let logger = EbpfLogger::init_with_logger(ebpf, lines.clone())
+            .map_err(|error| KernelError::of("reading the kernel programs' debug log", error))?;
+        Ok(Self { logger, lines })
     }
 
-    /// What was logged since the last call.
+    /// The lines logged since the last call.
     pub fn lines(&mut self) -> Vec<String> {
         self.logger.flush();
         std::mem::take(&mut *self.lines.0.lock().unwrap_or_else(PoisonError::into_inner))

@@ -1,26 +1,30 @@
-//! The kernel side: the only user of aya. Hands out events and plain values, never aya types.
+//! The kernel side: the only user of aya. Its interface has events and plain values, and no type of aya.
 //!
-//! What is where under the BPF file system:
+//! The directories under the BPF file system:
 //!
 //! ```text
-//! /sys/fs/bpf/tracer-user/          root's own, 0700, checked before use; its flock serialises what follows
-//!   hook-<object digest>/           the hook on context switches: loaded by the first session, gone with the last
-//!   <session>/                      a session's own programs and maps, and `uses-<object digest>`; its owner holds its
-//!                                   flock for as long as it lives, and `traces` names where the sidecar is
+//! /sys/fs/bpf/tracer-user/          root's own, 0700, checked before use; its flock serializes what follows
+//!   hook-<object digest>/           the hook on context switches: loaded by the first session, removed with the last
+//!   <session>/                      a session's own programs and maps, and `uses-<object digest>`; its owner holds
+//!                                   its flock for as long as it lives, and `traces` is a link to the sidecar's directory
 //! ```
 
 mod abi;
 mod bpffs;
 mod btf;
 mod error;
+mod handles;
 mod hook;
 mod inspect;
+mod install;
 mod layout;
 mod load;
 mod log;
-mod map_value;
 mod object;
+mod pid_namespace;
 mod pins;
+mod settings;
+mod slots;
 mod stall_reports;
 mod stalls;
 mod tracer;
@@ -29,4 +33,5 @@ pub use error::KernelError;
 pub use inspect::Inspector;
 pub use layout::layout_of;
 pub use pins::{PinnedSession, Unowned, pinned_sessions, remove_session, unowned_sessions};
-pub use tracer::{KernelTracer, Lost, Settings};
+pub use settings::Settings;
+pub use tracer::{KernelTracer, Lost};

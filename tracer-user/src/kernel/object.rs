@@ -1,4 +1,4 @@
-//! The kernel programs, as built and committed.
+//! The embedded kernel programs, as they were built and committed.
 
 use std::sync::LazyLock;
 
@@ -8,7 +8,7 @@ pub static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../tracer-ebpf/obj
 /// What `cargo xtask build-ebpf` wrote beside it.
 const RECORD: &str = include_str!("../../../tracer-ebpf/object/tracer.bpf.json");
 
-/// The object's version: the first twelve digits of its SHA-256. Sessions of one version share a hook.
+/// The object's version: the first twelve digits of its SHA-256. Sessions of the same version share a hook.
 pub fn version() -> &'static str {
     static VERSION: LazyLock<String> = LazyLock::new(|| {
         let record: serde_json::Value = serde_json::from_str(RECORD).unwrap_or_default();

@@ -1,50 +1,35 @@
 //! One session's kernel events.
 //!
-//! A tracer is always opened from the session's pins, whether it has just made them or takes over from an owner
-//! that died: there is one way in.
+//! A tracer is always opened from the session's pins, whether it has just made them or takes over from an owner that
+//! died: there is one way in.
 
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-use aya::maps::{HashMap as BpfHashMap, MapData, PerCpuArray, RingBuf};
-use tracer_ebpf::names;
+use aya::maps::{HashMap as BpfHashMap, MapData, MapError, PerCpuArray, RingBuf};
+use rustix::io::Errno;
+use tracer_ebpf::names::{self, ProgramName};
 use tracer_ebpf::wire::{Fate, ProcessKey, lost};
 
 use super::bpffs::Directory;
 use super::error::KernelError;
-use super::hook;
+use super::handles::{MapValue, pinned_map};
+use super::install::{self, Installed};
 use super::log::KernelLog;
-use super::map_value::MapValue;
-use super::pins::{self, Installed};
+use super::settings::Settings;
 use super::stalls::Stalls;
+use super::{hook, pid_namespace, pins};
 use crate::core::decode;
 use crate::core::event::{Event, EventBody, IdentityExtras, ProcessFate};
 use crate::core::identity::ProcessId;
 
-/// What a session asks of the kernel side.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The session's name, a file name without dots.
-    pub session: String,
-    /// Shorter stalls are not reported, nanoseconds.
-    pub stall_threshold_ns: u64,
-    /// Whether the kernel programs write their debug log.
-    pub kernel_log: bool,
-    /// The directory in which the session's sidecar will be. Should owner and directory go, anybody may collect the
-    /// pins. `None`: there will be no sidecar.
-    pub traces: Option<PathBuf>,
-    /// As if the kernel missed every run of the program that tells of ends, as newer ones may: the programs behind it have
-    /// to. For tests.
-    pub misses_exits: bool,
-}
-
-/// What did not fit into the kernel's buffers.
+/// Counts of what did not fit into the kernel's buffers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lost {
-    /// Events that the ring had no room for.
+    /// Events for which the ring had no room.
     pub ring: u64,
-    /// Processes or fates that a map had no room for.
+    /// Processes or fates for which a map had no room.
     pub members: u64,
     /// Ended stalls that were overwritten before they were read.
     pub stalls: u64,
@@ -53,16 +38,19 @@ pub struct Lost {
 }
 
 impl Lost {
-    /// All of them.
+    /// The sum of all counts.
     pub fn total(&self) -> u64 {
         self.ring + self.members + self.stalls + self.undecodable
     }
 }
 
-/// How long a process that has ended still counts as the session's when a stall of it turns up.
+/// How long a process that has ended still counts as the session's when the end of a stall of it is read.
 const REMEMBER_NS: u64 = 5_000_000_000;
 
-/// See the module.
+/// `BPF_NOEXIST` (`include/uapi/linux/bpf.h`): insert only.
+const NO_EXIST: u64 = 1;
+
+/// Reads a session's maps and ring.
 pub struct KernelTracer {
     directory: Directory,
     path: PathBuf,
@@ -79,10 +67,27 @@ pub struct KernelTracer {
 
 impl KernelTracer {
     /// Loads the programs for a new session, and pins them.
+    ///
+    /// # Errors
+    /// Why this kernel refuses, or refuses this user.
     pub fn start(settings: &Settings) -> Result<Self, KernelError> {
-        pins::in_first_pid_namespace()?;
+        Self::start_without(settings, None)
+    }
+
+    /// As [`Self::start`], without the program that reports ends. A kernel of 7.0 or later may miss any of its runs,
+    /// and this misses all of them: the other programs have to report every end.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    #[cfg(feature = "fault-injection")]
+    pub fn start_missing_exits(settings: &Settings) -> Result<Self, KernelError> {
+        Self::start_without(settings, Some(names::ON_EXIT))
+    }
+
+    fn start_without(settings: &Settings, left_out: Option<ProgramName>) -> Result<Self, KernelError> {
+        pid_namespace::require_initial()?;
         let directory = Directory::open_or_create()?;
-        let installed = pins::install(&directory, settings)?;
+        let installed = install::install(&directory, settings, left_out)?;
         let path = directory.session(&settings.session);
         let tracer = Self::open_in(directory, path.clone(), settings.stall_threshold_ns, installed);
         if tracer.is_err()
@@ -93,17 +98,22 @@ impl KernelTracer {
         tracer
     }
 
-    /// Takes over a session whose owner died. The kernel went on recording: nothing in between is missing but
-    /// what [`Self::lost`] counts.
+    /// Takes over a session whose owner died. The kernel went on recording, so that nothing in between is missing
+    /// but what [`Self::lost`] counts.
+    ///
+    /// # Errors
+    /// When the session has no pins, or they cannot be read.
     pub fn open(session: &str, stall_threshold_ns: u64) -> Result<Self, KernelError> {
-        pins::in_first_pid_namespace()?;
+        pid_namespace::require_initial()?;
         let directory = Directory::open_or_create()?;
         let path = directory.session(session);
-        // Who looks at the pins may have the lock for a moment; the sidecar's is what decides whose the session is.
+        // A process that only looks at the pins may have their lock for a moment. The sidecar's lock decides who
+        // owns the session.
         let installed = Installed { _lock: directory.own(session), ..Installed::default() };
-        let others = hook::of_session(&directory, &path).is_ok_and(|hook| hook != hook::path(&directory));
+        let is_other_version =
+            hook::of_session(&directory, &path).is_ok_and(|hook| hook != hook::path(&directory));
         Self::open_in(directory, path, stall_threshold_ns, installed).map_err(|error| {
-            if !others {
+            if !is_other_version {
                 return error;
             }
             KernelError::Refused {
@@ -119,20 +129,12 @@ impl KernelTracer {
         stall_threshold_ns: u64,
         installed: Installed,
     ) -> Result<Self, KernelError> {
-        fn typed<T, E>(path: &Path, name: &str) -> Result<T, KernelError>
-        where
-            T: TryFrom<aya::maps::Map, Error = E>,
-            E: std::error::Error + 'static,
-        {
-            T::try_from(pins::typed_map(&path.join(name))?)
-                .map_err(|error| KernelError::of(format!("opening the session's map {name}"), error))
-        }
         let stalls = Stalls::open(&directory, &path, stall_threshold_ns)?;
         let mut tracer = Self {
-            ring: typed(&path, names::EVENTS)?,
-            live: typed(&path, names::LIVE)?,
-            fates: typed(&path, names::FATES)?,
-            lost: typed(&path, names::LOST)?,
+            ring: pinned_map(&path, names::EVENTS)?,
+            live: pinned_map(&path, names::LIVE)?,
+            fates: pinned_map(&path, names::FATES)?,
+            lost: pinned_map(&path, names::LOST)?,
             stalls,
             members: HashMap::new(),
             undecodable: 0,
@@ -146,33 +148,33 @@ impl KernelTracer {
         Ok(tracer)
     }
 
-    /// Where the session is pinned.
+    /// The directory in which the session is pinned.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Readable when much is waiting in the ring. Little is not announced: drain every 50 ms or so as well.
+    /// A descriptor that is readable when much is waiting in the ring. Less is not signaled: drain every 50 ms or so
+    /// as well.
     pub fn ring_fd(&self) -> BorrowedFd<'_> {
         // SAFETY: the descriptor belongs to the ring, which lives as long as the borrow of self.
         unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) }
     }
 
-    /// Makes a living process a member; what it forks from now on follows by itself. The caller checks
-    /// afterwards that the process still lives, and calls [`Self::withdraw`] if not.
+    /// Makes a living process a member. Its later children follow by themselves. The caller checks afterwards that
+    /// the process still lives, and calls [`Self::withdraw`] if not.
+    ///
+    /// # Errors
+    /// When the session has no room for another process.
     pub fn enroll(&mut self, process: ProcessId, extras: &IdentityExtras) -> Result<(), KernelError> {
         let what = "enrolling a process";
+        // The fate first: from the moment the process is in `LIVE`, its exit is recorded there.
         let key = MapValue(decode::process_key(process));
-        // The fate first: from the moment the process is in `LIVE` its exit is written there.
-        self.fates
-            .insert(key, MapValue(decode::enrolled_fate(extras)), 1 /* BPF_NOEXIST */)
-            .or_else(|error| match error {
-                // Its parent had been enrolled when it was forked.
-                aya::maps::MapError::SyscallError(ref call) if call.io_error.raw_os_error() == Some(17) => {
-                    Ok(())
-                }
-                other => Err(other),
-            })
-            .map_err(|error| KernelError::of(what, error))?;
+        match self.fates.insert(key, MapValue(decode::enrolled_fate(extras)), NO_EXIST) {
+            // Its parent was a member when it forked the process.
+            Err(MapError::SyscallError(call))
+                if call.io_error.raw_os_error() == Some(Errno::EXIST.raw_os_error()) => {}
+            inserted => inserted.map_err(|error| KernelError::of(what, error))?,
+        }
         self.live
             .insert(process.tgid, process.start_ticks, 0)
             .map_err(|error| KernelError::of(what, error))?;
@@ -180,7 +182,7 @@ impl KernelTracer {
         Ok(())
     }
 
-    /// Takes back an enrolment whose process turned out to be gone.
+    /// Takes back the enrollment of a process that turned out to be gone.
     pub fn withdraw(&mut self, process: ProcessId) {
         if self.live.get(&process.tgid, 0).is_ok_and(|start| start == process.start_ticks) {
             let _ = self.live.remove(&process.tgid);
@@ -189,14 +191,15 @@ impl KernelTracer {
         self.members.remove(&process);
     }
 
-    /// All events that wait, and the stalls that have ended. Ends of processes are taken out of the fate map.
+    /// Appends all events that wait, and the stalls that have ended. The ends of processes are removed from the fate
+    /// map.
     pub fn drain(&mut self, events: &mut Vec<Event>) {
         self.drain_keeping_fates(events);
         self.forget_ended(events);
     }
 
-    /// Takes the ends that these events told out of the fate map: once they are written down, not before, so that an
-    /// owner that dies in between loses none.
+    /// Removes the ends in these events from the fate map. To be called once they are written down, not before, so
+    /// that an owner that dies in between loses none.
     pub fn forget_ended(&mut self, events: &[Event]) {
         for event in events {
             if let EventBody::Exit(exit) = &event.body {
@@ -232,19 +235,19 @@ impl KernelTracer {
         }
     }
 
-    /// Stalls that have lasted for the threshold at `now_boot_ns` and were not reported yet. Processes whose fork
-    /// has not been [drained](Self::drain) are not known to be members.
+    /// Appends the stalls that have lasted for the threshold at `now_boot_ns` and were not reported yet. A process
+    /// whose fork has not been [drained](Self::drain) does not count as a member.
     pub fn open_stalls(&mut self, now_boot_ns: u64, events: &mut Vec<Event>) {
         self.stalls.walk_open(now_boot_ns, &self.members, events);
     }
 
-    /// What the kernel knows of every process that [`Self::drain`] has not collected: those that run, and those
-    /// whose exit event was lost.
+    /// The fate of every process that [`Self::drain`] has not collected: those that run, and those whose exit event
+    /// was lost.
     pub fn fates(&self) -> Vec<ProcessFate> {
         self.fates.iter().flatten().map(|(key, fate)| decode::fate(key.0, &fate.0)).collect()
     }
 
-    /// The processes of the session that live, as the kernel has them.
+    /// The living processes of the session, as the kernel has them.
     pub fn living(&self) -> Vec<ProcessId> {
         self.live.iter().flatten().map(|(tgid, start_ticks)| ProcessId { tgid, start_ticks }).collect()
     }
@@ -260,18 +263,21 @@ impl KernelTracer {
         }
     }
 
-    /// What the kernel programs have logged since the last call; nothing unless that was asked for.
+    /// What the kernel programs have logged since the last call. Empty unless the log was asked for.
     pub fn debug_lines(&mut self) -> Vec<String> {
         self.installed.log.as_mut().map_or_else(Vec::new, KernelLog::lines)
     }
 
-    /// Kernel fields that this kernel does not have and whose facts are therefore unknown. Empty for a session
-    /// that was taken over: its header has them.
+    /// Optional kernel fields that this kernel does not have, whose facts are therefore unknown. Empty for a session
+    /// that was taken over: the header of its trace has them.
     pub fn missing_fields(&self) -> &[String] {
         &self.installed.missing
     }
 
-    /// Ends the kernel side of the session: detaches and unpins, and the shared hook with the last session.
+    /// Ends the kernel side of the session: detaches and unpins it, and the shared hook with the last session.
+    ///
+    /// # Errors
+    /// When pins cannot be removed.
     pub fn finish(self) -> Result<(), KernelError> {
         pins::remove(&self.directory, &self.path)
     }

@@ -71,7 +71,6 @@ fn try_kernel() -> Tried {
         stall_threshold_ns: NEVER_NS,
         kernel_log: false,
         traces: None,
-        misses_exits: false,
     };
     let tried = KernelTracer::start(&settings).and_then(|tracer| {
         let missing_fields = tracer.missing_fields().to_vec();

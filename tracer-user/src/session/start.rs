@@ -197,7 +197,6 @@ fn kernel(watch: &Watch, traces: &TraceDir) -> Result<Option<KernelTracer>, Stri
         stall_threshold_ns: u64::try_from(watch.stall_threshold.as_nanos()).unwrap_or(u64::MAX),
         kernel_log: watch.verbosity >= 2,
         traces: std::path::absolute(traces.path()).ok(),
-        misses_exits: false,
     };
     KernelTracer::start(&settings).map(Some).map_err(|error| {
         format!(
