@@ -12,7 +12,7 @@ use tracer_ebpf::names;
 use tracer_ebpf::offsets::{FIELDS, Offsets};
 use tracer_ebpf::wire::{self, StructLayout};
 
-const OBJECT: &[u8] = include_bytes!("../tracer-ebpf/object/tracer.bpf.o");
+const OBJECT: &[u8] = include_bytes!("../../tracer-ebpf/object/tracer.bpf.o");
 
 /// A struct's name, its size, and its members as (name, offset, size).
 type Described = (String, usize, Vec<(String, usize, usize)>);

@@ -1,58 +1,45 @@
-//! What differs by architecture: system call numbers, and which registers hold their arguments. One table.
+//! How system calls are passed to the kernel, by architecture: the numbers of the calls that write, and the members
+//! of `pt_regs` that hold number and arguments.
 
 use tracer_ebpf::offsets::ABSENT;
 use tracer_ebpf::wire::SyscallAbi;
 
 use super::{btf::Btf, error::KernelError};
+use crate::core::syscalls::{self, Architecture};
 
-/// Bytes of a kernel stack (`THREAD_SIZE`) on both architectures with 4 KiB pages and without KASAN. Only
-/// kernels without `bpf_task_pt_regs` (before 5.15) are read with it.
+/// Bytes of a kernel stack (`THREAD_SIZE`) on both architectures with 4 KiB pages and without KASAN. Only used on
+/// kernels without `bpf_task_pt_regs` (before 5.15).
 const KERNEL_STACK_BYTES: u32 = 16 * 1024;
 
-/// An architecture.
-struct Machine {
-    name: &'static str,
-    /// `pt_regs` members: number, and the first three arguments as member and byte offset in it.
+/// Members of `pt_regs`.
+struct Registers {
+    /// The call's number.
     number: &'static str,
+    /// The first three arguments, as member and byte offset in it.
     arguments: [(&'static str, u32); 3],
-    /// write, pwrite64, writev, pwritev, pwritev2, sendto, sendmsg, sendmmsg (`asm/unistd_64.h`).
-    writes: [u32; 8],
-    splice: u32,
-    tee: u32,
-    vmsplice: u32,
-    sendfile: u32,
 }
 
-const MACHINES: [Machine; 2] = [
-    Machine {
-        name: "x86_64",
-        number: "orig_ax",
-        arguments: [("di", 0), ("si", 0), ("dx", 0)],
-        writes: [1, 18, 20, 296, 328, 44, 46, 307],
-        splice: 275,
-        tee: 276,
-        vmsplice: 278,
-        sendfile: 40,
-    },
-    Machine {
-        name: "aarch64",
-        number: "syscallno",
-        arguments: [("orig_x0", 0), ("regs", 8), ("regs", 16)],
-        writes: [64, 68, 66, 70, 287, 206, 211, 269],
-        splice: 76,
-        tee: 77,
-        vmsplice: 75,
-        sendfile: 71,
-    },
-];
+fn registers(architecture: Architecture) -> Registers {
+    match architecture {
+        Architecture::X86_64 => Registers { number: "orig_ax", arguments: [("di", 0), ("si", 0), ("dx", 0)] },
+        Architecture::Aarch64 => {
+            Registers { number: "syscallno", arguments: [("orig_x0", 0), ("regs", 8), ("regs", 16)] }
+        }
+    }
+}
 
-/// What the programs are told of a machine of this architecture, as `std::env::consts::ARCH` names it.
-/// `has_regs_helper`: the kernel knows `bpf_task_pt_regs`.
+/// Number of a call. [`ABSENT`], which no call has, where the architecture lacks it.
+fn number(architecture: Architecture, name: &str) -> u32 {
+    let number = syscalls::number(architecture, name);
+    number.and_then(|number| u32::try_from(number).ok()).unwrap_or(ABSENT)
+}
+
+/// For a machine of this architecture (a value of `std::env::consts::ARCH`). `has_regs_helper`: the kernel has
+/// `bpf_task_pt_regs`.
 pub fn resolve(btf: &Btf, architecture: &str, has_regs_helper: bool) -> Result<SyscallAbi, KernelError> {
-    let machine = MACHINES
-        .iter()
-        .find(|machine| machine.name == architecture)
+    let architecture = Architecture::named(architecture)
         .ok_or_else(|| KernelError::Architecture(architecture.to_owned()))?;
+    let registers = registers(architecture);
     let pt_regs = btf.struct_id("pt_regs").ok_or_else(|| KernelError::MissingField("pt_regs".to_owned()))?;
     let member = |name: &str| {
         btf.member(pt_regs, name)
@@ -60,13 +47,16 @@ pub fn resolve(btf: &Btf, architecture: &str, has_regs_helper: bool) -> Result<S
             .ok_or_else(|| KernelError::MissingField(format!("pt_regs.{name}")))
     };
     let mut regs_args = [0; 3];
-    for (offset, (name, within)) in regs_args.iter_mut().zip(machine.arguments) {
+    for (offset, (name, within)) in regs_args.iter_mut().zip(registers.arguments) {
         *offset = member(name)? + within;
     }
+    let moves @ [splice, tee, vmsplice, sendfile] =
+        ["splice", "tee", "vmsplice", "sendfile"].map(|name| number(architecture, name));
     let mut write_calls = [0; 8];
-    let moves = [machine.splice, machine.tee, machine.vmsplice, machine.sendfile];
-    for number in machine.writes.into_iter().chain(moves) {
-        write_calls[(number >> 6) as usize & 7] |= 1 << (number & 63);
+    for number in syscalls::WRITES.map(|name| number(architecture, name)).into_iter().chain(moves) {
+        if let Some(word) = write_calls.get_mut((number >> 6) as usize) {
+            *word |= 1 << (number & 63);
+        }
     }
     let regs_in_stack = if has_regs_helper {
         0
@@ -76,11 +66,11 @@ pub fn resolve(btf: &Btf, architecture: &str, has_regs_helper: bool) -> Result<S
     };
     Ok(SyscallAbi {
         write_calls,
-        splice: machine.splice,
-        tee: machine.tee,
-        vmsplice: machine.vmsplice,
-        sendfile: machine.sendfile,
-        regs_number: member(machine.number)?,
+        splice,
+        tee,
+        vmsplice,
+        sendfile,
+        regs_number: member(registers.number)?,
         regs_args,
         regs_in_stack,
         page_bytes: u32::try_from(rustix::param::page_size()).unwrap_or(ABSENT),
@@ -91,16 +81,11 @@ pub fn resolve(btf: &Btf, architecture: &str, has_regs_helper: bool) -> Result<S
 mod tests {
     use super::*;
 
-    const WRITES: [&str; 8] =
-        ["write", "pwrite64", "writev", "pwritev", "pwritev2", "sendto", "sendmsg", "sendmmsg"];
     const MOVES: [&str; 4] = ["splice", "tee", "vmsplice", "sendfile"];
 
-    fn numbers(machine: &Machine) -> Vec<u32> {
-        machine
-            .writes
-            .into_iter()
-            .chain([machine.splice, machine.tee, machine.vmsplice, machine.sendfile])
-            .collect()
+    fn numbers(architecture: &str) -> Vec<u32> {
+        let architecture = Architecture::named(architecture).unwrap();
+        syscalls::WRITES.into_iter().chain(MOVES).map(|name| number(architecture, name)).collect()
     }
 
     #[test]
@@ -119,8 +104,8 @@ mod tests {
             libc::SYS_vmsplice,
             libc::SYS_sendfile,
         ];
-        let machine = MACHINES.iter().find(|machine| machine.name == std::env::consts::ARCH).unwrap();
-        assert_eq!(numbers(machine).into_iter().map(i64::from).collect::<Vec<_>>(), known);
+        let numbers = numbers(std::env::consts::ARCH).into_iter().map(i64::from);
+        assert_eq!(numbers.collect::<Vec<_>>(), known);
     }
 
     /// A kernel's type information with aarch64's `pt_regs` as its source has it: `union { struct user_pt_regs user_regs;
@@ -160,11 +145,11 @@ mod tests {
         assert!(of_another.to_string().contains("pt_regs.di"), "{of_another}");
     }
 
-    /// The kernel's header of generic numbers, which aarch64 takes as they are. It comes with the C library's headers.
+    /// Compares with the kernel's header of generic numbers, which are aarch64's. The header comes with the C library's.
     #[test]
     fn the_numbers_of_aarch64_are_the_generic_ones() {
         let Ok(header) = std::fs::read_to_string("/usr/include/asm-generic/unistd.h") else {
-            println!("skipped: the C library's headers are not here");
+            println!("skipped: the C library's headers are not installed");
             return;
         };
         let generic = |call: &str| {
@@ -172,11 +157,10 @@ mod tests {
                 let define = format!("#define __NR{prefix}_{call} ");
                 header.lines().find_map(|line| line.strip_prefix(&define)?.trim().parse().ok())
             };
-            // `sendfile` has a number under this name only; which of two calls it is depends on the word size.
+            // `sendfile` is one of two calls, by the word size, and has a number under this name only.
             number("").or_else(|| number("3264")).unwrap_or_else(|| panic!("{call} has no number"))
         };
-        let known: Vec<u32> = WRITES.into_iter().chain(MOVES).map(generic).collect();
-        let machine = MACHINES.iter().find(|machine| machine.name == "aarch64").unwrap();
-        assert_eq!(numbers(machine), known);
+        let known: Vec<u32> = syscalls::WRITES.into_iter().chain(MOVES).map(generic).collect();
+        assert_eq!(numbers("aarch64"), known);
     }
 }

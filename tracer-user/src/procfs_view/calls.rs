@@ -6,6 +6,7 @@
 use super::memory::Memory;
 use crate::core::evidence::{ChildTarget, LockKind, PollFd, Timeout, Wait, events};
 use crate::core::signal::SignalSet;
+use crate::core::syscalls;
 
 /// The clocks that absolute time-outs are measured against, nanoseconds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,8 +71,8 @@ impl Call<'_> {
         let [a0, a1, a2, a3, a4, _] = self.args;
         let fd = a0 as u32;
         match self.name {
-            "write" | "writev" | "pwrite64" | "pwritev" | "pwritev2" | "sendto" | "sendmsg" | "sendmmsg"
-            | "vmsplice" => Wait::Write { fd },
+            "vmsplice" => Wait::Write { fd },
+            name if syscalls::WRITES.contains(&name) => Wait::Write { fd },
             "read" | "readv" | "pread64" | "preadv" | "preadv2" | "recvfrom" | "recvmsg" => {
                 Wait::Read { fd, timeout: Timeout::Never }
             }

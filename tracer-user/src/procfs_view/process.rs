@@ -16,7 +16,7 @@ use crate::core::evidence::{
     ByteString, IoCounters, Limits, Process, Ptraced, Syscall, Terminal, Thread, ThreadState, Unread, Wait,
 };
 use crate::core::identity::WaitStatus;
-use crate::core::syscalls::{self, Machine};
+use crate::core::syscalls::{self, Architecture};
 
 /// Longest command line and environment looked at, bytes.
 const WORDS_CAP: usize = 1 << 20;
@@ -35,8 +35,8 @@ pub(crate) struct Gather<'r> {
     pub opened: HashMap<u32, Vec<Opened>>,
     /// Now.
     pub now: Now,
-    /// Which machine's system calls these are.
-    pub machine: Option<Machine>,
+    /// Whose system call numbers these are.
+    pub architecture: Option<Architecture>,
     /// A text at a time.
     pub buffer: Vec<u8>,
 }
@@ -205,7 +205,7 @@ impl Gather<'_> {
             Ok(SyscallText::Outside) => Wait::NoCall,
             Err(_) => Wait::Unreadable,
             Ok(SyscallText::Inside { number, args, .. }) => {
-                let name = self.machine.and_then(|machine| syscalls::name(machine, number));
+                let name = self.architecture.and_then(|it| syscalls::name(it, number));
                 thread.syscall = Some(Syscall { nr: number, name: name.map(Into::into), args });
                 match name {
                     Some(name) => {

@@ -19,7 +19,7 @@ use super::thread_sample::{self, Pulse};
 use super::{ProcRoot, last_failed, locks, objects, waits};
 use crate::core::evidence::{ByteString, Clock, Evidence, Host, ObjectFacts, Problem, Scope, Wait};
 use crate::core::identity::ProcessId;
-use crate::core::syscalls::Machine;
+use crate::core::syscalls::Architecture;
 
 /// What to look at.
 #[derive(Clone, Debug)]
@@ -88,7 +88,7 @@ pub fn look(
         cgroup_texts: HashMap::new(),
         opened: HashMap::new(),
         now,
-        machine: Machine::here(),
+        architecture: Architecture::native(),
         buffer,
     };
     let mut evidence = Evidence {
