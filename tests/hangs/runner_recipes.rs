@@ -1,4 +1,4 @@
-//! The recipe of docs/runners.md for pytest, as it stands there, with a real pytest.
+//! `examples/conftest.py`, with a real pytest.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -15,13 +15,6 @@ def test_waits_before_it_reads():
     child = subprocess.Popen([sys.executable, '-c', 'print(\"x\" * 300000)'], stdout=subprocess.PIPE)
     child.wait()
 ";
-
-/// The first block of Python in the page.
-fn recipe() -> &'static str {
-    let page = include_str!("../../docs/runners.md");
-    let (_, rest) = page.split_once("```python\n").expect("a recipe");
-    rest.split_once("```").expect("it ends").0
-}
 
 /// pytest, by whichever of its names it goes.
 fn pytest() -> Option<&'static str> {
@@ -49,7 +42,8 @@ fn pytest_asks_why_a_test_hangs_and_leaves_slow_ones_alone() {
         return;
     };
     let place = tempfile::tempdir().expect("a directory");
-    std::fs::write(place.path().join("conftest.py"), recipe()).expect("written");
+    std::fs::write(place.path().join("conftest.py"), include_str!("../../examples/conftest.py"))
+        .expect("written");
     std::fs::write(place.path().join("test_it.py"), TESTS).expect("written");
     let program = Path::new(env!("CARGO_BIN_EXE_tracer-user")).parent().expect("a directory");
     let path = std::env::join_paths(
