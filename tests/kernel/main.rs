@@ -22,6 +22,7 @@ mod stall;
 mod stall_parts;
 mod traced;
 mod tree_parts;
+mod window;
 mod wire;
 mod writer;
 
@@ -44,4 +45,11 @@ helpers! {
     "stalls_when_told" => stall_parts::stalls_when_told,
     "sleeps" => stall_parts::sleeps,
     "two_writers" => stall_parts::two_writers,
+    "polls_lock" => window::polls_lock,
+    "reads_again" => window::reads_again,
+    "waits_for_a_line" => window::waits_for_a_line,
+    "many_threads" => window::many_threads,
+    "unknown_calls" => window::unknown_calls,
+    "five_errors" => window::five_errors,
+    "counts_own_calls" => window::counts_own_calls,
 }

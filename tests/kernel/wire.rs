@@ -8,7 +8,7 @@ use std::io::Write as _;
 
 use btf::btf::{Btf, FlattenedType, Type};
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
-use tracer_ebpf::names;
+use tracer_ebpf::names::{self, Hook};
 use tracer_ebpf::offsets::{FIELDS, Offsets};
 use tracer_ebpf::wire::{self, StructLayout};
 
@@ -63,7 +63,9 @@ fn every_struct_that_a_map_holds_is_in_the_list() {
     // A map is described by the name of its type, in which the compiler has written `::` as `_3A__3A_`.
     for name in btf.get_types().iter().filter_map(|found| found.name.as_deref()) {
         for held in name.split("tracer_ebpf_3A__3A_wire_3A__3A_").skip(1) {
-            let path = held.split("_3E_").next().unwrap().split("_2C_").next().unwrap();
+            // The linker cuts long names short.
+            let Some(end) = ["_3E_", "_2C_"].iter().filter_map(|end| held.find(end)).min() else { continue };
+            let path = &held[..end];
             let held = path.rsplit("_3A__3A_").next().unwrap().trim_end_matches("_29_");
             assert!(listed.contains(&held), "{held} (in {name})");
             found += 1;
@@ -86,11 +88,16 @@ fn symbols(wanted: impl Fn(&str) -> bool) -> BTreeSet<(String, String)> {
 #[test]
 fn the_tables_of_names_are_those_of_the_object() {
     let programs = names::PROGRAMS.iter().map(|program| {
-        let kind = if program.attached { "tp_btf" } else { "raw_tp" };
-        (format!("{kind}/{}", program.tracepoint), program.name.to_owned())
+        let section = match program.hook {
+            Hook::Tracepoint(name) => format!("tp_btf/{name}"),
+            Hook::PerfEvent(name) => format!("tracepoint/{name}"),
+            Hook::OnDemand => "raw_tp/sched_switch".to_owned(),
+        };
+        (section, program.name.to_owned())
     });
     assert_eq!(symbols(|section| section.contains('/')), programs.collect());
-    let maps = names::SESSION_MAPS.iter().chain(&names::HOOK_MAPS).chain(&names::UNPINNED_MAPS);
+    let maps = names::SESSION_MAPS.iter().chain(&names::HOOK_MAPS);
+    let maps = maps.chain(&names::WINDOW_MAPS).chain(&names::UNPINNED_MAPS);
     let maps = maps.map(|name| ("maps".to_owned(), (*name).to_owned()));
     assert_eq!(symbols(|section| section == "maps"), maps.collect());
     let globals = names::GLOBALS.map(|name| (".rodata".to_owned(), name.to_owned()));

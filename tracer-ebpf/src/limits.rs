@@ -22,6 +22,12 @@ pub const WRITER_COLLISIONS: u32 = 4_096;
 /// Finished stalls kept for all sessions to read; a reader that falls further behind counts what it missed.
 pub const STALL_LOG_RECORDS: u32 = 8_192;
 
+/// Processes whose system calls are counted in one window.
+pub const WATCHED_PROCESSES: u32 = 16_384;
+
+/// Pairs of thread and system call that one window counts.
+pub const CALLS: u32 = 8_192;
+
 /// Bytes of a comm, with its terminating NUL (`TASK_COMM_LEN`).
 pub const COMM_BYTES: usize = 16;
 

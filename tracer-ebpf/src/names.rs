@@ -8,18 +8,37 @@
 pub struct ProgramName {
     /// The function's name.
     pub name: &'static str,
-    /// The tracepoint in its section's name.
-    pub tracepoint: &'static str,
-    /// Whether it is attached there. False: it is run on demand (`BPF_PROG_TEST_RUN`) and never attached.
-    pub attached: bool,
+    /// What the program is attached to.
+    pub hook: Hook,
+}
+
+/// What a program is attached to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// This tracepoint, with arguments of the types that the kernel's type information gives them.
+    Tracepoint(&'static str),
+    /// This event of perf (`category/name`), which passes the fields that its `format` lists in tracefs.
+    PerfEvent(&'static str),
+    /// Nothing: it is run on demand (`BPF_PROG_TEST_RUN`).
+    OnDemand,
+}
+
+impl Hook {
+    /// The tracepoint whose type information the program needs.
+    pub const fn tracepoint(self) -> Option<&'static str> {
+        match self {
+            Self::Tracepoint(name) => Some(name),
+            Self::PerfEvent(_) | Self::OnDemand => None,
+        }
+    }
 }
 
 const fn attached(name: &'static str, tracepoint: &'static str) -> ProgramName {
-    ProgramName { name, tracepoint, attached: true }
+    ProgramName { name, hook: Hook::Tracepoint(tracepoint) }
 }
 
 const fn on_demand(name: &'static str) -> ProgramName {
-    ProgramName { name, tracepoint: "sched_switch", attached: false }
+    ProgramName { name, hook: Hook::OnDemand }
 }
 
 /// A child of a session's process, on kernels whose maps cannot grow where [`ON_NEW`] runs.
@@ -40,12 +59,15 @@ pub const ON_SWITCH: ProgramName = attached("on_switch", "sched_switch");
 pub const LOOK: ProgramName = on_demand("look");
 /// Adds up the bytes in a pipe.
 pub const FILL: ProgramName = on_demand("fill");
+/// Counts the system calls of a window.
+pub const ON_RETURN: ProgramName =
+    ProgramName { name: "on_return", hook: Hook::PerfEvent("raw_syscalls/sys_exit") };
 /// Does nothing on context switches, for comparison in a benchmark.
 pub const NOTHING: ProgramName = attached("nothing", "sched_switch");
 
 /// Every program.
 pub const PROGRAMS: &[ProgramName] =
-    &[ON_FORK, ON_NEW, ON_EXEC, ON_EXIT, ON_SIGNAL, ON_FREE, ON_SWITCH, LOOK, FILL, NOTHING];
+    &[ON_FORK, ON_NEW, ON_EXEC, ON_EXIT, ON_SIGNAL, ON_FREE, ON_SWITCH, LOOK, FILL, ON_RETURN, NOTHING];
 
 /// Members of a session.
 pub const LIVE: &str = "LIVE";
@@ -69,6 +91,12 @@ pub const COLLISIONS: &str = "COLLISIONS";
 pub const STALL_LOG: &str = "STALL_LOG";
 /// Records that each CPU has written to the stall log.
 pub const STALL_CURSORS: &str = "STALL_CURSORS";
+/// Processes whose system calls are counted.
+pub const WATCHED: &str = "WATCHED";
+/// Counts of system calls.
+pub const CALLS: &str = "CALLS";
+/// System calls for which there was no room.
+pub const UNCOUNTED: &str = "UNCOUNTED";
 /// The debug log of the programs (aya-log).
 pub const DEBUG_LOG: &str = "AYA_LOGS";
 
@@ -76,7 +104,9 @@ pub const DEBUG_LOG: &str = "AYA_LOGS";
 pub const SESSION_MAPS: [&str; 5] = [LIVE, FATES, EVENTS, LOST, INSPECTION];
 /// The maps that are pinned with the hook, and that all sessions share.
 pub const HOOK_MAPS: [&str; 5] = [SWITCH_HOOK, SLOTS, COLLISIONS, STALL_LOG, STALL_CURSORS];
-/// The maps that are never pinned.
+/// The maps of a window. They are never pinned.
+pub const WINDOW_MAPS: [&str; 3] = [WATCHED, CALLS, UNCOUNTED];
+/// The other maps that are never pinned.
 pub const UNPINNED_MAPS: [&str; 2] = [EXIT_SCRATCH, DEBUG_LOG];
 
 /// Offsets of kernel fields ([`Offsets`](crate::offsets::Offsets)).

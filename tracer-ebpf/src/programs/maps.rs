@@ -1,7 +1,8 @@
 //! All maps.
 //!
-//! `LIVE`, `FATES`, `EVENTS`, `LOST` and `INSPECTION` are one session's own. The others belong to the hook on
-//! context switches, which is loaded once for the whole machine: the loader hands every session the same.
+//! `LIVE`, `FATES`, `EVENTS`, `LOST` and `INSPECTION` are one session's own. `WATCHED`, `CALLS` and `UNCOUNTED` belong
+//! to one window. The others belong to the hook on context switches, which is loaded once for the whole machine: the
+//! loader gives every session the same.
 
 use aya_ebpf::{
     macros::map,
@@ -9,11 +10,16 @@ use aya_ebpf::{
 };
 use tracer_ebpf::{
     limits,
-    wire::{ExitRecord, Fate, HookSettings, Inspection, ProcessKey, StallRecord, WriterSlot},
+    wire::{
+        CallKey, CallTotals, ExitRecord, Fate, HookSettings, Inspection, ProcessKey, StallRecord, WriterSlot,
+    },
 };
 
-/// `BPF_F_NO_PREALLOC`: memory for what is there, not for what could be.
+/// `BPF_F_NO_PREALLOC`: memory for the entries there are, not for all there could be.
 const NO_PREALLOC: u32 = 1;
+/// Memory for all entries. Before 6.1 the kernel warns (`check_map_prog_compatibility` of `kernel/bpf/verifier.c`) when a
+/// program on a raw tracepoint or a perf event has a hash map without it.
+const PREALLOC: u32 = 0;
 /// `BPF_F_MMAPABLE`: the user side walks it without a system call an entry.
 const MMAPABLE: u32 = 1 << 10;
 
@@ -62,3 +68,15 @@ pub static STALL_LOG: Array<StallRecord> = Array::with_max_entries(limits::STALL
 /// How many records each CPU has ever written to its run.
 #[map]
 pub static STALL_CURSORS: Array<u64> = Array::with_max_entries(limits::CPUS, MMAPABLE);
+
+/// The processes (tgid) whose system calls are counted. The value is not used.
+#[map]
+pub static WATCHED: HashMap<u32, u32> = HashMap::with_max_entries(limits::WATCHED_PROCESSES, PREALLOC);
+
+/// Counts of the watched processes' system calls.
+#[map]
+pub static CALLS: HashMap<CallKey, CallTotals> = HashMap::with_max_entries(limits::CALLS, PREALLOC);
+
+/// Calls for which [`CALLS`] had no room.
+#[map]
+pub static UNCOUNTED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);

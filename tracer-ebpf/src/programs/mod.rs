@@ -9,6 +9,7 @@ mod nothing;
 mod read;
 mod stall;
 mod types;
+mod window;
 
 /// The kernel lets only GPL-compatible programs read its memory.
 #[unsafe(link_section = "license")]

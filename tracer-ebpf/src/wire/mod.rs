@@ -9,12 +9,14 @@ pub mod inspect;
 pub mod lifecycle;
 mod record;
 pub mod stall;
+pub mod window;
 
 pub use globals::*;
 pub use inspect::*;
 pub use lifecycle::*;
 pub use record::{MemberLayout, StructLayout};
 pub use stall::*;
+pub use window::*;
 
 use record::record;
 
@@ -89,5 +91,5 @@ macro_rules! structs {
 
 structs! {
     Header, ProcessKey, ForkRecord, ExecRecord, Fate, ExitRecord, SignalRecord, WriterSlot, StallRecord,
-    Inspection, HookSettings, SyscallAbi, LogLayout,
+    Inspection, HookSettings, SyscallAbi, LogLayout, CallKey, ErrorCount, CallTotals,
 }

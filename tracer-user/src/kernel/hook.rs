@@ -71,7 +71,7 @@ pub fn prepare(locked: &Locked<'_>) -> Result<bool, KernelError> {
 
 /// Attaches the loaded program and pins its link: from here on the hook is whole.
 pub fn install(_locked: &Locked<'_>, hook: &Path, program: &mut BtfTracePoint) -> Result<(), KernelError> {
-    let what = || format!("attaching to {}", names::ON_SWITCH.tracepoint);
+    let what = || "attaching the hook on context switches".to_owned();
     let id = program.attach().map_err(|error| KernelError::of(what(), error))?;
     let link: FdLink = program.take_link(id).map_err(|error| KernelError::of(what(), error))?.into();
     link.pin(hook.join(LINK)).map(drop).map_err(|error| KernelError::of(what(), error))

@@ -15,7 +15,8 @@ use tracer_ebpf::wire::{self, ask};
 
 use super::error::KernelError;
 use super::handles::{MapValue, loaded_map, pinned_map, pinned_program, program};
-use super::load::load_unpinned;
+use super::layout::Layout;
+use super::load::{self, LoadParams};
 use crate::core::decode::{self, Inspection};
 use crate::core::event::ResourceKind;
 
@@ -51,7 +52,12 @@ impl Inspector {
     /// # Errors
     /// Why this kernel refuses, or refuses this user.
     pub fn load() -> Result<Self, KernelError> {
-        let mut ebpf = load_unpinned()?;
+        let params = LoadParams::of(Layout::of_running_kernel()?, false)?;
+        let mut loader = params.loader();
+        for unused in [&names::SESSION_MAPS[..], &names::HOOK_MAPS, &names::WINDOW_MAPS] {
+            load::shrink(&mut loader, unused);
+        }
+        let mut ebpf = load::load_object(&mut loader)?;
         for wanted in [LOOK, FILL] {
             let program: &mut RawTracePoint = program(&mut ebpf, wanted)?;
             let what = || format!("loading the program {}", wanted.name);

@@ -13,10 +13,10 @@ use super::bpffs::{self, Directory};
 use super::error::KernelError;
 use super::handles::{not_in_object, program};
 use super::layout::Layout;
-use super::load::LoadParams;
+use super::load::{self, LoadParams};
 use super::log::KernelLog;
 use super::settings::Settings;
-use super::{hook, object, pins};
+use super::{hook, pins};
 
 /// A session's attached programs, beside the one for forks.
 const ATTACHED: [ProgramName; 4] = [names::ON_EXEC, names::ON_EXIT, names::ON_SIGNAL, names::ON_FREE];
@@ -39,8 +39,8 @@ pub fn install(
     left_out: Option<ProgramName>,
 ) -> Result<Installed, KernelError> {
     let layout = Layout::of_running_kernel()?;
-    match install_at(directory, settings, &layout, left_out) {
-        Ok((lock, log)) => Ok(Installed { _lock: lock, log, missing: layout.missing }),
+    match install_at(directory, settings, layout, left_out) {
+        Ok((lock, log)) => Ok(Installed { _lock: lock, log, missing: layout.missing.clone() }),
         Err(error) => {
             let _ = pins::remove(directory, &directory.session(&settings.session));
             Err(error)
@@ -76,8 +76,8 @@ fn install_at(
     };
     let mut loader = params.loader();
     hook::share_maps(&mut loader, &hook_path);
-    let mut ebpf =
-        loader.load(object::OBJECT).map_err(|error| KernelError::of("loading the kernel programs", error))?;
+    load::shrink(&mut loader, &names::WINDOW_MAPS);
+    let mut ebpf = load::load_object(&mut loader)?;
     let programs = programs(layout, unfinished.is_some()).filter(|name| Some(*name) != left_out);
     load_programs(&mut ebpf, &params.tracepoints, &path, programs)?;
     if let Some(locked) = unfinished {
@@ -112,10 +112,12 @@ fn load_programs(
         let mut threads = Vec::new();
         for name in names {
             let program = programs.remove(name.name).ok_or_else(|| not_in_object(name.name))?;
-            let load = move || match name {
-                names::ON_SWITCH => load_attachable(program, name, tracepoints).map(drop),
-                ProgramName { attached: true, .. } => attach(program, name, tracepoints, path),
-                ProgramName { attached: false, .. } => keep(program, name, path),
+            let load = move || match name.hook.tracepoint() {
+                Some(tracepoint) if name == names::ON_SWITCH => {
+                    load_attachable(program, tracepoint, tracepoints).map(drop)
+                }
+                Some(tracepoint) => attach(program, tracepoint, tracepoints, &path.join(name.name)),
+                None => keep(program, name, path),
             };
             let thread = std::thread::Builder::new().spawn_scoped(scope, load);
             threads.push(thread.map_err(|error| KernelError::of("starting a thread", error))?);
@@ -135,27 +137,22 @@ fn load_programs(
 /// Loads a program for its tracepoint.
 fn load_attachable<'a>(
     program: &'a mut Program,
-    name: ProgramName,
+    tracepoint: &str,
     tracepoints: &Btf,
 ) -> Result<&'a mut BtfTracePoint, KernelError> {
-    let what = || format!("loading the program on {}", name.tracepoint);
+    let what = || format!("loading the program on {tracepoint}");
     let program: &mut BtfTracePoint = program.try_into().map_err(|error| KernelError::of(what(), error))?;
-    program.load(name.tracepoint, tracepoints).map_err(|error| KernelError::of(what(), error))?;
+    program.load(tracepoint, tracepoints).map_err(|error| KernelError::of(what(), error))?;
     Ok(program)
 }
 
 /// Loads a program, attaches it and pins its link: it runs from here on, whatever becomes of this process.
-fn attach(
-    program: &mut Program,
-    name: ProgramName,
-    tracepoints: &Btf,
-    path: &Path,
-) -> Result<(), KernelError> {
-    let what = || format!("attaching to {}", name.tracepoint);
-    let program = load_attachable(program, name, tracepoints)?;
+fn attach(program: &mut Program, tracepoint: &str, tracepoints: &Btf, pin: &Path) -> Result<(), KernelError> {
+    let what = || format!("attaching to {tracepoint}");
+    let program = load_attachable(program, tracepoint, tracepoints)?;
     let id = program.attach().map_err(|error| KernelError::of(what(), error))?;
     let link: FdLink = program.take_link(id).map_err(|error| KernelError::of(what(), error))?.into();
-    link.pin(path.join(name.name)).map(drop).map_err(|error| KernelError::of(what(), error))
+    link.pin(pin).map(drop).map_err(|error| KernelError::of(what(), error))
 }
 
 /// Loads a program that is run on demand, and pins it.

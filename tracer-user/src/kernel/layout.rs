@@ -6,10 +6,11 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
-use tracer_ebpf::names::{self, ProgramName};
+use tracer_ebpf::names;
 use tracer_ebpf::offsets::{ABSENT, Ask, FIELDS, Offsets};
 use tracer_ebpf::wire::SyscallAbi;
 
@@ -61,13 +62,12 @@ impl Layout {
                 None => missing.push(what),
             }
         }
-        let typedef = |program: &ProgramName| format!("btf_trace_{}", program.tracepoint);
-        let attached = || names::PROGRAMS.iter().filter(|program| program.attached);
-        if let Some(program) = attached().find(|program| btf.typedef_id(&typedef(program)).is_none()) {
-            let what = format!("tracepoint {} with type information", program.tracepoint);
-            return Err(KernelError::MissingField(what));
+        let tracepoints = || names::PROGRAMS.iter().filter_map(|program| program.hook.tracepoint());
+        let typedef = |tracepoint: &str| format!("btf_trace_{tracepoint}");
+        if let Some(name) = tracepoints().find(|name| btf.typedef_id(&typedef(name)).is_none()) {
+            return Err(KernelError::MissingField(format!("tracepoint {name} with type information")));
         }
-        let typedefs: BTreeSet<String> = attached().map(typedef).collect();
+        let typedefs: BTreeSet<String> = tracepoints().map(typedef).collect();
         // 5.15 brought the helper and with it this typedef.
         let has_regs_helper = btf.typedef_id("btf_bpf_task_pt_regs").is_some();
         let maps = btf.struct_id("bpf_htab");
@@ -80,9 +80,16 @@ impl Layout {
         })
     }
 
-    /// Of the running kernel.
-    pub fn of_running_kernel() -> Result<Self, KernelError> {
-        Self::from_file(Path::new(VMLINUX), std::env::consts::ARCH)
+    /// Of the running kernel. Read once: it cannot change while this process runs.
+    pub fn of_running_kernel() -> Result<&'static Self, KernelError> {
+        static RUNNING: OnceLock<Layout> = OnceLock::new();
+        match RUNNING.get() {
+            Some(layout) => Ok(layout),
+            None => {
+                let layout = Self::from_file(Path::new(VMLINUX), std::env::consts::ARCH)?;
+                Ok(RUNNING.get_or_init(|| layout))
+            }
+        }
     }
 
     /// Of the kernel whose type information is in a file.

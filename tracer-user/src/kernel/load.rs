@@ -38,49 +38,56 @@ impl LoadParams {
 
     /// A loader that sets the globals.
     pub fn loader(&self) -> EbpfLoader<'_> {
-        let mut loader: EbpfLoader<'_> = std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new().spawn_scoped(scope, new_loader);
-            thread.ok().and_then(|thread| thread.join().ok()).unwrap_or_default()
-        });
+        let mut loader = bare_loader();
         loader
             .btf(Some(&self.tracepoints))
-            // After a refusal, the verifier needs half a minute to write its log.
-            .verifier_log_level(VerifierLogLevel::DISABLE)
             .override_global(names::OFFSETS, self.offsets.as_bytes(), true)
             .override_global(names::ABI, self.abi.as_bytes(), true)
             .override_global(names::LOG, self.log.as_bytes(), true)
             .override_global(names::DEBUG_LEVEL, &self.debug_level, true);
         if self.debug_level == 0 {
-            loader.map_max_entries(names::DEBUG_LOG, rustix::param::page_size() as u32);
+            shrink(&mut loader, &[names::DEBUG_LOG]);
         }
         loader
     }
 }
 
-/// The object without a session: nothing is pinned or shared, and no program is loaded yet. The session's maps are
-/// as small as they can be.
-pub fn load_unpinned() -> Result<Ebpf, KernelError> {
-    let params = LoadParams::of(&Layout::of_running_kernel()?, false)?;
-    let mut loader = params.loader();
-    for name in [names::LIVE, names::FATES, names::SLOTS, names::COLLISIONS, names::STALL_LOG] {
-        loader.map_max_entries(name, 1);
-    }
-    loader.map_max_entries(names::EVENTS, rustix::param::page_size() as u32);
-    loader.load(object::OBJECT).map_err(|error| KernelError::of("loading the kernel programs", error))
-}
-
-/// A loader without the kernel's type information.
+/// A loader that sets no global, for programs that read none.
 ///
 /// `EbpfLoader::new` reads and parses all of `/sys/kernel/btf/vmlinux`, 30 ms of a start, and there is no other
 /// constructor (<https://github.com/aya-rs/aya/issues/1172>). The little that the object needs is set afterwards. So
 /// the loader is made in a thread whose root directory has no `/sys`, where it finds no such file. Where such a
 /// thread is not allowed, the start only takes longer.
+pub fn bare_loader<'a>() -> EbpfLoader<'a> {
+    let mut loader: EbpfLoader<'a> = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().spawn_scoped(scope, new_loader);
+        thread.ok().and_then(|thread| thread.join().ok()).unwrap_or_default()
+    });
+    // After a refusal, the verifier needs half a minute to write its log.
+    loader.verifier_log_level(VerifierLogLevel::DISABLE);
+    loader
+}
+
 fn new_loader() -> EbpfLoader<'static> {
     // SAFETY: this thread shares its root directory with no other from here on, and ends with this function.
     if unsafe { libc::unshare(libc::CLONE_FS) } == 0 {
         let _ = rustix::process::chroot("/sys");
     }
     EbpfLoader::new()
+}
+
+/// Makes maps that are not used as small as they can be.
+pub fn shrink<'a>(loader: &mut EbpfLoader<'a>, maps: &[&'a str]) {
+    for name in maps {
+        let is_ring = [names::EVENTS, names::DEBUG_LOG].contains(name);
+        let entries = if is_ring { rustix::param::page_size() as u32 } else { 1 };
+        loader.map_max_entries(name, entries);
+    }
+}
+
+/// Makes the object's maps. No program is loaded yet.
+pub fn load_object(loader: &mut EbpfLoader<'_>) -> Result<Ebpf, KernelError> {
+    loader.load(object::OBJECT).map_err(|error| KernelError::of("loading the kernel programs", error))
 }
 
 /// Records of the stall log that each CPU has: a power of two, so that a mask finds the entry.

@@ -75,6 +75,21 @@ pub const CASES: &[Case] = &[
         quick: true,
     },
     Case {
+        name: "system calls counted during a window",
+        suite: "kernel::window",
+        tests: &[],
+        core: &[
+            "a_lock_that_is_polled_is_counted_with_its_error",
+            "reads_are_counted_by_thread_with_the_bytes_they_returned",
+            "a_sleeping_process_is_counted_when_it_wakes_and_an_unwatched_one_never",
+            "no_call_of_many_threads_is_missed",
+            "what_does_not_fit_is_counted_as_such",
+            "four_errors_are_told_apart_the_most_frequent_first",
+            "nothing_is_left_in_the_kernel_after_the_end_or_the_death_of_the_counting_process",
+        ],
+        quick: true,
+    },
+    Case {
         name: "membership over double forks",
         suite: "kernel::runs",
         tests: &[
