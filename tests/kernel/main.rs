@@ -14,6 +14,7 @@ mod absent;
 mod exit;
 mod exit_parts;
 mod layout;
+mod load;
 mod offsets;
 mod runs;
 mod sandbox;

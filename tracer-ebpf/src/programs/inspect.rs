@@ -66,7 +66,8 @@ fn slot(what: u64, which: u64) -> Option<WriterSlot> {
     let slot = if what == ask::SLOT {
         SLOTS.get(which as u32 & (limits::WRITER_SLOTS - 1)).copied()
     } else {
-        // SAFETY: without preallocation an entry is not reused under a reader.
+        // SAFETY: the map's own memory. An entry may be reused for another thread while it is copied: the answer counts only
+        // if a second look finds the same, see the module.
         unsafe { COLLISIONS.get(which as u32) }.copied()
     }?;
     (slot.tid != 0 && probe!(slot.task, task_pid: u32) == slot.tid).then_some(slot)

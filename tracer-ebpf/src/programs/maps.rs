@@ -59,7 +59,7 @@ pub static SLOTS: Array<WriterSlot> = Array::with_max_entries(limits::WRITER_SLO
 /// Sleeping writers whose slot was taken.
 #[map]
 pub static COLLISIONS: HashMap<u32, WriterSlot> =
-    HashMap::with_max_entries(limits::WRITER_COLLISIONS, NO_PREALLOC);
+    HashMap::with_max_entries(limits::WRITER_COLLISIONS, PREALLOC);
 
 /// Stalls that have ended: CPU n writes round its n-th run of entries, see `read::LOG`.
 #[map]

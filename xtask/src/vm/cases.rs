@@ -36,6 +36,13 @@ pub const CASES: &[Case] = &[
         quick: true,
     },
     Case {
+        name: "loads without a warning of the kernel",
+        suite: "kernel::load",
+        tests: &[],
+        core: &["the_kernel_warns_of_no_program"],
+        quick: true,
+    },
+    Case {
         name: "offsets as the table has them",
         suite: "kernel::offsets",
         tests: &[],
