@@ -3,11 +3,13 @@
 use crate::traced::{NO_STALLS, Traced};
 use tracer_user::kernel::{Inspector, WindowCounter};
 
-/// Bit of `/proc/sys/kernel/tainted`: the kernel has warned (`Documentation/admin-guide/tainted-kernels.rst`).
+/// Bit of `/proc/sys/kernel/tainted`: the kernel has warned
+/// (`Documentation/admin-guide/tainted-kernels.rst`).
 const WARNED: u64 = 1 << 9;
 
-/// Before 6.1 a program on a raw tracepoint or a perf event that has a map without preallocated memory makes the kernel
-/// warn, once (`check_map_prog_compatibility` of `kernel/bpf/verifier.c`). With `panic_on_warn` the machine is gone.
+/// Before 6.1 a program on a raw tracepoint or a perf event that has a map without preallocated memory makes
+/// the kernel warn, once (`check_map_prog_compatibility` of `kernel/bpf/verifier.c`). With `panic_on_warn`
+/// the machine is gone.
 #[test]
 fn the_kernel_warns_of_no_program() {
     let warned = || {

@@ -1,5 +1,5 @@
-//! The counter of system calls: what the calls of the watched processes returned, nothing of other processes, and
-//! nothing left in the kernel afterwards.
+//! The counter of system calls: what the calls of the watched processes returned, nothing of other processes,
+//! and nothing left in the kernel afterwards.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -232,8 +232,8 @@ fn until_asleep(player: &Player) {
     }
 }
 
-/// The kernel skips a program that already runs on the CPU. More threads than CPUs, which are preempted at any place,
-/// would show it.
+/// The kernel skips a program that already runs on the CPU. More threads than CPUs, which are preempted at
+/// any place, would show it.
 #[test]
 fn no_call_of_many_threads_is_missed() {
     let (mut player, _) = started("many_threads", &[]);

@@ -1,8 +1,8 @@
-//! What the kernel programs and the user side share: records, limits, and the kernel fields that are needed.
+//! What the kernel programs and the user side share: records, limits, names, and the kernel fields that are
+//! needed.
 //!
-//! Nothing here depends on anything, so that the same definitions compile for the BPF target and for the
-//! host. The kernel side writes these records, `tracer-user`'s `core::decode` reads them back from bytes:
-//! the layout asserts beside each record are evaluated for both targets.
+//! The same definitions compile for the BPF target and for the host. The kernel side writes the records, and
+//! `tracer-user`'s `core::decode` reads them. The layout of each record is asserted for both targets.
 #![no_std]
 #![forbid(unsafe_code)]
 

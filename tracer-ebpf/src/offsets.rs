@@ -1,13 +1,13 @@
 //! The kernel fields the programs read, by struct and member path.
 //!
-//! The loader looks each one up in the running kernel's BTF and hands the result to the programs as the
-//! read-only global `OFFSETS`, which the verifier sees as constants. Nothing is read at a fixed offset. A field
-//! that a kernel does not have is [`ABSENT`]; where the programs can do without it, [`Field::needed`] is false.
+//! The loader looks each one up in the running kernel's BTF and sets the result as the read-only global
+//! `OFFSETS`, which the verifier sees as constants. Nothing is read at a fixed offset. A field that a kernel
+//! does not have is [`ABSENT`]. Where the programs work without it, [`Field::needed`] is false.
 
-/// Stands for a field that the running kernel does not have.
+/// The offset of a field that the running kernel does not have.
 pub const ABSENT: u32 = u32::MAX;
 
-/// What is asked of BTF.
+/// A question to BTF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ask {
     /// Byte offset of the first of these member paths that exists.
@@ -18,16 +18,16 @@ pub enum Ask {
     Size,
 }
 
-/// One number the programs need.
+/// A number that the programs need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
-    /// Its name in [`Offsets`].
+    /// The member of [`Offsets`].
     pub name: &'static str,
     /// The kernel's struct.
     pub of: &'static str,
-    /// What about it.
+    /// The question about it.
     pub ask: Ask,
-    /// Whether the programs cannot do without.
+    /// Whether the programs do not work without it.
     pub needed: bool,
 }
 
@@ -45,15 +45,15 @@ macro_rules! offsets {
         ];
 
         impl Offsets {
-            /// Nothing known.
+            /// Every field absent.
             pub const NONE: Self = Self { $($name: ABSENT,)* };
 
-            /// From one number a field, in the order of [`FIELDS`].
+            /// From one number per field, in the order of [`FIELDS`].
             pub fn from_array(numbers: [u32; FIELDS.len()]) -> Self {
                 zerocopy::transmute!(numbers)
             }
 
-            /// One number a field, in the order of [`FIELDS`].
+            /// One number per field, in the order of [`FIELDS`].
             pub fn to_array(&self) -> [u32; FIELDS.len()] {
                 zerocopy::transmute!(*self)
             }
@@ -69,7 +69,7 @@ mod needed {
 use Ask::{BitOffset, Offset, Size};
 
 offsets! {
-    /// Scheduling state; renamed in 5.14.
+    /// Scheduling state. Renamed in 5.14.
     task_state: "task_struct", Offset(&["__state", "state"]), NEEDED;
     /// `PF_*` bits.
     task_flags: "task_struct", Offset(&["flags"]), NEEDED;
@@ -87,7 +87,7 @@ offsets! {
     task_real_parent: "task_struct", Offset(&["real_parent"]), NEEDED;
     /// The thread's own wait status.
     task_exit_code: "task_struct", Offset(&["exit_code"]), NEEDED;
-    /// Start, nanoseconds of CLOCK_BOOTTIME; `real_start_time` before 5.5.
+    /// Start, nanoseconds of CLOCK_BOOTTIME. `real_start_time` before 5.5.
     task_start_boottime: "task_struct", Offset(&["start_boottime", "real_start_time"]), NEEDED;
     /// Its `struct pid`.
     task_thread_pid: "task_struct", Offset(&["thread_pid"]), OPTIONAL;
@@ -97,9 +97,9 @@ offsets! {
     task_stack: "task_struct", Offset(&["stack"]), NEEDED;
     /// CPU time of the thread, nanoseconds.
     task_sum_exec_runtime: "task_struct", Offset(&["se.sum_exec_runtime"]), OPTIONAL;
-    /// How often it went to sleep; counted before the tracepoint `sched_switch`.
+    /// Number of times it went to sleep. Counted before the tracepoint `sched_switch`.
     task_nvcsw: "task_struct", Offset(&["nvcsw"]), NEEDED;
-    /// How often it was preempted.
+    /// Number of times it was preempted.
     task_nivcsw: "task_struct", Offset(&["nivcsw"]), NEEDED;
     /// Threads that have not begun to exit.
     signal_live: "signal_struct", Offset(&["live"]), NEEDED;
@@ -107,19 +107,19 @@ offsets! {
     signal_flags: "signal_struct", Offset(&["flags"]), NEEDED;
     /// Wait status of the whole group, when a flag says so.
     signal_group_exit_code: "signal_struct", Offset(&["group_exit_code"]), NEEDED;
-    /// Set on a victim of memory shortage.
+    /// Set for a victim of memory shortage.
     signal_oom_mm: "signal_struct", Offset(&["oom_mm"]), OPTIONAL;
-    /// CPU time of the threads that are gone, nanoseconds.
+    /// CPU time of the threads that were released, nanoseconds.
     signal_sum_sched_runtime: "signal_struct", Offset(&["sum_sched_runtime"]), OPTIONAL;
-    /// Bit: inherits orphans below it.
+    /// Bit: the process inherits orphans below it.
     signal_is_child_subreaper: "signal_struct", BitOffset("is_child_subreaper"), OPTIONAL;
-    /// Bit: some ancestor inherits orphans.
+    /// Bit: an ancestor inherits orphans.
     signal_has_child_subreaper: "signal_struct", BitOffset("has_child_subreaper"), OPTIONAL;
     /// Depth of the pid namespace.
     pid_level: "pid", Offset(&["level"]), OPTIONAL;
-    /// One `upid` a namespace.
+    /// One `upid` per namespace.
     pid_numbers: "pid", Offset(&["numbers"]), OPTIONAL;
-    /// Inode of its pidfds; 64 bits and unique from 6.14 on.
+    /// Inode of its pidfds. 64 bits and unique from 6.14 on.
     pid_ino: "pid", Offset(&["ino"]), OPTIONAL;
     /// The number.
     upid_nr: "upid", Offset(&["nr"]), OPTIONAL;
@@ -137,7 +137,7 @@ offsets! {
     fdtable_fd: "fdtable", Offset(&["fd"]), NEEDED;
     /// Entries of that array.
     fdtable_max_fds: "fdtable", Offset(&["max_fds"]), NEEDED;
-    /// What the file is of: a pipe, a socket.
+    /// The object behind the file: a pipe, a socket.
     file_private_data: "file", Offset(&["private_data"]), NEEDED;
     /// The inode.
     file_f_inode: "file", Offset(&["f_inode"]), NEEDED;
@@ -147,7 +147,7 @@ offsets! {
     inode_i_ino: "inode", Offset(&["i_ino"]), NEEDED;
     /// Type and permissions.
     inode_i_mode: "inode", Offset(&["i_mode"]), NEEDED;
-    /// Device a device file stands for.
+    /// Device of a device file.
     inode_i_rdev: "inode", Offset(&["i_rdev"]), NEEDED;
     /// The file system.
     inode_i_sb: "inode", Offset(&["i_sb"]), NEEDED;
@@ -155,11 +155,11 @@ offsets! {
     super_block_s_dev: "super_block", Offset(&["s_dev"]), NEEDED;
     /// Its magic number.
     super_block_s_magic: "super_block", Offset(&["s_magic"]), NEEDED;
-    /// Buffers ever written; in an anonymous union from 6.14 on.
+    /// Buffers ever written. In an anonymous union from 6.14 on.
     pipe_head: "pipe_inode_info", Offset(&["head"]), NEEDED;
     /// Buffers ever read.
     pipe_tail: "pipe_inode_info", Offset(&["tail"]), NEEDED;
-    /// How many may be in use.
+    /// Number of buffers that may be in use.
     pipe_max_usage: "pipe_inode_info", Offset(&["max_usage"]), NEEDED;
     /// Length of the ring, a power of two.
     pipe_ring_size: "pipe_inode_info", Offset(&["ring_size"]), NEEDED;
@@ -181,18 +181,18 @@ offsets! {
     sock_family: "sock", Offset(&["__sk_common.skc_family"]), NEEDED;
     /// Most bytes it queues for sending.
     sock_sk_sndbuf: "sock", Offset(&["sk_sndbuf"]), OPTIONAL;
-    /// One more than the bytes of packets under way or with the receiver, memory overhead included: a reference
-    /// count, which a socket keeps above zero.
+    /// One more than the bytes of packets under way or with the receiver, with their overhead in memory: a
+    /// reference count, which a socket keeps above zero.
     sock_sk_wmem_alloc: "sock", Offset(&["sk_wmem_alloc"]), OPTIONAL;
-    /// Bytes that a stream (TCP) holds until they are acknowledged; zero in other sockets.
+    /// Bytes that a stream (TCP) holds until they are acknowledged. Zero in other sockets.
     sock_sk_wmem_queued: "sock", Offset(&["sk_wmem_queued"]), OPTIONAL;
-    /// The `socket` that a file refers to; none before a connection is accepted.
+    /// The `socket` that a file refers to. None before a connection is accepted.
     sock_sk_socket: "sock", Offset(&["sk_socket"]), OPTIONAL;
     /// The other end of a UNIX socket.
     unix_sock_peer: "unix_sock", Offset(&["peer"]), OPTIONAL;
     /// The inode that lies behind each `socket`, which is the struct's first member.
     socket_inode: "socket_alloc", Offset(&["vfs_inode"]), OPTIONAL;
-    /// Who sent a signal and how.
+    /// How a signal was sent.
     siginfo_si_code: "kernel_siginfo", Offset(&["si_code"]), OPTIONAL;
     /// Name of the executed file.
     binprm_filename: "linux_binprm", Offset(&["filename"]), OPTIONAL;

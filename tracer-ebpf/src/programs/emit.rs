@@ -1,4 +1,4 @@
-//! The way out: records into the session's ring, and the count of what did not fit.
+//! Output: records into the session's ring, and counts of what did not fit.
 
 use aya_ebpf::{helpers::bpf_ktime_get_boot_ns, maps::ring_buf::RingBufEntry};
 use tracer_ebpf::{
@@ -28,7 +28,7 @@ pub fn header<T>(kind: u16, boot_ns: u64) -> Header {
     Header { kind, version: WIRE_VERSION, size_bytes: size_of::<T>() as u32, boot_ns }
 }
 
-/// Room for a record; `None`, and counted, when the ring is full.
+/// Reserves room for a record. `None`, and counted, when the ring is full.
 #[inline(always)]
 pub fn reserve<T>() -> Option<RingBufEntry<T>> {
     let entry = EVENTS.reserve::<T>(0);
@@ -38,13 +38,13 @@ pub fn reserve<T>() -> Option<RingBufEntry<T>> {
     entry
 }
 
-/// Hands a filled record over.
+/// Submits a record that was reserved and filled.
 #[inline(always)]
 pub fn submit<T>(entry: RingBufEntry<T>) {
     entry.submit(wake_flag());
 }
 
-/// Hands over a record that was filled elsewhere; counted when the ring is full.
+/// Copies a record into the ring. Counted when the ring is full.
 #[inline(always)]
 pub fn output<T>(record: &T) {
     if EVENTS.output::<T>(record, wake_flag()).is_err() {
@@ -52,7 +52,7 @@ pub fn output<T>(record: &T) {
     }
 }
 
-/// The reader has a timer: it is woken only when much is waiting.
+/// The reader has a timer and is woken only when much is waiting.
 #[inline(always)]
 fn wake_flag() -> u64 {
     if EVENTS.query(AVAIL_DATA) >= limits::RING_WAKE_BYTES { FORCE_WAKEUP } else { NO_WAKEUP }

@@ -1,4 +1,4 @@
-//! What a blocked write writes to, read from the kernel's own structures.
+//! The file of a blocked write, read from the kernel's own structures.
 
 use tracer_ebpf::{
     limits::PIPE_BUFFERS,
@@ -16,7 +16,7 @@ const AF_UNIX: u16 = 1;
 /// `PIPEFS_MAGIC` (`include/uapi/linux/magic.h`).
 const PIPEFS_MAGIC: u64 = 0x5049_5045;
 
-/// Address of the file behind a descriptor of the task; 0: none.
+/// Address of the file behind a descriptor of the task. 0: none.
 #[inline(always)]
 pub fn of_fd(task: u64, fd: u32) -> u64 {
     let files: u64 = probe!(task, task_files: u64);
@@ -28,7 +28,7 @@ pub fn of_fd(task: u64, fd: u32) -> u64 {
     read::at::<u64>(array + fd as u64 * 8, 0)
 }
 
-/// Whether the file is a pipe or FIFO that takes no more. False for everything else.
+/// Whether the file is a pipe or FIFO without room. False for everything else.
 #[inline(always)]
 pub fn is_full_pipe(file: u64) -> bool {
     if !is_pipe(file) {
@@ -61,7 +61,7 @@ fn mode(file: u64) -> u32 {
     probe!(inode, inode_i_mode: u16) as u32
 }
 
-/// Fills in what is known of the file. The bytes in a pipe are a program of their own, see [`pipe_bytes`].
+/// Describes the file. A program of its own counts the bytes in a pipe, see [`pipe_bytes`].
 #[inline(always)]
 pub fn describe(file: u64, out: &mut Inspection) {
     out.file = file;
@@ -131,7 +131,7 @@ pub fn unix_peer(file: u64) -> u64 {
     }
     let other: u64 = probe!(peer, sock_sk_socket: u64);
     if other == 0 {
-        // Nobody has accepted the connection yet: that end has no inode, and who it waits with is not told here.
+        // The connection is not accepted yet: that end has no inode.
         return 0;
     }
     let inode: u64 = other + global!(OFFSETS.socket_inode) as u64;
@@ -145,8 +145,8 @@ fn is_tty(major: u32) -> bool {
     matches!(major, 2..=5 | 128..=143 | 166 | 188 | 204 | 229)
 }
 
-/// Bytes in as many of a pipe's buffers as are looked at in one go, from the `first` on, counted from the oldest; 0
-/// when there are no more.
+/// Bytes in [`PIPE_BUFFERS`] of a pipe's buffers, from the `first` on, counted from the oldest. 0 when there
+/// are no more.
 #[inline(always)]
 pub fn pipe_bytes(file: u64, first: u32) -> u64 {
     if !is_pipe(file) {
@@ -159,12 +159,12 @@ pub fn pipe_bytes(file: u64, first: u32) -> u64 {
     let lengths = probe!(pipe, pipe_bufs: u64) + global!(OFFSETS.pipe_buffer_len) as u64;
     let stride = global!(OFFSETS.pipe_buffer_size) as u64;
     let mut bytes = 0;
-    // Always all rounds: a loop that ends early has a bound the verifier cannot see after optimisation.
+    // Always all rounds: after optimization the verifier cannot see the bound of a loop that may end early.
     for n in 0..PIPE_BUFFERS {
         let nth = first.wrapping_add(n);
         let index = tail.wrapping_add(nth) & mask;
         let length = read::at::<u32>(lengths + index as u64 * stride, 0);
-        // 1 for a buffer in use: the sign of the difference, which takes no branch.
+        // 1 for a buffer in use, else 0: the sign of the difference, without a branch.
         bytes += length as u64 * ((nth as u64).wrapping_sub(used as u64) >> 63);
     }
     bytes

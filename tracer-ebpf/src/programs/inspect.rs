@@ -1,7 +1,7 @@
-//! Looks at one writer slot, or at one file of the calling process, on demand.
+//! Describes one writer slot, or one file of the calling process, on demand.
 //!
-//! Run by `BPF_PROG_TEST_RUN` and never attached. A slot's task may end at any moment, so its address is only
-//! read through the helper that survives that, and the answer counts only if the slot is unchanged afterwards.
+//! Run by `BPF_PROG_TEST_RUN` and never attached. A slot's task may end at any moment. So its address is read
+//! only by the helper that tolerates that, and the answer is valid only if the slot is unchanged afterwards.
 
 use aya_ebpf::{helpers::bpf_get_current_task, macros::raw_tracepoint, programs::RawTracePointContext};
 use tracer_ebpf::{
@@ -17,7 +17,7 @@ use super::{
     stall,
 };
 
-/// First argument: what the second one is ([`ask`]).
+/// First argument: what the second one is ([`ask`]). The answer is in [`INSPECTION`].
 #[raw_tracepoint(tracepoint = "sched_switch")]
 pub fn look(ctx: RawTracePointContext) -> i32 {
     let what: u64 = ctx.arg(0);
@@ -41,15 +41,15 @@ pub fn look(ctx: RawTracePointContext) -> i32 {
         found.valid = (unchanged && sleeps && found.record.tid == slot.tid) as u32;
     }
     if let Some(answer) = INSPECTION.get_ptr_mut(0) {
-        // SAFETY: the map's own memory; a session asks one thing at a time.
+        // SAFETY: the map's own memory. A session asks one question at a time.
         unsafe { *answer = found };
     }
     0
 }
 
-/// First argument: address of a pipe's file, as [`look`] gave it; second: the buffer to begin with. Puts the bytes in
-/// [`limits::PIPE_BUFFERS`] buffers into the answer. On its own, since the verifier would follow the loop once for every
-/// way to get there.
+/// First argument: address of a pipe's file, from the answer of [`look`]. Second: the buffer to begin with.
+/// Writes the bytes in [`limits::PIPE_BUFFERS`] buffers into the answer. A program of its own, since the
+/// verifier would follow the loop once for every path to it.
 #[raw_tracepoint(tracepoint = "sched_switch")]
 pub fn fill(ctx: RawTracePointContext) -> i32 {
     let first: u64 = ctx.arg(1);
@@ -66,8 +66,8 @@ fn slot(what: u64, which: u64) -> Option<WriterSlot> {
     let slot = if what == ask::SLOT {
         SLOTS.get(which as u32 & (limits::WRITER_SLOTS - 1)).copied()
     } else {
-        // SAFETY: the map's own memory. An entry may be reused for another thread while it is copied: the answer counts only
-        // if a second look finds the same, see the module.
+        // SAFETY: the map's own memory. An entry may be reused for another thread while it is copied: the
+        // answer counts only if a second look finds the same, see the module.
         unsafe { COLLISIONS.get(which as u32) }.copied()
     }?;
     (slot.tid != 0 && probe!(slot.task, task_pid: u32) == slot.tid).then_some(slot)

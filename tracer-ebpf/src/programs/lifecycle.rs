@@ -1,10 +1,32 @@
 //! Fork, exec, exit and signals of a session's processes.
 //!
-//! No birth and no end is missed. From Linux 7.0 on a program on a tracepoint can be preempted ("tracing: Guard
-//! `__DECLARE_TRACE()` use of `__DO_TRACE_CALL()` with SRCU-fast"), and while it is, the kernel runs it for nobody else on
-//! that CPU (`__bpf_trace_run` of `kernel/trace/bpf_trace.c` counts a miss). So births are told where interrupts are off,
-//! [`on_new`], and an end that [`on_exit`] missed is told by the next of these that sees it: [`on_signal`], when the parent
-//! is notified, and [`on_free`], when the process is freed. A missed exec costs its event, no more.
+//! ```text
+//! kernel_clone (kernel/fork.c)
+//! ├── copy_process
+//! ├── trace_sched_process_fork            ← on_fork, before 6.1
+//! └── wake_up_new_task                    the child can run from here on
+//!     └── trace_sched_wakeup_new          ← on_new, from 6.1 on: its run queue is locked
+//!
+//! do_exit (kernel/exit.c), of each thread
+//! ├── signal->live is decremented         0: this is the last thread
+//! ├── trace_sched_process_exit            ← on_exit; before 6.16 after exit_mm
+//! ├── exit_mm, exit_files
+//! └── exit_notify
+//!     ├── find_new_reaper                 as `reaper` predicts
+//!     └── do_notify_parent                once the leader and all other threads are gone
+//!         └── trace_signal_generate       ← on_signal
+//!
+//! release_task, when the process is reaped
+//! └── delayed_put_task_struct             after a grace period
+//!     └── trace_sched_process_free        ← on_free
+//! ```
+//!
+//! Invariant: every birth and every end is recorded. From Linux 7.0 on a program on a tracepoint can be
+//! preempted ("tracing: Guard `__DECLARE_TRACE()` use of `__DO_TRACE_CALL()` with SRCU-fast"), and while it
+//! is, the kernel runs it for no other thread of that CPU (`__bpf_trace_run` of `kernel/trace/bpf_trace.c`
+//! counts a miss). So births are recorded where interrupts are off, in [`on_new`]. An end that [`on_exit`]
+//! missed is recorded by the next program that sees it: [`on_signal`] when the parent is notified, or
+//! [`on_free`]. A missed exec costs its event and nothing else.
 //!
 //! Prototypes (`include/trace/events/sched.h`, `signal.h`):
 //! - `sched_process_fork(struct task_struct *parent, struct task_struct *child)`
@@ -35,7 +57,7 @@ use super::{
 const SIGNAL_GROUP_EXIT: u32 = 4;
 /// `SI_KERNEL` (`include/uapi/asm-generic/siginfo.h`).
 const SI_KERNEL: i32 = 0x80;
-/// `SI_TIMER`: negative, but nobody sent it.
+/// `SI_TIMER`: negative, but not sent by a process.
 const SI_TIMER: i32 = -2;
 const SIGKILL: u32 = 9;
 const SIGCHLD: u32 = 17;
@@ -43,7 +65,7 @@ const SIGURG: u32 = 23;
 const SIGWINCH: u32 = 28;
 const SIGRTMIN: u32 = 32;
 
-/// The identity of a process of the session, from its tgid; `None` for everybody else.
+/// The identity of a process of the session, from its tgid. `None` for any other process.
 #[inline(always)]
 fn member(tgid: u32) -> Option<ProcessKey> {
     // SAFETY: without preallocation an entry is not reused under a reader.
@@ -51,30 +73,32 @@ fn member(tgid: u32) -> Option<ProcessKey> {
     Some(ProcessKey { tgid, zero: 0, start_ticks: *start })
 }
 
-/// A child of a member is a member, before it runs. On kernels whose maps cannot be added to where [`on_new`] runs.
+/// A member forks: the child is a member before it runs. For kernels whose maps cannot grow where [`on_new`]
+/// runs.
 #[btf_tracepoint(function = "sched_process_fork")]
 pub fn on_fork(ctx: BtfTracePointContext) -> i32 {
     let child: *const u8 = ctx.arg(1);
     born(&ctx, child)
 }
 
-/// As [`on_fork`], where the kernel lets a new task run for the first time (`wake_up_new_task` of `kernel/sched/core.c`): its
-/// run queue is locked, so that nothing can preempt this. For kernels whose maps have memory of their own to grow with (6.1
-/// and later, `bpf_htab.ma`): others would ask the allocator, which may wake somebody, for which that lock is taken.
+/// As [`on_fork`], where the kernel lets a new task run for the first time (`wake_up_new_task` of
+/// `kernel/sched/core.c`). Its run queue is locked, so that nothing can preempt this program. For kernels
+/// whose maps grow from memory of their own (6.1 and later, `bpf_htab.ma`). Others would call the allocator,
+/// which may wake a thread, which takes that lock.
 #[btf_tracepoint(function = "sched_wakeup_new")]
 pub fn on_new(ctx: BtfTracePointContext) -> i32 {
     let child: *const u8 = ctx.arg(0);
     born(&ctx, child)
 }
 
-/// The current thread has made a task.
+/// The current thread has created the task `child`.
 #[inline(always)]
 fn born(ctx: &BtfTracePointContext, child: *const u8) -> i32 {
     let parent = bpf_get_current_pid_tgid();
     let Some(parent_key) = member((parent >> 32) as u32) else { return 0 };
     let tgid = direct!(child, task_tgid: u32);
     if direct!(child, task_pid: u32) != tgid {
-        // A thread.
+        // A thread, not a process.
         return 0;
     }
     let child_start_boottime_ns = read::start_ns(child as u64);
@@ -108,7 +132,7 @@ fn born(ctx: &BtfTracePointContext, child: *const u8) -> i32 {
     0
 }
 
-/// A member runs another program; it stays the same process.
+/// A member executes a program. It stays the same process.
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn on_exec(ctx: BtfTracePointContext) -> i32 {
     let task: *const u8 = ctx.arg(0);
@@ -116,14 +140,14 @@ pub fn on_exec(ctx: BtfTracePointContext) -> i32 {
     let program: *const u8 = ctx.arg(2);
     let Some(process) = member(direct!(task, task_tgid: u32)) else { return 0 };
     if let Some(fate) = FATES.get_ptr_mut(process) {
-        // SAFETY: the map's own memory; only this process's own thread execs.
+        // SAFETY: the map's own memory. Only a thread of this process execs.
         unsafe { (*fate).flags |= fate_flags::EXECED };
     }
     debug!(&ctx, "exec: {}", process.tgid);
     let Some(mut entry) = reserve::<ExecRecord>() else { return 0 };
     let filename: u64 = probe!(program, binprm_filename: u64);
     let record = entry.as_mut_ptr();
-    // SAFETY: the ring's memory, as large as the record; every field is written before it is submitted.
+    // SAFETY: the ring's memory, as large as the record. Every field is written before it is submitted.
     unsafe {
         (*record).header = header::<ExecRecord>(kind::EXEC, now_boot_ns());
         (*record).process = process;
@@ -140,7 +164,7 @@ pub fn on_exec(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// The last thread of a member ends: its fate.
+/// A thread ends. When it is the last of a member, this is the member's fate.
 #[btf_tracepoint(function = "sched_process_exit")]
 pub fn on_exit(ctx: BtfTracePointContext) -> i32 {
     let task: *const u8 = ctx.arg(0);
@@ -153,7 +177,8 @@ pub fn on_exit(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// The last of all that is done with a task. The end of a process that nobody was notified of, and that [`on_exit`] missed.
+/// A task is freed. Records the end of a process that [`on_exit`] missed, and of which no parent was
+/// notified.
 #[btf_tracepoint(function = "sched_process_free")]
 pub fn on_free(ctx: BtfTracePointContext) -> i32 {
     let task: *const u8 = ctx.arg(0);
@@ -170,7 +195,7 @@ pub fn on_free(ctx: BtfTracePointContext) -> i32 {
     if fate.exit_boot_ns != 0 || probe!(signal, signal_live: u32) != 0 {
         return 0;
     }
-    // Its number may be another member's by now.
+    // The number may have been given to another member since.
     if member(tgid).is_some_and(|now| now.start_ticks == process.start_ticks) {
         let _ = LIVE.remove(tgid);
     }
@@ -178,14 +203,16 @@ pub fn on_free(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Whether the caller, a thread of this member, is to tell of its end: no thread of it lives, and nobody has told yet.
+/// Whether the caller, a thread of this member, has to record the end: no thread lives, and no other has
+/// recorded it.
 #[inline(always)]
 fn claim(process: ProcessKey, task: u64) -> bool {
     let signal: u64 = probe!(task, task_signal: u64);
     probe!(signal, signal_live: u32) == 0 && LIVE.remove(process.tgid).is_ok()
 }
 
-/// By which program an end was seen, and its place in the scratch memory: one may be preempted by another.
+/// The program that sees an end, and its entry in the scratch memory: one program may be preempted by
+/// another.
 #[derive(Clone, Copy, PartialEq)]
 enum Seen {
     Ending = 0,
@@ -193,10 +220,10 @@ enum Seen {
     Freed = 2,
 }
 
-/// Tells of a member's end; `task` is the thread that sees to it.
+/// Records a member's end. `task` is the thread on whose behalf the program runs.
 ///
-/// The status is what `wait_task_zombie` of `kernel/exit.c` reports: the group's where a flag says that it
-/// exited as a group, else the leader's own, whichever thread comes last.
+/// The status is the one that `wait_task_zombie` of `kernel/exit.c` reports: the group's where a flag says
+/// that it exited as a group, else the leader's own, whichever thread ends last.
 #[inline(always)]
 fn ended(ctx: &BtfTracePointContext, seen: Seen, process: ProcessKey, task: u64, leader: u64) {
     let signal: u64 = probe!(task, task_signal: u64);
@@ -206,7 +233,7 @@ fn ended(ctx: &BtfTracePointContext, seen: Seen, process: ProcessKey, task: u64,
         probe!(leader, task_exit_code: u32)
     };
     let Some(record) = EXIT_SCRATCH.get_ptr_mut(seen as u32) else { return };
-    // SAFETY: the map's own memory, and this program's on this CPU alone: it does not nest in itself.
+    // SAFETY: the map's own memory, and this program's alone on this CPU: it does not nest in itself.
     let record = unsafe { &mut *record };
     let boot_ns = now_boot_ns();
     record.header = header::<ExitRecord>(kind::EXIT, boot_ns);
@@ -223,12 +250,12 @@ fn ended(ctx: &BtfTracePointContext, seen: Seen, process: ProcessKey, task: u64,
         fate.flags |= fate_flags::OOM_VICTIM;
     }
     if fate.killer_signal != wait_status & 0x7f {
-        // The last signal that somebody sent is not the one that ended it.
+        // The last signal that was sent is not the one that ended it.
         fate.killer_tgid = 0;
         fate.killer_signal = 0;
         fate.killer_comm = [0; COMM_BYTES];
     }
-    // The sum has the threads that were released: `__exit_signal` of `kernel/exit.c`.
+    // The sum contains the threads that were released: `__exit_signal` of `kernel/exit.c`.
     let released = probe!(signal, signal_sum_sched_runtime: u64);
     let of = |task: u64| probe!(task, task_sum_exec_runtime: u64);
     match seen {
@@ -239,7 +266,7 @@ fn ended(ctx: &BtfTracePointContext, seen: Seen, process: ProcessKey, task: u64,
             fate.flags |= fate_flags::SEEN_LATE;
         }
     }
-    // Who is freed has no parent any more.
+    // A process that is freed has no parent any more.
     fate.reaper_tgid = if seen == Seen::Freed { 0 } else { reaper(leader, signal) };
     fate.comm = read::comm(leader);
     if FATES.insert(process, &*fate, 0).is_err() {
@@ -249,8 +276,8 @@ fn ended(ctx: &BtfTracePointContext, seen: Seen, process: ProcessKey, task: u64,
     output(record);
 }
 
-/// Who gets the children of a dying process: as `find_new_reaper` of `kernel/exit.c` decides, the nearest
-/// ancestor of the same pid namespace that asked for it, else the namespace's init. 0: unknown.
+/// The process that inherits the children of a dying one, as `find_new_reaper` of `kernel/exit.c` decides:
+/// the nearest ancestor of the same pid namespace that is a subreaper, else the namespace's init. 0: unknown.
 #[inline(always)]
 fn reaper(leader: u64, signal: u64) -> u32 {
     if read::bit(signal, global!(OFFSETS.signal_has_child_subreaper)) {
@@ -260,7 +287,7 @@ fn reaper(leader: u64, signal: u64) -> u32 {
         for _ in 0..REAPER_DEPTH {
             ancestor = probe!(ancestor, task_real_parent: u64);
             let tgid = probe!(ancestor, task_tgid: u32);
-            // Above the namespace's init there is nobody it could ask, and above the machine's nobody at all.
+            // Ancestors above the namespace's init do not count, and the machine's init has none.
             if tgid == 0 || read::namespace_level(ancestor) != level {
                 seen_all = true;
                 break;
@@ -278,10 +305,10 @@ fn reaper(leader: u64, signal: u64) -> u32 {
     probe!(init, task_tgid: u32)
 }
 
-/// Somebody signals a member. Kept in its fate, in case it dies of it.
+/// A signal is sent to a member. The sender is kept in the member's fate, in case the signal ends it.
 ///
-/// Signals that come by the thousand and end nothing (SIGCHLD, SIGURG of Go's scheduler, window changes,
-/// real-time signals of threading libraries) make no event.
+/// Signals that are frequent and end no process (SIGCHLD, SIGURG of Go's scheduler, window changes, real-time
+/// signals of threading libraries) make no event.
 #[btf_tracepoint(function = "signal_generate")]
 pub fn on_signal(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: the helper has no preconditions.
@@ -289,7 +316,7 @@ pub fn on_signal(ctx: BtfTracePointContext) -> i32 {
     if let Some(process) = member((bpf_get_current_pid_tgid() >> 32) as u32)
         && claim(process, current)
     {
-        // It notifies its parent (`do_notify_parent` of `kernel/signal.c`).
+        // The current member notifies its parent (`do_notify_parent` of `kernel/signal.c`).
         ended(&ctx, Seen::Notifying, process, current, probe!(current, task_group_leader: u64));
     }
     let signal: u32 = ctx.arg(0);
@@ -311,9 +338,9 @@ pub fn on_signal(ctx: BtfTracePointContext) -> i32 {
     let sender = read::process_key(current);
     let sender_comm = read::comm(current);
     if let Some(fate) = FATES.get_ptr_mut(target) {
-        // SAFETY: the map's own memory. Two senders at once can mix their names; the signal is told by either.
+        // SAFETY: the map's own memory. Two senders at the same time can mix their names. Both sent a signal.
         unsafe {
-            // Nothing can be sent after SIGKILL that it would die of.
+            // No later signal can be the one that ends it.
             if (*fate).killer_signal != SIGKILL {
                 (*fate).killer_signal = signal;
                 (*fate).killer_tgid = if by_process { sender.tgid } else { 0 };

@@ -1,8 +1,8 @@
 //! All maps.
 //!
-//! `LIVE`, `FATES`, `EVENTS`, `LOST` and `INSPECTION` are one session's own. `WATCHED`, `CALLS` and `UNCOUNTED` belong
-//! to one window. The others belong to the hook on context switches, which is loaded once for the whole machine: the
-//! loader gives every session the same.
+//! `LIVE`, `FATES`, `EVENTS`, `LOST` and `INSPECTION` are one session's own. `WATCHED`, `CALLS` and
+//! `UNCOUNTED` belong to one window. The others belong to the hook on context switches, which is loaded once
+//! for the whole machine: the loader gives every session the same.
 
 use aya_ebpf::{
     macros::map,
@@ -17,30 +17,31 @@ use tracer_ebpf::{
 
 /// `BPF_F_NO_PREALLOC`: memory for the entries there are, not for all there could be.
 const NO_PREALLOC: u32 = 1;
-/// Memory for all entries. Before 6.1 the kernel warns (`check_map_prog_compatibility` of `kernel/bpf/verifier.c`) when a
-/// program on a raw tracepoint or a perf event has a hash map without it.
+/// Memory for all entries. Before 6.1 the kernel warns (`check_map_prog_compatibility` of
+/// `kernel/bpf/verifier.c`) when a program on a raw tracepoint or a perf event has a hash map without it.
 const PREALLOC: u32 = 0;
-/// `BPF_F_MMAPABLE`: the user side walks it without a system call an entry.
+/// `BPF_F_MMAPABLE`: the user side walks the map without a system call per entry.
 const MMAPABLE: u32 = 1 << 10;
 
-/// tgid → start time (ticks, see [`ProcessKey`]) of the session's processes that live.
+/// The session's living processes: tgid → start time (ticks, see [`ProcessKey`]).
 #[map]
 pub static LIVE: HashMap<u32, u64> = HashMap::with_max_entries(limits::SESSION_PROCESSES, NO_PREALLOC);
 
-/// What became of each process of the session that the user side has not collected yet.
+/// The fate of each process of the session that the user side has not collected yet.
 #[map]
 pub static FATES: HashMap<ProcessKey, Fate> =
     HashMap::with_max_entries(limits::SESSION_PROCESSES, NO_PREALLOC);
 
-/// Events, in the order they happened on each CPU.
+/// Events. Those of one CPU are in the order in which they happened.
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(limits::RING_BYTES, 0);
 
-/// What did not fit, by [`tracer_ebpf::wire::lost`].
+/// Counts of what did not fit, by [`tracer_ebpf::wire::lost`].
 #[map]
 pub static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(tracer_ebpf::wire::lost::KINDS, 0);
 
-/// Where an exit record is put together, too large for the stack: an entry for each program that does.
+/// Memory in which an exit record is put together, since it is too large for the stack. One entry for each
+/// program that makes them.
 #[map]
 pub static EXIT_SCRATCH: PerCpuArray<ExitRecord> = PerCpuArray::with_max_entries(3, 0);
 
@@ -61,11 +62,11 @@ pub static SLOTS: Array<WriterSlot> = Array::with_max_entries(limits::WRITER_SLO
 pub static COLLISIONS: HashMap<u32, WriterSlot> =
     HashMap::with_max_entries(limits::WRITER_COLLISIONS, PREALLOC);
 
-/// Stalls that have ended: CPU n writes round its n-th run of entries, see `read::LOG`.
+/// Stalls that have ended. CPU n has the n-th run of entries and overwrites the oldest, see `read::LOG`.
 #[map]
 pub static STALL_LOG: Array<StallRecord> = Array::with_max_entries(limits::STALL_LOG_RECORDS, MMAPABLE);
 
-/// How many records each CPU has ever written to its run.
+/// Number of records that each CPU has ever written to its run.
 #[map]
 pub static STALL_CURSORS: Array<u64> = Array::with_max_entries(limits::CPUS, MMAPABLE);
 

@@ -1,4 +1,5 @@
-//! The programs, a probe family a file; maps, emission and reads of kernel memory each in one place.
+//! The kernel programs, one file per group. Maps, the emission of records and reads of kernel memory have a
+//! file each.
 
 mod emit;
 mod file;
@@ -18,6 +19,6 @@ static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo) -> ! {
-    // The verifier refuses a program that could get here: nothing in these programs can panic.
+    // Unreachable: the verifier refuses a program that could get here.
     loop {}
 }

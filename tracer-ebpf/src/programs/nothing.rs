@@ -1,8 +1,9 @@
-//! Does nothing on the hook of context switches: what `cargo xtask bench hook` compares with. No session loads it.
+//! A program that does nothing on context switches. `cargo xtask bench hook` compares the hook with it. No
+//! session loads it.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 
-/// See the module.
+/// A context switch.
 #[btf_tracepoint(function = "sched_switch")]
 pub fn nothing(_ctx: BtfTracePointContext) -> i32 {
     0

@@ -1,4 +1,4 @@
-//! Reads of kernel memory, at the offsets the loader found.
+//! Reads of kernel memory, at the offsets that the loader found.
 
 use aya_ebpf::helpers::generated;
 use tracer_ebpf::{
@@ -7,11 +7,11 @@ use tracer_ebpf::{
     wire::{LogLayout, ProcessKey, SyscallAbi},
 };
 
-/// Where the kernel's fields are. Set by the loader.
+/// Offsets of the kernel's fields. Set by the loader.
 #[unsafe(no_mangle)]
 pub static OFFSETS: Offsets = Offsets::NONE;
 
-/// How this machine hands system calls over. Set by the loader.
+/// How this machine passes system calls to the kernel. Set by the loader.
 #[unsafe(no_mangle)]
 pub static ABI: SyscallAbi = SyscallAbi {
     write_calls: [0; 8],
@@ -29,17 +29,17 @@ pub static ABI: SyscallAbi = SyscallAbi {
 #[unsafe(no_mangle)]
 pub static LOG: LogLayout = LogLayout { run: 8 };
 
-/// A member of [`OFFSETS`] or [`ABI`] as the loader set it.
+/// Reads a member of [`OFFSETS`], [`ABI`] or [`LOG`], as the loader set it.
 macro_rules! global {
     ($global:ident . $($member:tt)+) => {{
-        // SAFETY: the static is initialised and valid for reads; volatile, since the loader changes it
-        // after the compiler has seen its value.
+        // SAFETY: the static is initialized and valid for reads. Volatile, since the loader changes it after
+        // the compiler has seen its value.
         unsafe { core::ptr::read_volatile(&raw const $crate::programs::read::$global.$($member)+) }
     }};
 }
 pub(crate) use global;
 
-/// A field of a kernel object the verifier knows the type of, read in place.
+/// Reads a field in place, of a kernel object whose type the verifier knows.
 macro_rules! direct {
     ($object:expr, $offset:ident: $type:ty) => {{
         let at = $crate::programs::read::global!(OFFSETS.$offset) as usize;
@@ -49,7 +49,8 @@ macro_rules! direct {
 }
 pub(crate) use direct;
 
-/// A field of a kernel object at an address of which the verifier knows nothing; zero when it cannot be read.
+/// Reads a field of a kernel object at an address of which the verifier knows nothing. Zero when it cannot be
+/// read.
 macro_rules! probe {
     ($object:expr, $offset:ident: $type:ty) => {
         $crate::programs::read::at::<$type>($object as u64, $crate::programs::read::global!(OFFSETS.$offset))
@@ -57,23 +58,24 @@ macro_rules! probe {
 }
 pub(crate) use probe;
 
-/// Reads a plain integer at `address + offset`; zero when there is nothing or the kernel has no such field.
+/// Reads a plain integer at `address + offset`. Zero when it cannot be read, or when the kernel has no such
+/// field.
 ///
-/// Without a branch on what is read: the verifier follows each way through a program, and a program has dozens of
-/// reads. The helper leaves zeros where nothing can be read, and nothing can near address zero.
+/// There is no branch on the result: the verifier follows each path through a program, and a program has
+/// dozens of reads. The helper leaves zeros where it cannot read, which includes the addresses near zero.
 #[inline(always)]
 pub fn at<T: Copy + Default>(address: u64, offset: u32) -> T {
     let mut value = T::default();
-    // Known to the verifier, which follows one of the two ways.
+    // The verifier knows the offset and follows one of the two paths.
     if offset != ABSENT {
         let from = (address + offset as u64) as *const _;
-        // SAFETY: the destination is a local of the size given; the helper copies from any address.
+        // SAFETY: the destination is a local of this size, and the helper copies from any address.
         unsafe { generated::bpf_probe_read_kernel((&raw mut value).cast(), size_of::<T>() as u32, from) };
     }
     value
 }
 
-/// Reads bit `bit` of the object; false when it cannot be read.
+/// Reads bit `bit` of the object. False when it cannot be read.
 #[inline(always)]
 pub fn bit(address: u64, bit: u32) -> bool {
     if bit == ABSENT {
@@ -82,26 +84,26 @@ pub fn bit(address: u64, bit: u32) -> bool {
     at::<u8>(address, bit / 8) & (1 << (bit % 8)) != 0
 }
 
-/// The task's name, NUL-padded.
+/// The task's comm, padded with NUL.
 #[inline(always)]
 pub fn comm(task: u64) -> [u8; COMM_BYTES] {
     probe!(task, task_comm: [u8; COMM_BYTES])
 }
 
-/// The process a thread belongs to.
+/// The process of a thread.
 #[inline(always)]
 pub fn process_key(task: u64) -> ProcessKey {
     let leader: u64 = probe!(task, task_group_leader: u64);
     ProcessKey { tgid: probe!(task, task_tgid: u32), zero: 0, start_ticks: start_ns(leader) / NS_PER_TICK }
 }
 
-/// When the task started, nanoseconds of CLOCK_BOOTTIME.
+/// Start of the task, nanoseconds of CLOCK_BOOTTIME.
 #[inline(always)]
 pub fn start_ns(task: u64) -> u64 {
     probe!(task, task_start_boottime: u64)
 }
 
-/// Whether the kernel has all of a number's parts that the namespace look-up needs.
+/// Whether the kernel has all fields that the look-up of a pid namespace needs.
 #[inline(always)]
 fn has_namespaces() -> bool {
     global!(OFFSETS.task_thread_pid) != ABSENT
@@ -112,27 +114,27 @@ fn has_namespaces() -> bool {
         && global!(OFFSETS.upid_ns) != ABSENT
 }
 
-/// How many pid namespaces the task's own is inside of; zero when the kernel does not tell.
+/// Number of pid namespaces around the task's own. Zero when the kernel lacks the fields.
 #[inline(always)]
 pub fn namespace_level(task: u64) -> u32 {
     let pid: u64 = probe!(task, task_thread_pid: u64);
     probe!(pid, pid_level: u32)
 }
 
-/// What a process is called in its own pid namespace. Zeros: unknown.
+/// A process in its own pid namespace. Zeros: unknown.
 #[derive(Clone, Copy, Default)]
 pub struct Inner {
     /// Address of the `struct pid_namespace`.
     pub namespace: u64,
-    /// Its inode.
+    /// Inode of the namespace.
     pub pidns_ino: u64,
-    /// The process's number there.
+    /// The process's number in the namespace.
     pub ns_pid: u32,
     /// Inode of the process's pidfds.
     pub pidfd_ino: u64,
 }
 
-/// See [`Inner`].
+/// Looks up the task's own pid namespace and its number there.
 #[inline(always)]
 pub fn inner(task: u64) -> Inner {
     if !has_namespaces() {

@@ -1,6 +1,6 @@
-//! A static that holds every struct of the wire. The compiler describes in the object's type information (BTF)
-//! what statics hold, and no map says what it holds: without this static the object would describe no record.
-//! A test compares the description with the structs that the user side was compiled with.
+//! A static that holds every struct of the wire. The compiler describes in the object's type information
+//! (BTF) what statics hold, and no map says what it holds: without this static the object would describe no
+//! record. A test compares the description with the structs that the user side was compiled with.
 
 use tracer_ebpf::wire::AllStructs;
 

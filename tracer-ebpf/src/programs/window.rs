@@ -1,8 +1,8 @@
 //! Counts what the system calls of some threads return, while a window of observation lasts.
 //!
-//! The kernel passes the fields of the event `raw_syscalls/sys_exit` (`include/trace/events/syscalls.h`), whose layout
-//! is the same on all kernels and architectures. It does so on the way back to user space, with the thread itself as
-//! the current task:
+//! The kernel passes the fields of the event `raw_syscalls/sys_exit` (`include/trace/events/syscalls.h`),
+//! whose layout is the same on all kernels and architectures. It does so on the way back to user space, with
+//! the thread itself as the current task:
 //!
 //! ```text
 //! do_syscall_64 (x86), el0_svc_common (arm64)
@@ -17,15 +17,17 @@
 //!
 //! Why this hook:
 //! - One place sees every call with its result.
-//! - A call that blocks throughout the window is not counted. A thread that was asleep when the window began is counted
-//!   when it comes back: attaching marks every thread (`syscall_regfunc` of `kernel/tracepoint.c`).
-//! - No run is missed. From 7.0 on a program on the tracepoint itself can be preempted, and while it is, the kernel runs
-//!   it for no other thread of that CPU (`__bpf_trace_run` of `kernel/trace/bpf_trace.c`): of eight threads that do
-//!   nothing but calls on two emulated CPUs, it missed 42 calls in 100. perf turns preemption off. What remains
-//!   is a call that returns while its CPU is inside the BPF system call of another process (`bpf_prog_active`).
+//! - A call that blocks throughout the window is not counted. A thread that was asleep when the window began
+//!   is counted when it comes back: attaching marks every thread (`syscall_regfunc` of
+//!   `kernel/tracepoint.c`).
+//! - No run is missed. From 7.0 on a program on the tracepoint itself can be preempted, and while it is, the
+//!   kernel runs it for no other thread of that CPU (`__bpf_trace_run` of `kernel/trace/bpf_trace.c`): of
+//!   eight threads that do nothing but calls on two emulated CPUs, it missed 42 calls in 100. perf turns
+//!   preemption off. What remains is a call that returns while its CPU is inside the BPF system call of
+//!   another process (`bpf_prog_active`).
 //!
-//! The cost: while the program is attached, every thread of the machine leaves its calls on a slower path, hence for
-//! a window only.
+//! The cost: while the program is attached, every thread of the machine leaves its calls on a slower path,
+//! hence for a window only.
 //!
 //! Invariant: an entry of `CALLS` is changed by its own thread alone, so nothing is atomic.
 

@@ -1,10 +1,10 @@
 //! The macro that defines the structs of the wire, and their layouts as values.
 //!
 //! A struct is written once, with the offset of each member. Invariant: two programs that were compiled from
-//! this source agree on every byte. The offsets and the size are asserted when the struct is compiled, for the
-//! kernel's virtual machine as for the host. `IntoBytes` refuses padding, whose bytes would be undefined, and
-//! `FromBytes` refuses members that not every bit pattern is a value of. Both are what `zerocopy` derives,
-//! so this crate needs no `unsafe`.
+//! this source agree on every byte. The offsets and the size are asserted when the struct is compiled, for
+//! the kernel's virtual machine as for the host. `IntoBytes` refuses padding, whose bytes would be undefined,
+//! and `FromBytes` refuses members that not every bit pattern is a value of. Both are what `zerocopy`
+//! derives, so this crate needs no `unsafe`.
 
 /// Where a member lies in a struct.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,8 +19,8 @@ record! {
         16 => task: u64,
         /// Address of the saved user registers.
         24 => regs: u64,
-        /// How often the thread had left the CPU by then. While the count is unchanged, the thread has not come
-        /// back, or it has and has not left again.
+        /// How often the thread had left the CPU by then. While the count is unchanged, the thread has not
+        /// come back, or it has and has not left again.
         32 => switches: u64,
     }
 }

@@ -1,8 +1,8 @@
 //! Records of the kernel side, as [`Event`]s and plain values.
 //!
-//! The records are the structs of `tracer_ebpf::wire`. `zerocopy` copies them from bytes, so that no offset is
-//! written here. Decoding is total: any bytes decode, or are an error. A value that stands for "unknown" in a
-//! record becomes `None`.
+//! The records are the structs of `tracer_ebpf::wire`. `zerocopy` copies them from bytes, so that no offset
+//! is written here. Decoding is total: any bytes decode, or are an error. A value that stands for "unknown"
+//! in a record becomes `None`.
 
 use tracer_ebpf::wire::{self, ProcessKey, WIRE_VERSION, fate_flags, kind, resource_kind};
 use zerocopy::{FromBytes, FromZeros as _};
@@ -40,8 +40,8 @@ pub enum DecodeError {
 pub struct Inspection {
     /// Address of the open file description.
     pub file: Option<u64>,
-    /// Inode of the socket at the other end of a UNIX socket. `Some(0)`: there is none. `None`: unknown, or not
-    /// a UNIX socket.
+    /// Inode of the socket at the other end of a UNIX socket. `Some(0)`: there is none. `None`: unknown, or
+    /// not a UNIX socket.
     pub unix_peer: Option<u64>,
     /// The file, and for a writer slot the blocked write.
     pub stall: Stall,

@@ -188,7 +188,7 @@ pub struct Stall {
     pub capacity_bytes: Option<u64>,
     /// Read ends and write ends of a pipe, as the kernel counts open file descriptions.
     pub ends: Option<(u32, u32)>,
-    /// Whether the end was seen when it happened. `Some(false)`: the stall was found to be over at the event's
-    /// time, and ended at an unknown time before that. `None` while it lasts.
+    /// Whether the end was seen when it happened. `Some(false)`: the stall was found to be over at the
+    /// event's time, and ended at an unknown time before that. `None` while it lasts.
     pub end_seen: Option<bool>,
 }

@@ -1,8 +1,8 @@
 //! System call numbers and names, and which calls write.
 //!
-//! The tables are those of the crate `syscalls`, made from the kernel's headers. Both architectures are compiled in:
-//! recorded evidence may come from the other one. A number without a name is newer than the crate, or is not a
-//! call of a 64-bit program.
+//! The tables are those of the crate `syscalls`, made from the kernel's headers. Both architectures are
+//! compiled in: recorded evidence may come from the other one. A number without a name is newer than the
+//! crate, or is not a call of a 64-bit program.
 
 use syscalls::{aarch64, x86_64};
 

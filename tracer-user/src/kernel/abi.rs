@@ -1,5 +1,5 @@
-//! How system calls are passed to the kernel, by architecture: the numbers of the calls that write, and the members
-//! of `pt_regs` that hold number and arguments.
+//! How system calls are passed to the kernel, by architecture: the numbers of the calls that write, and the
+//! members of `pt_regs` that hold number and arguments.
 
 use tracer_ebpf::offsets::ABSENT;
 use tracer_ebpf::wire::SyscallAbi;
@@ -7,8 +7,8 @@ use tracer_ebpf::wire::SyscallAbi;
 use super::{btf::Btf, error::KernelError};
 use crate::core::syscalls::{self, Architecture};
 
-/// Bytes of a kernel stack (`THREAD_SIZE`) on both architectures with 4 KiB pages and without KASAN. Only used on
-/// kernels without `bpf_task_pt_regs` (before 5.15).
+/// Bytes of a kernel stack (`THREAD_SIZE`) on both architectures with 4 KiB pages and without KASAN. Only
+/// used on kernels without `bpf_task_pt_regs` (before 5.15).
 const KERNEL_STACK_BYTES: u32 = 16 * 1024;
 
 /// Members of `pt_regs`.
@@ -34,8 +34,8 @@ fn number(architecture: Architecture, name: &str) -> u32 {
     number.and_then(|number| u32::try_from(number).ok()).unwrap_or(ABSENT)
 }
 
-/// For a machine of this architecture (a value of `std::env::consts::ARCH`). `has_regs_helper`: the kernel has
-/// `bpf_task_pt_regs`.
+/// For a machine of this architecture (a value of `std::env::consts::ARCH`). `has_regs_helper`: the kernel
+/// has `bpf_task_pt_regs`.
 pub fn resolve(btf: &Btf, architecture: &str, has_regs_helper: bool) -> Result<SyscallAbi, KernelError> {
     let architecture = Architecture::named(architecture)
         .ok_or_else(|| KernelError::Architecture(architecture.to_owned()))?;
@@ -108,8 +108,8 @@ mod tests {
         assert_eq!(numbers.collect::<Vec<_>>(), known);
     }
 
-    /// A kernel's type information with aarch64's `pt_regs` as its source has it: `union { struct user_pt_regs user_regs;
-    /// struct { u64 regs[31]; … }; }; u64 orig_x0; s32 syscallno; …`, 336 bytes.
+    /// A kernel's type information with aarch64's `pt_regs` as its source has it: `union { struct
+    /// user_pt_regs user_regs; struct { u64 regs[31]; … }; }; u64 orig_x0; s32 syscallno; …`, 336 bytes.
     fn pt_regs_of_aarch64() -> Btf {
         const STRUCT: u32 = 4 << 24;
         const UNION: u32 = 5 << 24;
@@ -145,7 +145,8 @@ mod tests {
         assert!(of_another.to_string().contains("pt_regs.di"), "{of_another}");
     }
 
-    /// Compares with the kernel's header of generic numbers, which are aarch64's. The header comes with the C library's.
+    /// Compares with the kernel's header of generic numbers, which are aarch64's. The header comes with the C
+    /// library's.
     #[test]
     fn the_numbers_of_aarch64_are_the_generic_ones() {
         let Ok(header) = std::fs::read_to_string("/usr/include/asm-generic/unistd.h") else {

@@ -1,7 +1,8 @@
 //! The directory in the BPF file system in which sessions outlive their tracers.
 //!
-//! The file system's root is world-writable, so the directory is used only when it belongs to this user (root) and is
-//! closed to others, which is checked through the opened descriptor. After that, no other user can put anything in it.
+//! The file system's root is world-writable, so the directory is used only when it belongs to this user
+//! (root) and is closed to others, which is checked through the opened descriptor. After that, no other user
+//! can put anything in it.
 
 use std::fs;
 use std::io;
@@ -134,8 +135,8 @@ impl Directory {
         }
     }
 
-    /// Takes a session's lock without waiting. Its owner holds it from the moment the directory exists, for as long as
-    /// it lives. `None`: an owner lives, or there is no such session.
+    /// Takes a session's lock without waiting. Its owner holds it from the moment the directory exists, for
+    /// as long as it lives. `None`: an owner lives, or there is no such session.
     pub fn own(&self, name: &str) -> Option<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let session = openat(&self.fd, name, flags, Mode::empty()).ok()?;
@@ -181,7 +182,8 @@ pub fn remove_files(path: &Path) {
     }
 }
 
-/// Removes a directory of pins. What they hold ends with the last descriptor. A directory that is gone is not an error.
+/// Removes a directory of pins. What they hold ends with the last descriptor. A directory that is gone is not
+/// an error.
 pub fn remove(path: &Path) -> Result<(), KernelError> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -1,9 +1,10 @@
 //! The kernel's type information, read in place.
 //!
-//! Two questions are asked of five megabytes: at which offset is a member, and which id has a type. The crates that
-//! answer them build every type of the kernel first (`btf` 0.5: 300 ms and over 100 MiB, `btf-rs` 2: 200 ms), at each
-//! start of the tracer. This walks the bytes instead: a few milliseconds, and an index of four bytes per type. A test
-//! compares its answers with those of `btf`. Format: `Documentation/bpf/btf.rst`. Any bytes are read or are an error.
+//! Two questions are asked of five megabytes: at which offset is a member, and which id has a type. The
+//! crates that answer them build every type of the kernel first (`btf` 0.5: 300 ms and over 100 MiB, `btf-rs`
+//! 2: 200 ms), at each start of the tracer. This walks the bytes instead: a few milliseconds, and an index of
+//! four bytes per type. A test compares its answers with those of `btf`. Format: `Documentation/bpf/btf.rst`.
+//! Any bytes are read or are an error.
 
 use bytes::{BufMut, Bytes};
 
@@ -92,7 +93,8 @@ impl Btf {
         self.id(&self.structs, name)
     }
 
-    /// Offset of a struct's member `path` ("a.b" for a member of a member). Anonymous members are looked into.
+    /// Offset of a struct's member `path` ("a.b" for a member of a member). Anonymous members are looked
+    /// into.
     pub fn member(&self, struct_id: u32, path: &str) -> Option<Member> {
         let mut found = Member { bit_offset: 0, type_id: struct_id };
         for name in path.split('.') {
@@ -113,8 +115,8 @@ impl Btf {
         self.id(&self.typedefs, name)
     }
 
-    /// Type information in which the given typedefs have their ids, and every other type is a placeholder: enough to
-    /// find the tracepoints, and parsed in a tenth of the time.
+    /// Type information in which the given typedefs have their ids, and every other type is a placeholder:
+    /// enough to find the tracepoints, and parsed in a tenth of the time.
     pub fn with_only_typedefs(&self, names: &[&str]) -> Vec<u8> {
         let mut wanted: Vec<(u32, &str)> =
             names.iter().filter_map(|name| Some((self.typedef_id(name)?, *name))).collect();

@@ -15,8 +15,8 @@ use super::error::KernelError;
 #[derive(Clone, Copy)]
 pub struct MapValue<T>(pub T);
 
-// SAFETY: the bound is what `Pod` asks for, proved by the derives of `zerocopy`: the type has no padding, so that
-// its bytes can be handed to the kernel, and any bytes that the kernel hands back are a value of it.
+// SAFETY: the bound is what `Pod` asks for, proved by the derives of `zerocopy`: the type has no padding, so
+// that its bytes can be handed to the kernel, and any bytes that the kernel hands back are a value of it.
 unsafe impl<T: FromBytes + IntoBytes + Immutable + Copy + 'static> aya::Pod for MapValue<T> {}
 
 /// A map that is pinned in `directory`, for reading it in place.

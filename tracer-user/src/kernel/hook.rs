@@ -1,9 +1,9 @@
 //! The hook on context switches: loaded once per machine and object version, and shared by all sessions.
 //!
-//! Invariant, kept under the directory's lock: while a session's directory with `uses-<version>` exists, so does a
-//! whole `hook-<version>`. A session makes its directory before it looks for the hook, and the hook is removed only
-//! when no session that uses it is left. `link` is pinned last, so a hook with a link is whole. A hook without one
-//! was left by a tracer that was killed while it loaded it, and is made anew.
+//! Invariant, kept under the directory's lock: while a session's directory with `uses-<version>` exists, so
+//! does a whole `hook-<version>`. A session makes its directory before it looks for the hook, and the hook is
+//! removed only when no session that uses it is left. `link` is pinned last, so a hook with a link is whole.
+//! A hook without one was left by a tracer that was killed while it loaded it, and is made anew.
 
 use std::path::{Path, PathBuf};
 
@@ -77,8 +77,8 @@ pub fn install(_locked: &Locked<'_>, hook: &Path, program: &mut BtfTracePoint) -
     link.pin(hook.join(LINK)).map(drop).map_err(|error| KernelError::of(what(), error))
 }
 
-/// Lowers the hook's threshold to what a session asks for. It is never raised while the hook lives: another session
-/// may rely on it, and each session ignores what is too short for itself.
+/// Lowers the hook's threshold to what a session asks for. It is never raised while the hook lives: another
+/// session may rely on it, and each session ignores what is too short for itself.
 pub fn lower_threshold(_locked: &Locked<'_>, hook: &Path, threshold_ns: u64) -> Result<(), KernelError> {
     let what = "setting the stall threshold";
     let mut settings: Array<MapData, MapValue<HookSettings>> = pinned_map(hook, names::SWITCH_HOOK)?;

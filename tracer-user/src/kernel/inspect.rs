@@ -1,7 +1,8 @@
-//! Questions to the kernel on demand: about a slot of the hook, or about one of this process's file descriptors.
+//! Questions to the kernel on demand: about a slot of the hook, or about one of this process's file
+//! descriptors.
 //!
-//! The programs are run by `BPF_PROG_TEST_RUN` and never attached. Their answer is in a map that belongs to the one
-//! that asks. Invariant: one question at a time, which `&mut` or a session's single owner keeps.
+//! The programs are run by `BPF_PROG_TEST_RUN` and never attached. Their answer is in a map that belongs to
+//! the one that asks. Invariant: one question at a time, which `&mut` or a session's single owner keeps.
 
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::path::Path;
@@ -46,8 +47,8 @@ impl Inspector {
         })
     }
 
-    /// An inspector without a session: nothing is attached, pinned or visible to other processes, and everything
-    /// ends with this value. Takes some tens of milliseconds.
+    /// An inspector without a session: nothing is attached, pinned or visible to other processes, and
+    /// everything ends with this value. Takes some tens of milliseconds.
     ///
     /// # Errors
     /// Why this kernel refuses, or refuses this user.

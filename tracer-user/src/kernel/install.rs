@@ -24,7 +24,8 @@ const ATTACHED: [ProgramName; 4] = [names::ON_EXEC, names::ON_EXIT, names::ON_SI
 /// What a session's owner holds beside the pins.
 #[derive(Default)]
 pub struct Installed {
-    /// The session's lock, held for as long as the owner lives. `None` when another process had it for the moment.
+    /// The session's lock, held for as long as the owner lives. `None` when another process had it for the
+    /// moment.
     pub _lock: Option<OwnedFd>,
     /// The kernel programs' debug log, when it was asked for.
     pub log: Option<KernelLog>,
@@ -32,7 +33,8 @@ pub struct Installed {
     pub missing: Vec<String>,
 }
 
-/// Loads the programs and pins everything of a session. On failure nothing is left. `left_out` is not attached.
+/// Loads the programs and pins everything of a session. On failure nothing is left. `left_out` is not
+/// attached.
 pub fn install(
     directory: &Directory,
     settings: &Settings,
@@ -58,9 +60,9 @@ fn install_at(
     let path = directory.session(&settings.session);
     let hook_path = hook::path(directory);
 
-    // The session's mark comes first, see `hook`. A session that finds the hook whole releases the lock before the
-    // slow part: fifty sessions that begin at once would otherwise wait for each other's loading. A session that has
-    // to load the hook keeps the lock until the hook is whole.
+    // The session's mark comes first, see `hook`. A session that finds the hook whole releases the lock
+    // before the slow part: fifty sessions that begin at once would otherwise wait for each other's loading.
+    // A session that has to load the hook keeps the lock until the hook is whole.
     let locked = directory.lock()?;
     bpffs::create_directory(&path)?;
     let lock = directory.own(&settings.session);
@@ -99,8 +101,8 @@ fn programs(layout: &Layout, with_hook: bool) -> impl Iterator<Item = ProgramNam
     hook.into_iter().chain([names::LOOK, names::FILL, forks]).chain(ATTACHED)
 }
 
-/// Loads the programs at the same time: the kernel verifies each for milliseconds, on as many CPUs as there are.
-/// The session's own are also attached and pinned, the hook's only loaded (see [`hook::install`]).
+/// Loads the programs at the same time: the kernel verifies each for milliseconds, on as many CPUs as there
+/// are. The session's own are also attached and pinned, the hook's only loaded (see [`hook::install`]).
 fn load_programs(
     ebpf: &mut Ebpf,
     tracepoints: &Btf,

@@ -1,5 +1,5 @@
-//! The layout of the running kernel: the offsets of the fields that the programs read, and what else depends on the
-//! kernel.
+//! The layout of the running kernel: the offsets of the fields that the programs read, and what else depends
+//! on the kernel.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -29,8 +29,8 @@ pub struct Layout {
     pub missing: Vec<String>,
     /// Type information with the tracepoints alone, for the loader.
     pub tracepoints: Vec<u8>,
-    /// Whether hash maps grow from memory of their own (6.1 and later, `bpf_htab.ma`), so that entries can be added in
-    /// a context in which no memory can be allocated.
+    /// Whether hash maps grow from memory of their own (6.1 and later, `bpf_htab.ma`), so that entries can be
+    /// added in a context in which no memory can be allocated.
     pub maps_have_memory: bool,
 }
 
@@ -103,7 +103,8 @@ impl Layout {
     }
 }
 
-/// Contents of a file. The running kernel's type information can be mapped since 6.16, which saves copying megabytes.
+/// Contents of a file. The running kernel's type information can be mapped since 6.16, which saves copying
+/// megabytes.
 fn contents(path: &Path) -> std::io::Result<Bytes> {
     let mut file = File::open(path)?;
     let length = usize::try_from(file.metadata()?.len()).unwrap_or(0);

@@ -54,10 +54,10 @@ impl LoadParams {
 
 /// A loader that sets no global, for programs that read none.
 ///
-/// `EbpfLoader::new` reads and parses all of `/sys/kernel/btf/vmlinux`, 30 ms of a start, and there is no other
-/// constructor (<https://github.com/aya-rs/aya/issues/1172>). The little that the object needs is set afterwards. So
-/// the loader is made in a thread whose root directory has no `/sys`, where it finds no such file. Where such a
-/// thread is not allowed, the start only takes longer.
+/// `EbpfLoader::new` reads and parses all of `/sys/kernel/btf/vmlinux`, 30 ms of a start, and there is no
+/// other constructor (<https://github.com/aya-rs/aya/issues/1172>). The little that the object needs is set
+/// afterwards. So the loader is made in a thread whose root directory has no `/sys`, where it finds no such
+/// file. Where such a thread is not allowed, the start only takes longer.
 pub fn bare_loader<'a>() -> EbpfLoader<'a> {
     let mut loader: EbpfLoader<'a> = std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().spawn_scoped(scope, new_loader);

@@ -3,10 +3,11 @@
 //! The directories under the BPF file system:
 //!
 //! ```text
-//! /sys/fs/bpf/tracer-user/          root's own, 0700, checked before use; its flock serializes what follows
-//!   hook-<object digest>/           the hook on context switches: loaded by the first session, removed with the last
-//!   <session>/                      a session's own programs and maps, and `uses-<object digest>`; its owner holds
-//!                                   its flock for as long as it lives, and `traces` is a link to the sidecar's directory
+//! /sys/fs/bpf/tracer-user/    root's own, 0700, checked before use; its flock serializes what follows
+//!   hook-<object digest>/     the hook on context switches: made by the first session, removed with the last
+//!   <session>/                a session's programs and maps; its owner holds its flock for as long as it lives
+//!     uses-<object digest>/   the session's mark on the hook
+//!     traces, mounts          links to the sidecar's directory and to its mount namespace
 //! ```
 
 mod abi;

@@ -20,10 +20,11 @@ const CLOEXEC: libc::c_ulong = 8;
 /// `PERF_EVENT_IOC_SET_BPF`: `_IOW('$', 8, __u32)`.
 const SET_PROGRAM: libc::Ioctl = 0x4004_2408;
 
-/// Makes the kernel run the program on an event (`category/name`) of any process, until the descriptor is closed.
+/// Makes the kernel run the program on an event (`category/name`) of any process, until the descriptor is
+/// closed.
 ///
-/// One event is opened for it, on the first CPU: the kernel keeps the programs of a tracepoint, not of an event, and
-/// runs them on every CPU. The event stays disabled, so that it makes no records.
+/// One event is opened for it, on the first CPU: the kernel keeps the programs of a tracepoint, not of an
+/// event, and runs them on every CPU. The event stays disabled, so that it makes no records.
 pub fn attach(event: &str, program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let id = id(event)?;
     // `struct perf_event_attr`: type and size, config, and zeros. Bit 0 of the sixth word is `disabled`.

@@ -1,7 +1,7 @@
 //! The registry of sessions with pins: listing them, finding those without an owner, and removing them.
 //!
-//! A session's directory also names where its sidecar is (links `traces` and `mounts`). When the owner is dead and
-//! that trace directory is gone, no process will ever ask for the pins, and any may remove them.
+//! A session's directory also names where its sidecar is (links `traces` and `mounts`). When the owner is
+//! dead and that trace directory is gone, no process will ever ask for the pins, and any may remove them.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
@@ -44,14 +44,15 @@ const TRACES: &str = "traces";
 /// Link to the mount namespace in which that path is valid.
 const NAMESPACE: &str = "mounts";
 
-/// The pins of a session whose owner is dead. Holds the session's lock: no other process takes them meanwhile.
+/// The pins of a session whose owner is dead. Holds the session's lock: no other process takes them
+/// meanwhile.
 pub struct Unowned {
     /// The session's name.
     pub name: String,
     /// When its directory was made, seconds since the epoch.
     pub made_at: Option<i64>,
-    /// The directory in which its sidecar would be. `None` when its owner died before it recorded that, or while it
-    /// removed the pins.
+    /// The directory in which its sidecar would be. `None` when its owner died before it recorded that, or
+    /// while it removed the pins.
     pub traces: Option<PathBuf>,
     /// Whether that path is of this process's mount namespace.
     pub here: bool,

@@ -11,7 +11,7 @@ pub struct Settings {
     pub stall_threshold_ns: u64,
     /// Whether the kernel programs write their debug log.
     pub kernel_log: bool,
-    /// The directory in which the session's sidecar will be. When both the owner and this directory are gone, any
-    /// process of this user may remove the pins. `None`: there will be no sidecar.
+    /// The directory in which the session's sidecar will be. When both the owner and this directory are gone,
+    /// any process of this user may remove the pins. `None`: there will be no sidecar.
     pub traces: Option<PathBuf>,
 }

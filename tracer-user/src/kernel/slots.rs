@@ -43,8 +43,8 @@ impl Slots {
     /// The slots in use since before `deadline_boot_ns`, with their index.
     pub fn sleeping_since(&self, deadline_boot_ns: u64) -> impl Iterator<Item = (u32, SleepKey)> {
         (0..limits::WRITER_SLOTS).filter_map(move |index| {
-            // SAFETY: inside the mapping. The kernel writes there at any time, hence volatile reads of one field
-            // each. A torn slot is recognized later, when the program that looks at it compares.
+            // SAFETY: inside the mapping. The kernel writes there at any time, hence volatile reads of one
+            // field each. A torn slot is recognized later, when the program that looks at it compares.
             let (tid, since_boot_ns) = unsafe {
                 let slot = self.at.as_ptr().add(index as usize);
                 ((&raw const (*slot).tid).read_volatile(), (&raw const (*slot).since_boot_ns).read_volatile())

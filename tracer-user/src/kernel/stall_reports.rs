@@ -1,9 +1,9 @@
 //! Which sleeping writers have been inspected, and which stalls have been reported open and not yet ended.
 //!
-//! Invariant: a stall that was reported open is reported ended once. Either the hook's record of its end comes, or two
-//! walks in a row find the thread no longer asleep while no record has come: the hook did not see it come back, or the
-//! log was overwritten. Two walks, since there is a moment between the thread's coming back and the record, which is
-//! over by the next walk. A record that comes later still is dropped.
+//! Invariant: a stall that was reported open is reported ended once. Either the hook's record of its end
+//! comes, or two walks in a row find the thread no longer asleep while no record has come: the hook did not
+//! see it come back, or the log was overwritten. Two walks, since there is a moment between the thread's
+//! coming back and the record, which is over by the next walk. A record that comes later still is dropped.
 
 use std::collections::{HashMap, HashSet};
 
@@ -67,8 +67,8 @@ impl StallReports {
         !matches!(self.sleeps.remove(&sleep), Some(Known::Ended(_)))
     }
 
-    /// Takes in the result of a walk: the sleeps it found in their slots, and those of them that were asleep. Returns
-    /// the stalls that have ended without a record.
+    /// Takes in the result of a walk: the sleeps it found in their slots, and those of them that were asleep.
+    /// Returns the stalls that have ended without a record.
     pub fn walked(
         &mut self,
         in_slots: &HashSet<SleepKey>,

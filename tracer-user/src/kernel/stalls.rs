@@ -1,8 +1,8 @@
 //! Stalled writes: those that have ended, from the hook's log, and those that last, from its slots.
 //!
 //! The hook serves the whole machine, so both hold the writes of other processes too. Only the members' are
-//! reported. A slot may be stale (see the hook), so a stall is reported open only when the kernel finds the thread
-//! asleep in its write.
+//! reported. A slot may be stale (see the hook), so a stall is reported open only when the kernel finds the
+//! thread asleep in its write.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -101,8 +101,8 @@ impl Stalls {
         }
     }
 
-    /// Appends the members' stalls that last and were not reported yet, and the ends of those that were reported
-    /// open and left no record. The time of such an end is now.
+    /// Appends the members' stalls that last and were not reported yet, and the ends of those that were
+    /// reported open and left no record. The time of such an end is now.
     pub fn walk_open(
         &mut self,
         now_boot_ns: u64,
@@ -134,8 +134,8 @@ impl Stalls {
         }
     }
 
-    /// The threads that have been asleep since before then, as the slots and collisions have them, and what to ask
-    /// the inspection program about each.
+    /// The threads that have been asleep since before then, as the slots and collisions have them, and what
+    /// to ask the inspection program about each.
     fn sleeping_since(&self, deadline_boot_ns: u64) -> Vec<(u64, u64, SleepKey)> {
         let slots = self.slots.sleeping_since(deadline_boot_ns);
         let mut all: Vec<(u64, u64, SleepKey)> =

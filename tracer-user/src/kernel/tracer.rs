@@ -1,7 +1,7 @@
 //! One session's kernel events.
 //!
-//! A tracer is always opened from the session's pins, whether it has just made them or takes over from an owner that
-//! died: there is one way in.
+//! A tracer is always opened from the session's pins, whether it has just made them or takes over from an
+//! owner that died: there is one way in.
 
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
@@ -74,8 +74,8 @@ impl KernelTracer {
         Self::start_without(settings, None)
     }
 
-    /// As [`Self::start`], without the program that reports ends. A kernel of 7.0 or later may miss any of its runs,
-    /// and this misses all of them: the other programs have to report every end.
+    /// As [`Self::start`], without the program that reports ends. A kernel of 7.0 or later may miss any of
+    /// its runs, and this misses all of them: the other programs have to report every end.
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -98,8 +98,8 @@ impl KernelTracer {
         tracer
     }
 
-    /// Takes over a session whose owner died. The kernel went on recording, so that nothing in between is missing
-    /// but what [`Self::lost`] counts.
+    /// Takes over a session whose owner died. The kernel went on recording, so that nothing in between is
+    /// missing but what [`Self::lost`] counts.
     ///
     /// # Errors
     /// When the session has no pins, or they cannot be read.
@@ -107,8 +107,8 @@ impl KernelTracer {
         pid_namespace::require_initial()?;
         let directory = Directory::open_or_create()?;
         let path = directory.session(session);
-        // A process that only looks at the pins may have their lock for a moment. The sidecar's lock decides who
-        // owns the session.
+        // A process that only looks at the pins may have their lock for a moment. The sidecar's lock decides
+        // who owns the session.
         let installed = Installed { _lock: directory.own(session), ..Installed::default() };
         let is_other_version =
             hook::of_session(&directory, &path).is_ok_and(|hook| hook != hook::path(&directory));
@@ -153,15 +153,15 @@ impl KernelTracer {
         &self.path
     }
 
-    /// A descriptor that is readable when much is waiting in the ring. Less is not signaled: drain every 50 ms or so
-    /// as well.
+    /// A descriptor that is readable when much is waiting in the ring. Less is not signaled: drain every 50
+    /// ms or so as well.
     pub fn ring_fd(&self) -> BorrowedFd<'_> {
         // SAFETY: the descriptor belongs to the ring, which lives as long as the borrow of self.
         unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) }
     }
 
-    /// Makes a living process a member. Its later children follow by themselves. The caller checks afterwards that
-    /// the process still lives, and calls [`Self::withdraw`] if not.
+    /// Makes a living process a member. Its later children follow by themselves. The caller checks afterwards
+    /// that the process still lives, and calls [`Self::withdraw`] if not.
     ///
     /// # Errors
     /// When the session has no room for another process.
@@ -191,15 +191,15 @@ impl KernelTracer {
         self.members.remove(&process);
     }
 
-    /// Appends all events that wait, and the stalls that have ended. The ends of processes are removed from the fate
-    /// map.
+    /// Appends all events that wait, and the stalls that have ended. The ends of processes are removed from
+    /// the fate map.
     pub fn drain(&mut self, events: &mut Vec<Event>) {
         self.drain_keeping_fates(events);
         self.forget_ended(events);
     }
 
-    /// Removes the ends in these events from the fate map. To be called once they are written down, not before, so
-    /// that an owner that dies in between loses none.
+    /// Removes the ends in these events from the fate map. To be called once they are written down, not
+    /// before, so that an owner that dies in between loses none.
     pub fn forget_ended(&mut self, events: &[Event]) {
         for event in events {
             if let EventBody::Exit(exit) = &event.body {
@@ -235,14 +235,14 @@ impl KernelTracer {
         }
     }
 
-    /// Appends the stalls that have lasted for the threshold at `now_boot_ns` and were not reported yet. A process
-    /// whose fork has not been [drained](Self::drain) does not count as a member.
+    /// Appends the stalls that have lasted for the threshold at `now_boot_ns` and were not reported yet. A
+    /// process whose fork has not been [drained](Self::drain) does not count as a member.
     pub fn open_stalls(&mut self, now_boot_ns: u64, events: &mut Vec<Event>) {
         self.stalls.walk_open(now_boot_ns, &self.members, events);
     }
 
-    /// The fate of every process that [`Self::drain`] has not collected: those that run, and those whose exit event
-    /// was lost.
+    /// The fate of every process that [`Self::drain`] has not collected: those that run, and those whose exit
+    /// event was lost.
     pub fn fates(&self) -> Vec<ProcessFate> {
         self.fates.iter().flatten().map(|(key, fate)| decode::fate(key.0, &fate.0)).collect()
     }
@@ -268,13 +268,14 @@ impl KernelTracer {
         self.installed.log.as_mut().map_or_else(Vec::new, KernelLog::lines)
     }
 
-    /// Optional kernel fields that this kernel does not have, whose facts are therefore unknown. Empty for a session
-    /// that was taken over: the header of its trace has them.
+    /// Optional kernel fields that this kernel does not have, whose facts are therefore unknown. Empty for a
+    /// session that was taken over: the header of its trace has them.
     pub fn missing_fields(&self) -> &[String] {
         &self.installed.missing
     }
 
-    /// Ends the kernel side of the session: detaches and unpins it, and the shared hook with the last session.
+    /// Ends the kernel side of the session: detaches and unpins it, and the shared hook with the last
+    /// session.
     ///
     /// # Errors
     /// When pins cannot be removed.

@@ -1,11 +1,11 @@
 //! A counter of the system calls that some processes make during a window of observation.
 //!
-//! Threads that poll (a lock that is tried twenty times a second, a read that returns 0 again and again) look active
-//! by their CPU time and switches. What their calls return tells polling from progress.
+//! Threads that poll (a lock that is tried twenty times a second, a read that returns 0 again and again) look
+//! active by their CPU time and switches. What their calls return tells polling from progress.
 //!
-//! Nothing is pinned: program, perf event and maps belong to descriptors of this process and end with it, however it
-//! ends. Every other process pays one look-up in a map per system call for as long as the window lasts. The kernel
-//! programs of a session and the kernel's type information are not needed.
+//! Nothing is pinned: program, perf event and maps belong to descriptors of this process and end with it,
+//! however it ends. Every other process pays one look-up in a map per system call for as long as the window
+//! lasts. The kernel programs of a session and the kernel's type information are not needed.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -32,8 +32,8 @@ pub struct WindowCounts {
 
 /// How often one thread made one system call, and what it returned.
 ///
-/// A call counts when it returns: one that blocks throughout the window is in no entry. `restart_syscall` counts
-/// under its own number. The numbers of a 32-bit program are those of its own table.
+/// A call counts when it returns: one that blocks throughout the window is in no entry. `restart_syscall`
+/// counts under its own number. The numbers of a 32-bit program are those of its own table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallCount {
     /// The thread.
@@ -50,9 +50,9 @@ pub struct CallCount {
     pub positive: u64,
     /// Sum of these values: bytes, for calls that move data.
     pub sum_positive: u64,
-    /// Error number and calls that failed with it, the most frequent first. At most four errors are told apart: the
-    /// calls that failed with others are in `calls` alone. 512 to 531 are the kernel's own: a signal interrupted the
-    /// call, and the kernel restarts it or turns the error into EINTR.
+    /// Error number and calls that failed with it, the most frequent first. At most four errors are told
+    /// apart: the calls that failed with others are in `calls` alone. 512 to 531 are the kernel's own: a
+    /// signal interrupted the call, and the kernel restarts it or turns the error into EINTR.
     pub errors: Vec<(i32, u64)>,
 }
 
@@ -66,7 +66,8 @@ pub struct WindowCounter {
 }
 
 impl WindowCounter {
-    /// Begins to count the system calls of all threads of these processes. Their later children are not counted.
+    /// Begins to count the system calls of all threads of these processes. Their later children are not
+    /// counted.
     ///
     /// # Errors
     /// Why this kernel refuses, or refuses this user.
@@ -98,8 +99,8 @@ impl WindowCounter {
         self.attached = None;
     }
 
-    /// The counts so far. To be [stopped](Self::stop) before the last reading: a call that returns meanwhile may be
-    /// counted in part, or not at all.
+    /// The counts so far. To be [stopped](Self::stop) before the last reading: a call that returns meanwhile
+    /// may be counted in part, or not at all.
     ///
     /// # Errors
     /// When the kernel does not hand out the counts.

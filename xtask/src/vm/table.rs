@@ -123,7 +123,7 @@ pub fn markdown(cases: &[&Case], columns: &[Column]) -> String {
     }
     table += &of_columns("whole guest", &|column| match &column.died {
         Some(why) => why.to_string(),
-        None if column.release.is_none() => "not to be had".into(),
+        None if column.release.is_none() => "unavailable".into(),
         None => format!("{} s", column.seconds),
     });
     table
