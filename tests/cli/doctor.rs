@@ -1,4 +1,4 @@
-//! `doctor` on this machine: it tells what is true, tries what it says, and leaves nothing behind.
+//! `doctor` on this machine: its report is true, what it reports was tried, and nothing is left behind.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -7,17 +7,20 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+use crate::support::child::{TestChild, output};
+use crate::support::{TRACER, is_required};
+
 const NOBODY: u32 = 65534;
 
 fn doctor(program: &Path, trace_dir: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(program);
-    command.arg("doctor").args(words).stdin(Stdio::null());
+    command.arg("doctor").args(words);
     command.env("TRACER_TRACE_DIR", trace_dir).env("TRACER_LOG_DIR", trace_dir.join("log"));
     command
 }
 
 fn here(trace_dir: &Path, words: &[&str]) -> Output {
-    doctor(Path::new(env!("CARGO_BIN_EXE_tracer-user")), trace_dir, words).output().expect("runs")
+    output(&mut doctor(Path::new(TRACER), trace_dir, words))
 }
 
 fn json(output: &Output) -> Value {
@@ -28,7 +31,7 @@ fn json(output: &Output) -> Value {
 
 fn requirement<'a>(report: &'a Value, id: &str) -> &'a Value {
     let all = report["requirements"].as_array().expect("a list");
-    all.iter().find(|it| it["id"] == id).expect("there is such a requirement")
+    all.iter().find(|it| it["id"] == id).expect("a requirement of this id")
 }
 
 fn code_of(verdict: &Value) -> Option<i32> {
@@ -40,12 +43,8 @@ fn code_of(verdict: &Value) -> Option<i32> {
     }
 }
 
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
 #[test]
-fn the_report_tells_this_machine() {
+fn the_report_describes_this_machine() {
     let directory = tempfile::tempdir().expect("a directory");
     let output = here(directory.path(), &["--format", "json"]);
     let report = json(&output);
@@ -60,24 +59,23 @@ fn the_report_tells_this_machine() {
         assert_eq!(it["lost"].is_null(), it["verdict"] == "works", "{it:#}");
         assert_eq!(it["remedy"].is_null(), it["verdict"] == "works", "{it:#}");
     }
-    if std::env::var_os("TRACER_REQUIRE_BPF").is_some_and(|value| value == "1") {
+    if is_required() {
         assert_eq!(report["kernel_events"], true, "{report:#}");
     }
 }
 
 #[test]
-fn what_was_tried_is_gone() {
+fn what_was_tried_is_removed() {
     let directory = tempfile::tempdir().expect("a directory");
-    let child = doctor(Path::new(env!("CARGO_BIN_EXE_tracer-user")), directory.path(), &["--format=json"])
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("runs");
-    let pid = child.id();
-    child.wait_with_output().expect("ends");
+    let mut child = TestChild::start(
+        doctor(Path::new(TRACER), directory.path(), &["--format=json"]).stdout(Stdio::null()),
+    );
+    let pid = child.pid();
+    child.wait();
     let pinned = Path::new("/sys/fs/bpf/tracer-user").join(format!("doctor-{pid}"));
-    assert!(!pinned.exists(), "{} was left", pinned.display());
-    assert!(!directory.path().join("log").exists(), "the log's directory was made");
-    for entry in std::fs::read_dir(directory.path()).expect("there") {
+    assert!(!pinned.exists(), "{} is left", pinned.display());
+    assert!(!directory.path().join("log").exists(), "the log's directory exists");
+    for entry in std::fs::read_dir(directory.path()).expect("it exists") {
         let path = entry.expect("an entry").path();
         assert_eq!(
             std::fs::read_dir(&path).expect("our directory").count(),
@@ -89,7 +87,7 @@ fn what_was_tried_is_gone() {
 }
 
 #[test]
-fn without_the_kernel_nothing_is_loaded() {
+fn with_no_kernel_nothing_is_loaded() {
     let directory = tempfile::tempdir().expect("a directory");
     let output = here(directory.path(), &["--format", "json", "--no-kernel"]);
     let report = json(&output);
@@ -101,19 +99,19 @@ fn without_the_kernel_nothing_is_loaded() {
 }
 
 #[test]
-fn without_privileges_it_says_what_is_lost() {
+fn without_privileges_the_report_names_what_is_lost() {
     let directory = tempfile::tempdir().expect("a directory");
-    // Where a stranger may read and execute it.
+    // Another user must be able to read and execute the program.
     let program = directory.path().join("tracer-user");
-    std::fs::copy(env!("CARGO_BIN_EXE_tracer-user"), &program).expect("copied");
+    std::fs::copy(TRACER, &program).expect("copied");
     let mode = std::fs::Permissions::from_mode;
     std::fs::set_permissions(&program, mode(0o755)).expect("mode");
     std::fs::set_permissions(directory.path(), mode(0o777)).expect("mode");
     let mut command = doctor(&program, directory.path(), &["--format", "json"]);
-    if is_root() {
+    if rustix::process::geteuid().is_root() {
         command.uid(NOBODY).gid(NOBODY);
     }
-    let output = command.output().expect("runs");
+    let output = output(&mut command);
     let report = json(&output);
     assert_eq!((report["verdict"].as_str(), output.status.code()), (Some("degraded"), Some(1)), "{report:#}");
     assert_eq!(report["kernel_events"], false);
@@ -125,7 +123,7 @@ fn without_privileges_it_says_what_is_lost() {
 }
 
 #[test]
-fn an_unusable_place_is_told_and_nothing_is_made_in_it() {
+fn an_unusable_directory_is_reported_and_nothing_is_made_in_it() {
     let directory = tempfile::tempdir().expect("a directory");
     let target = directory.path().join("target");
     std::fs::create_dir(&target).expect("made");
@@ -136,10 +134,10 @@ fn an_unusable_place_is_told_and_nothing_is_made_in_it() {
     let it = requirement(&report, "trace_dir");
     assert_eq!(it["verdict"], "not", "{it:#}");
     assert!(it["found"].as_str().expect("text").contains("symbolic link"), "{it:#}");
-    assert_eq!(std::fs::read_dir(&target).expect("there").count(), 0);
+    assert_eq!(std::fs::read_dir(&target).expect("it exists").count(), 0);
 }
 
-/// Tests, and the program they start, are built with the fault points in; another build says null.
+/// Tests and the tool that they run are built with fault points. Another build reports null.
 #[test]
 fn a_test_build_names_its_fault_points() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -153,7 +151,7 @@ fn a_test_build_names_its_fault_points() {
 }
 
 #[test]
-fn the_text_has_a_line_for_each_and_no_colour_in_a_pipe() {
+fn the_text_has_a_line_for_each_requirement_and_no_color_in_a_pipe() {
     let directory = tempfile::tempdir().expect("a directory");
     let report = json(&here(directory.path(), &["--format", "json", "--no-kernel"]));
     let output = here(directory.path(), &["--no-kernel"]);

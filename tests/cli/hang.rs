@@ -1,33 +1,32 @@
-//! A hang under `run` in a CI log: annotated, ended, and told by the exit status.
+//! A hang under `run` in a CI log is annotated, ended, and shown by the exit status.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
 
-use crate::talk;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-/// Far longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::isolated::isolate;
+use crate::support::child::TestChild;
+use crate::support::{PATIENCE, TRACER};
 
-/// Waits for a child whose output it does not read, after half a line.
+/// Prints half a line and waits for a child whose output it does not read.
 const HANGS: &str = "
 import subprocess, sys
 print('test_it ... ', end='', flush=True)
 subprocess.Popen([sys.executable, '-c', 'print(\"x\" * 300000)'], stdout=subprocess.PIPE).wait()
 ";
 
-/// A job that GitHub Actions would run in this directory, with its output and the tool's in the file `log`.
+/// A job as GitHub Actions runs it, in this directory, with its output and the tool's in the file `log`.
 fn in_ci(place: &Path, job: &[&str], options: &[&str]) -> Command {
     let log = File::create(place.join("log")).expect("a log");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tracer-user"));
+    let mut command = Command::new(TRACER);
     command.args(["run", "--quiet", "--interval", "200ms", "--grace", "1s"]).args(options);
     command.args(["--hang-after", "1s", "--on-hang", "interrupt", "--"]).args(job).current_dir(place);
     command.env("GITHUB_ACTIONS", "true").env("GITHUB_STEP_SUMMARY", place.join("page"));
-    talk::isolate(&mut command);
+    isolate(&mut command);
     command.stdin(Stdio::null()).stdout(log.try_clone().expect("the log")).stderr(log);
     command
 }
@@ -44,7 +43,7 @@ fn a_hang_is_annotated_at_the_beginning_of_a_line() {
     ];
     for (job, title) in jobs {
         let place = tempfile::tempdir().expect("a directory");
-        let status = in_ci(place.path(), &job, &[]).status().expect("the tool runs");
+        let status = TestChild::start(&mut in_ci(place.path(), &job, &[])).wait();
         let log = log(place.path());
         assert_eq!(status.code(), Some(124), "{log}");
         assert!(log.contains("test_it ... \n"), "{log}");
@@ -55,28 +54,28 @@ fn a_hang_is_annotated_at_the_beginning_of_a_line() {
 }
 
 #[test]
-fn a_silence_that_is_no_hang_is_not_annotated() {
+fn a_silent_job_that_is_no_hang_is_not_annotated() {
     let place = tempfile::tempdir().expect("a directory");
     let report = place.path().join("report");
     mknodat(CWD, &report, FileType::Fifo, Mode::RWXU, 0).expect("a FIFO");
-    let (tell, told) = mpsc::channel();
+    let (sender, reports) = mpsc::channel();
     let path = report.clone();
     std::thread::spawn(move || {
         let mut fifo = File::open(path).expect("the report is written");
         let mut text = String::new();
         fifo.read_to_string(&mut text).expect("a report");
-        // Open for as long as the tool may write another one.
-        let _ = tell.send((text, fifo));
+        // The FIFO stays open for as long as the tool may write another report.
+        let _ = sender.send((text, fifo));
     });
-    // It is silent until the report of its silence is there.
+    // It is silent until there is a report of its silence.
     let job = ["sh", "-c", "printf 'waits '; read -r line; echo done"];
     let mut command = in_ci(place.path(), &job, &["--report", "json=report"]);
-    let mut tool = command.stdin(Stdio::piped()).spawn().expect("the tool runs");
-    let said = told.recv_timeout(PATIENCE);
-    tool.stdin.take().expect("a pipe").write_all(b"\n").expect("the job reads");
-    let status = tool.wait().expect("it ends");
+    let mut tool = TestChild::start(command.stdin(Stdio::piped()));
+    let received = reports.recv_timeout(PATIENCE);
+    tool.send_line("");
+    let status = tool.wait();
     let log = log(place.path());
-    let (report, _fifo) = said.unwrap_or_else(|why| panic!("no report ({why}): {log}"));
+    let (report, _fifo) = received.unwrap_or_else(|why| panic!("no report ({why}): {log}"));
     assert!(report.contains("\"verdict\""), "{report}");
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(log.contains("waits done\n") && !log.contains("::"), "{log}");

@@ -1,20 +1,24 @@
-//! `preflight` and `reap` on real leftovers: what is ours goes, and a look-alike next to it stays untouched.
+//! `preflight` and `reap` on real leftovers: those of this checkout are removed, and a look-alike next to
+//! them is not touched.
 
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::talk::{self, Talk};
+use rustix::process::Signal;
 use serde_json::Value;
 
-/// A suite: multiprocessing workers and a small server, in a session of their own, that outlive whoever started
-/// them. The server ignores Ctrl-C, listens on a port and on a socket file.
+use crate::support::child::{TestChild, output};
+use crate::support::{PATIENCE, TRACER, is_root, proc};
+
+/// A suite: multiprocessing workers and a small server, in a session of its own, which outlive the process
+/// that started them. The server ignores Ctrl-C and listens on a port and on a socket file.
 const SUITE: &str = r#"
 import multiprocessing, os, signal, socket, sys, time
 where = sys.argv[1]
-def say(*words):
-    # In one piece: several of these processes speak at once.
+def report(*words):
+    # In one write: several of these processes report at once.
     os.write(1, (" ".join(map(str, words)) + "\n").encode())
 def worker():
     time.sleep(1000)
@@ -23,18 +27,18 @@ def server():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     tcp = socket.socket(); tcp.bind(("127.0.0.1", 0)); tcp.listen()
     unix = socket.socket(socket.AF_UNIX); unix.bind(where + "/app.sock"); unix.listen()
-    say("port", tcp.getsockname()[1])
+    report("port", tcp.getsockname()[1])
     time.sleep(1000)
 if __name__ == "__main__":
     multiprocessing.set_start_method("fork")
-    for what in (worker, worker, server):
-        child = multiprocessing.Process(target=what); child.start()
-        say("child", child.pid)
-    say("started")
+    for work in (worker, worker, server):
+        child = multiprocessing.Process(target=work); child.start()
+        report("child", child.pid)
+    report("started")
     time.sleep(1000)
 "#;
 
-/// A checkout with a suite in it, and a place for sessions; all gone at the end.
+/// A checkout with a suite in it, another one beside it, and a directory for sessions.
 struct Place {
     directory: tempfile::TempDir,
 }
@@ -58,7 +62,7 @@ impl Place {
     fn command(&self, program: &str, cwd: &str) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.path(cwd));
-        // So that what lies in the machine's temporary directory is none of this test's business.
+        // Keeps what is in the machine's temporary directory out of this test.
         command.env("TMPDIR", self.path("traces")).env_remove("XDG_RUNTIME_DIR");
         command
             .env("TRACER_TRACE_DIR", self.path("traces"))
@@ -68,36 +72,34 @@ impl Place {
 
     /// `tracer-user WORDS --format json` in the checkout.
     fn tracer(&self, words: &[&str]) -> (Option<i32>, Value) {
-        let mut command = self.command(env!("CARGO_BIN_EXE_tracer-user"), "repo");
-        let output = command.args(words).args(["--format", "json"]).output().expect("runs");
+        let output = output(self.command(TRACER, "repo").args(words).args(["--format", "json"]));
         (output.status.code(), json(&output))
     }
 
-    /// Starts a suite in a checkout; gives it with its children's pids and the server's port.
-    fn suite(&self, program: &str, words: &[&str], cwd: &str) -> (Talk, Vec<i32>, u16) {
+    /// Starts a suite in a checkout; gives it, its children's pids and the server's port.
+    fn suite(&self, program: &str, words: &[&str], cwd: &str) -> (TestChild, Vec<i32>, u16) {
         let mut command = self.command(program, cwd);
         command.args(words).arg("suite.py").arg(self.path(cwd));
-        let mut talk = Talk::on_pipe(command);
+        let mut suite = TestChild::with_output(command);
         let (mut children, mut port) = (Vec::new(), None);
-        // The server's line comes when it comes.
+        // The server's line may come between or after those of the children.
         while children.len() < 3 || port.is_none() {
-            let line = talk.hear("\n");
-            match line.trim().split_once(' ') {
+            match suite.line().split_once(' ') {
                 Some(("child", pid)) => children.push(pid.parse().expect("a pid")),
                 Some(("port", number)) => port = Some(number.parse().expect("a port")),
                 _ => {}
             }
         }
         for child in &children {
-            talk.adopt(*child);
+            suite.track(*child);
         }
-        (talk, children, port.expect("it was said"))
+        (suite, children, port.expect("it was reported"))
     }
 }
 
 fn json(output: &Output) -> Value {
-    let said = String::from_utf8_lossy(&output.stderr);
-    serde_json::from_slice(&output.stdout).expect(&said)
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    serde_json::from_slice(&output.stdout).expect(&stderr)
 }
 
 fn pids(list: &Value, status: &str) -> Vec<i64> {
@@ -124,14 +126,14 @@ fn sorted(children: &[i32]) -> Vec<i64> {
 }
 
 #[test]
-fn what_a_killed_suite_left_goes_and_its_look_alike_stays() {
+fn leftovers_of_a_killed_suite_are_removed_and_a_look_alike_is_not() {
     let place = Place::new();
     let (mut suite, children, port) = place.suite("python3", &[], "repo");
     let (mut other, other_children, other_port) = place.suite("python3", &[], "other");
-    // Both lose their starter, in the middle: only one of them is of this checkout.
-    for talk in [&mut suite, &mut other] {
-        talk.signal(rustix::process::Signal::KILL);
-        talk.wait();
+    // Both lose the process that started them. Only one of them belongs to this checkout.
+    for suite in [&mut suite, &mut other] {
+        suite.kill();
+        suite.wait();
     }
 
     let (code, before) = place.tracer(&["preflight"]);
@@ -146,24 +148,23 @@ fn what_a_killed_suite_left_goes_and_its_look_alike_stays() {
         (Some(1), Some(true), Some(0))
     );
     assert_eq!(plan["plan"]["end"].as_array().map(Vec::len), Some(3), "{plan:#}");
-    let told = place.command(env!("CARGO_BIN_EXE_tracer-user"), "repo").args(["reap", "--all-mine"]).output();
-    let told = told.expect("runs");
-    let text = String::from_utf8_lossy(&told.stdout);
-    assert_eq!((told.status.code(), text.matches("\nend ").count()), (Some(1), 2), "{told:?}");
+    let plan = output(place.command(TRACER, "repo").args(["reap", "--all-mine"]));
+    let text = String::from_utf8_lossy(&plan.stdout);
+    assert_eq!((plan.status.code(), text.matches("\nend ").count()), (Some(1), 2), "{plan:?}");
     assert!(text.starts_with("end ") && text.ends_with("nothing was done: add --yes to do it\n"), "{text}");
-    assert!((0..3).all(|index| !suite.adopted_ended(index, Duration::ZERO)));
+    assert!((0..3).all(|index| !suite.tracked_ends_within(index, Duration::ZERO)));
 
-    // The other's port is not ours to free.
+    // The other suite's port is refused.
     let (code, refused) = place.tracer(&["reap", "--port", &other_port.to_string(), "--yes"]);
     assert_eq!((code, refused["plan"]["end"].as_array().map(Vec::len)), (Some(1), Some(0)), "{refused:#}");
     assert!(refused["plan"]["refused"].to_string().contains("not proved to be yours"), "{refused:#}");
 
     let (code, reaped) = place.tracer(&["reap", "--all-mine", "--yes"]);
     assert_eq!(code, Some(0), "{reaped:#}");
-    assert!((0..3).all(|index| suite.adopted_ended(index, Duration::ZERO)), "{reaped:#}");
+    assert!((0..3).all(|index| suite.tracked_ends_within(index, Duration::ZERO)), "{reaped:#}");
     let ended = reaped["ended"].as_array().expect("a list");
     let server = ended.iter().find(|it| it["pid"] == children[2]).expect("the server is among them");
-    // It ignores SIGINT, which is seen before and not waited for.
+    // It ignores SIGINT. That is seen beforehand, and SIGINT is skipped.
     assert_eq!(
         (server["outcome"].as_str(), server["by"].as_str()),
         (Some("ended"), Some("terminate")),
@@ -171,17 +172,19 @@ fn what_a_killed_suite_left_goes_and_its_look_alike_stays() {
     );
     assert_eq!(server["tried"][0]["obstacles"][0], "ignored");
     let socket = place.path("repo").join("app.sock");
-    assert!(!socket.exists(), "the socket's file was left: {reaped:#}");
+    assert!(!socket.exists(), "the socket's file is left: {reaped:#}");
 
     let (code, after) = place.tracer(&["preflight", "--port", &port.to_string()]);
     assert_eq!((code, after["clean"].as_bool()), (Some(0), Some(true)), "{after:#}");
-    assert!((0..3).all(|index| !other.adopted_ended(index, Duration::ZERO)), "the look-alike was touched");
+    assert!(
+        (0..3).all(|index| !other.tracked_ends_within(index, Duration::ZERO)),
+        "the look-alike was touched"
+    );
     assert!(place.path("other").join("app.sock").exists());
-    drop(suite);
 }
 
 #[test]
-fn a_port_in_use_by_a_stranger_is_named_and_breaks() {
+fn a_port_used_by_another_checkout_is_reported_as_a_problem() {
     let place = Place::new();
     let (_other, children, port) = place.suite("python3", &[], "other");
     let (code, report) = place.tracer(&["preflight", "--port", &port.to_string()]);
@@ -195,14 +198,14 @@ fn a_port_in_use_by_a_stranger_is_named_and_breaks() {
     );
     assert_eq!(listener["processes"][0]["pid"], children[2]);
     assert!(listener["sentence"].as_str().expect("text").contains("not yours"), "{listener:#}");
-    // Without the question it is nobody's business here.
+    // It is not reported unless that port is asked for.
     let (code, report) = place.tracer(&["preflight"]);
     assert_eq!(code, Some(0), "{report:#}");
 }
 
 #[test]
 fn a_listener_in_another_network_namespace_is_found_and_its_namespace_named() {
-    if !rustix::process::geteuid().is_root() {
+    if !is_root() {
         return;
     }
     let place = Place::new();
@@ -210,11 +213,11 @@ fn a_listener_in_another_network_namespace_is_found_and_its_namespace_named() {
 print('port', s.getsockname()[1], flush=True); time.sleep(1000)";
     let mut command = place.command("unshare", "repo");
     command.args(["--net", "sh", "-c", "python3 -c \"$0\" & echo child $!; wait", server]);
-    let mut starter = Talk::on_pipe(command);
-    let child = starter.hear_number("child ");
-    starter.adopt(child);
-    let port = starter.hear_number("port ");
-    starter.signal(rustix::process::Signal::KILL);
+    let mut starter = TestChild::with_output(command);
+    let child = starter.expect_number("child ");
+    starter.track(child);
+    let port = starter.expect_number("port ");
+    starter.kill();
     starter.wait();
 
     let (code, report) = place.tracer(&["preflight"]);
@@ -225,48 +228,49 @@ print('port', s.getsockname()[1], flush=True); time.sleep(1000)";
     let namespace = namespace.to_str().expect("text");
     assert!(listener["namespace"].as_str().is_some_and(|it| it.contains(namespace)), "{listener:#}");
     assert!(listener["sentence"].as_str().is_some_and(|it| it.contains(namespace)), "{listener:#}");
-    // That port is free where we are: nobody who asks for it here is told of another namespace's.
+    // That port is free in this namespace, so asking for it here does not show that of another namespace.
     let (_, plan) = place.tracer(&["reap", "--port", &port.to_string()]);
     assert!(plan["plan"]["end"].as_array().is_some_and(Vec::is_empty), "{plan:#}");
     let (code, reaped) = place.tracer(&["reap", "--all-mine", "--yes"]);
     assert_eq!(code, Some(0), "{reaped:#}");
-    assert!(starter.adopted_ended(0, Duration::ZERO), "{reaped:#}");
+    assert!(starter.tracked_ends_within(0, Duration::ZERO), "{reaped:#}");
 }
 
-/// The job says what failed; whose fault that is, the tracer says: a leftover's of an earlier run, and a stranger's where
-/// the command names the port.
+/// The job reports what failed, and the tracer which process is the cause: a leftover of an earlier run, or a
+/// process of another checkout where the command names the port.
 #[test]
-fn an_address_in_use_is_explained_by_who_listens_there() {
+fn an_address_in_use_is_explained_by_its_listener() {
     let place = Place::new();
     let (mut left, children, port) = place.suite("python3", &[], "repo");
-    left.signal(rustix::process::Signal::KILL);
+    left.kill();
     left.wait();
     let bind = format!("import socket; socket.socket().bind(('127.0.0.1', {port}))");
     let run = |cwd: &str, job: &[&str]| {
-        let mut command = place.command(env!("CARGO_BIN_EXE_tracer-user"), cwd);
-        let output = command.args(["run", "--quiet", "--"]).args(job).output().expect("runs");
+        let output = output(place.command(TRACER, cwd).args(["run", "--quiet", "--"]).args(job));
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
-    // Whoever is younger than the job was not in its way; ages are told in seconds.
-    let (code, said) = run("repo", &["python3", "-c", &bind]);
-    assert!(code == Some(1) && said.contains("Address already in use"), "{said}");
-    let line = said.lines().find(|line| line.contains("if it said that an address is in use")).expect(&said);
+    let (code, stderr) = run("repo", &["python3", "-c", &bind]);
+    assert!(code == Some(1) && stderr.contains("Address already in use"), "{stderr}");
+    let line =
+        stderr.lines().find(|line| line.contains("if it said that an address is in use")).expect(&stderr);
     assert!(
         line.contains(&format!("port {port} ")) && line.contains(&format!("(pid {})", children[2])),
         "{line}"
     );
     assert!(line.ends_with(&format!("do: tracer-user reap --port {port} --yes")), "{line}");
-    // From another checkout it is a stranger's, and named because the command names the port; never to be reaped.
+    // In another checkout it is not the user's. It is reported since the command names the port, and not to
+    // be reaped.
     let bind = "import socket, sys; socket.socket().bind(('127.0.0.1', int(sys.argv[1])))";
-    let (code, said) = run("other", &["python3", "-c", bind, &port.to_string()]);
-    let line = said.lines().find(|line| line.contains("if it said that an address is in use")).expect(&said);
+    let (code, stderr) = run("other", &["python3", "-c", bind, &port.to_string()]);
+    let line =
+        stderr.lines().find(|line| line.contains("if it said that an address is in use")).expect(&stderr);
     assert!(code == Some(1) && line.contains("it is not yours") && !line.contains("do: "), "{line}");
-    let (code, said) = run("other", &["sh", "-c", "exit 1"]);
-    assert!(code == Some(1) && !said.contains("address"), "a job that names no port: {said}");
+    let (code, stderr) = run("other", &["sh", "-c", "exit 1"]);
+    assert!(code == Some(1) && !stderr.contains("address"), "a job that names no port: {stderr}");
 }
 
 #[test]
-fn a_suite_that_runs_is_not_left() {
+fn a_running_suite_is_not_a_leftover() {
     let place = Place::new();
     let (_suite, _children, _port) = place.suite("python3", &[], "repo");
     let (_, report) = place.tracer(&["preflight"]);
@@ -274,20 +278,18 @@ fn a_suite_that_runs_is_not_left() {
 }
 
 #[test]
-fn what_a_finished_session_left_is_known_by_its_session() {
+fn leftovers_of_a_finished_session_are_known_by_their_session() {
     let place = Place::new();
-    // The checkout is another one: only the session ties.
+    // In another checkout, so that only the session connects them.
     let words = ["run", "--quiet", "--session-id", "leaky", "--", "python3"];
-    let (mut talk, children, _port) = place.suite(env!("CARGO_BIN_EXE_tracer-user"), &words, "other");
+    let (mut tracer, children, _port) = place.suite(TRACER, &words, "other");
     let (_, running) = place.tracer(&["preflight"]);
-    assert!(pids(&running, "left").is_empty(), "a running session was called left: {running:#}");
-    // The root goes as a killed suite's does; the session ends with it.
-    let root = std::fs::read_to_string(format!("/proc/{}/stat", children[0])).expect("it lives");
-    let root: i32 =
-        root.rsplit(')').next().and_then(|rest| rest.split(' ').nth(2)?.parse().ok()).expect("its parent");
-    let root = rustix::process::Pid::from_raw(root).expect("a process id");
-    rustix::process::kill_process(root, rustix::process::Signal::KILL).expect("killed");
-    assert_eq!(talk.wait().code(), Some(137));
+    assert!(pids(&running, "left").is_empty(), "a running session was reported as left: {running:#}");
+    // The root is killed, and the session ends with it.
+    let root = proc::stat_field(&format!("/proc/{}/stat", children[0]), 4).expect("the child lives");
+    let root = rustix::process::Pid::from_raw(root.parse().expect("a pid")).expect("its parent");
+    rustix::process::kill_process(root, Signal::KILL).expect("killed");
+    assert_eq!(tracer.wait().code(), Some(137));
 
     let (code, report) = place.tracer(&["preflight"]);
     assert_eq!((code, pids(&report, "left")), (Some(1), sorted(&children)), "{report:#}");
@@ -297,27 +299,27 @@ fn what_a_finished_session_left_is_known_by_its_session() {
     );
     let (code, reaped) = place.tracer(&["reap", "--session", "leaky", "--yes"]);
     assert_eq!(code, Some(0), "{reaped:#}");
-    assert!((0..3).all(|index| talk.adopted_ended(index, Duration::ZERO)), "{reaped:#}");
+    assert!((0..3).all(|index| tracer.tracked_ends_within(index, Duration::ZERO)), "{reaped:#}");
 }
 
 #[test]
-fn what_outlives_its_job_is_named_with_its_line_of_descent() {
+fn a_process_that_outlives_its_job_is_reported_with_its_ancestry() {
     let place = Place::new();
-    let said = place.path("traces").join("stderr");
-    // The shell in the middle forks the one that stays, and ends.
+    let stderr = place.path("traces").join("stderr");
+    // The shell in the middle forks the process that stays, and ends.
     let job = "sh -c 'sleep 1000 & echo leaked $!; echo middle $$'; echo root $$";
-    let mut command = place.command(env!("CARGO_BIN_EXE_tracer-user"), "repo");
+    let mut command = place.command(TRACER, "repo");
     command
         .args(["run", "--quiet", "--session-id", "leak", "--", "sh", "-c", job])
-        .stderr(std::fs::File::create(&said).expect("made"));
-    let mut talk = Talk::on_pipe(command);
-    let leaked = talk.hear_number("leaked ");
-    talk.adopt(leaked);
-    let (middle, root) = (talk.hear_number("middle "), talk.hear_number("root "));
-    assert!(talk.wait().success());
+        .stderr(std::fs::File::create(&stderr).expect("made"));
+    let mut tracer = TestChild::with_output(command);
+    let leaked = tracer.expect_number("leaked ");
+    tracer.track(leaked);
+    let (middle, root) = (tracer.expect_number("middle "), tracer.expect_number("root "));
+    assert!(tracer.wait().success());
 
-    let said = std::fs::read_to_string(said).expect("read");
-    let line = said.lines().find(|line| line.contains("leaked: ")).expect("it is named");
+    let stderr = std::fs::read_to_string(stderr).expect("read");
+    let line = stderr.lines().find(|line| line.contains("leaked: ")).expect("it is reported");
     assert!(line.contains(&format!("pid {leaked} (sleep) `sleep 1000` outlived the job")), "{line}");
     let (_, shown) = place.tracer(&["sessions", "show", "leak"]);
     let found = &shown["summary"]["processes"]["leaked"][0];
@@ -342,17 +344,17 @@ fn what_outlives_its_job_is_named_with_its_line_of_descent() {
 }
 
 #[test]
-fn stale_files_go_and_live_ones_stay() {
+fn stale_files_are_removed_and_live_ones_stay() {
     let place = Place::new();
     let repo = place.path("repo");
     let (stale, live) = (repo.join("stale.sock"), repo.join("live.sock"));
     drop(UnixListener::bind(&stale).expect("bound"));
     let _listener = UnixListener::bind(&live).expect("bound");
-    let mut gone = Command::new("true").spawn().expect("runs");
+    let mut gone = TestChild::start(&mut Command::new("true"));
     let (dead_pid, live_pid) = (repo.join("dead.pid"), repo.join("live.pid"));
     std::fs::write(&live_pid, format!("{}\n", std::process::id())).expect("written");
-    std::fs::write(&dead_pid, format!("{}\n", gone.id())).expect("written");
-    gone.wait().expect("ended");
+    std::fs::write(&dead_pid, format!("{}\n", gone.process().tgid)).expect("written");
+    gone.wait();
     let lock = repo.join("Cargo.lock");
     std::fs::write(&lock, "version = 4\n").expect("written");
 
@@ -371,29 +373,29 @@ fn stale_files_go_and_live_ones_stay() {
 }
 
 #[test]
-fn shared_memory_is_left_only_when_nobody_uses_it() {
+fn shared_memory_is_a_leftover_only_while_no_process_uses_it() {
     let place = Place::new();
-    // What a session of ours wrote there is ours, once the session is over.
+    // A file that a session wrote there belongs to it, once the session is over.
     let names = ["gone", "open", "mapped"]
         .map(|name| PathBuf::from(format!("/dev/shm/tracer-test-{}-{name}", std::process::id())));
-    let _clean = Cleanup(names.to_vec());
+    let _removed = RemovedFiles(names.to_vec());
     let text = "import sys; [open(name, 'wb').write(b'x' * 4096) for name in sys.argv[1:]]";
-    let mut run = place.command(env!("CARGO_BIN_EXE_tracer-user"), "other");
+    let mut run = place.command(TRACER, "other");
     run.args(["run", "--quiet", "--no-kernel", "--session-id", "shm", "--", "python3", "-c", text])
         .args(&names);
-    assert!(run.output().expect("runs").status.success());
+    assert!(output(&mut run).status.success());
     let hold = "import mmap, sys, time
 file = open(sys.argv[1]); other = open(sys.argv[2], 'r+b'); memory = mmap.mmap(other.fileno(), 4096); other.close()
 print('ready', flush=True); time.sleep(1000)";
     let mut holder = place.command("python3", "other");
     holder.args(["-c", hold]).args(&names[1..]);
-    let mut holder = Talk::on_pipe(holder);
-    holder.hear("ready");
-    // Young files are left alone: whoever made them may be about to map them.
-    let deadline = std::time::Instant::now() + talk::PATIENCE;
+    let mut holder = TestChild::with_output(holder);
+    holder.expect("ready");
+    // Young files are left alone: the process that made one may be about to map it.
+    let deadline = Instant::now() + PATIENCE;
     let report = loop {
         let report = place.tracer(&["preflight"]).1;
-        if about(&report, &names[0]).is_some() || std::time::Instant::now() > deadline {
+        if about(&report, &names[0]).is_some() || Instant::now() > deadline {
             break report;
         }
     };
@@ -404,10 +406,10 @@ print('ready', flush=True); time.sleep(1000)";
     assert_eq!(names.each_ref().map(|name| name.exists()), [false, true, true]);
 }
 
-/// Removes files when it goes.
-struct Cleanup(Vec<PathBuf>);
+/// Files that are removed when this is dropped.
+struct RemovedFiles(Vec<PathBuf>);
 
-impl Drop for Cleanup {
+impl Drop for RemovedFiles {
     fn drop(&mut self) {
         for path in &self.0 {
             let _ = std::fs::remove_file(path);
@@ -416,7 +418,7 @@ impl Drop for Cleanup {
 }
 
 #[test]
-fn what_was_there_before_is_not_told() {
+fn findings_of_the_baseline_are_not_reported() {
     let place = Place::new();
     let stale = place.path("repo").join("stale.sock");
     drop(UnixListener::bind(&stale).expect("bound"));
@@ -432,7 +434,7 @@ fn what_was_there_before_is_not_told() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_in_one_line() {
+fn invalid_arguments_are_refused_in_one_line() {
     let place = Place::new();
     for (words, expected) in [
         (&["reap"][..], 2),
@@ -444,8 +446,7 @@ fn what_makes_no_sense_is_refused_in_one_line() {
         (&["preflight", "--baseline", "/no/such/file"], 125),
         (&["preflight", "--socket", "a***b["], 125),
     ] {
-        let output =
-            place.command(env!("CARGO_BIN_EXE_tracer-user"), "repo").args(words).output().expect("runs");
+        let output = output(place.command(TRACER, "repo").args(words));
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!((output.status.code(), text.lines().count()), (Some(expected), 1), "{words:?}: {text}");
     }

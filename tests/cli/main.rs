@@ -9,10 +9,12 @@
 mod doctor;
 mod escalation;
 mod hang;
+mod isolated;
 mod job;
 mod leftover;
 mod no_kernel;
-mod talk;
+#[path = "../support/mod.rs"]
+mod support;
 mod terminal;
 mod tidy;
 mod words;

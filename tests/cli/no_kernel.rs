@@ -1,27 +1,29 @@
-//! `run --no-kernel`: the process connector and `/proc` stand in for kernel events.
+//! `run --no-kernel`: the process connector and `/proc` replace kernel events.
 
-use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
-/// Runs a shell script under `run --no-kernel` in places of its own; its exit code, summary and events.
+use crate::support::child::{TestChild, output};
+use crate::support::{PATIENCE, TRACER, is_root};
+
+/// Runs a shell script under `run --no-kernel` with directories of its own. Gives its exit code, summary and
+/// events.
 fn traced(script: &str) -> (Option<i32>, serde_json::Value, Vec<serde_json::Value>) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tracer-user"));
+    let mut command = Command::new(TRACER);
     command.args(["run", "--no-kernel", "--quiet"]);
     recorded(command, script)
 }
 
-/// As [`traced`], by a command that lacks the places and the job.
+/// As [`traced`], by a command without the directories and the job.
 fn recorded(mut command: Command, script: &str) -> (Option<i32>, serde_json::Value, Vec<serde_json::Value>) {
     let place = tempfile::tempdir().expect("a temporary folder");
-    let status = command
+    command
         .arg("--trace-dir")
         .arg(place.path().join("traces"))
         .arg("--log-dir")
         .arg(place.path().join("log"))
         .args(["--", "sh", "-c", script])
-        .stdin(Stdio::null())
-        .status()
-        .expect("the tool runs");
+        .stdin(Stdio::null());
+    let status = TestChild::start(&mut command).wait();
     let sessions = std::fs::read_dir(place.path().join("log/sessions")).expect("sessions");
     let session = sessions.flatten().next().expect("one session").path();
     let summary = std::fs::read(session.join("summary.json")).expect("a summary");
@@ -31,7 +33,7 @@ fn recorded(mut command: Command, script: &str) -> (Option<i32>, serde_json::Val
 }
 
 #[test]
-fn the_job_keeps_its_status_and_the_session_says_that_it_has_no_kernel_events() {
+fn the_job_keeps_its_status_and_the_summary_shows_no_kernel_events() {
     let (code, summary, _) = traced("exit 7");
     assert_eq!(code, Some(7));
     assert_eq!(summary["kernel_events"], false);
@@ -39,8 +41,8 @@ fn the_job_keeps_its_status_and_the_session_says_that_it_has_no_kernel_events() 
 }
 
 #[test]
-fn a_child_that_lives_is_found_and_its_end_is_told() {
-    // The parent waits until its child has been alive for a look at all of /proc, by the child's own clock.
+fn a_live_child_is_found_and_its_end_is_recorded() {
+    // The child lives for longer than the tool takes to look at all of /proc.
     let (code, summary, events) = traced("sh -c 'sleep 0.5; exit 3'; exit $?");
     assert_eq!(code, Some(3));
     assert!(summary["processes"]["found"].as_u64() >= Some(1), "{summary}");
@@ -50,9 +52,9 @@ fn a_child_that_lives_is_found_and_its_end_is_told() {
 }
 
 #[test]
-fn where_the_connector_is_served_short_processes_and_their_statuses_are_told() {
+fn the_connector_records_short_processes_and_their_statuses() {
     if tracer_user::procfs_view::connector::Connector::open().is_err() {
-        eprintln!("skipped: no process connector here");
+        eprintln!("skipped: this machine has no process connector");
         return;
     }
     let (_, _, events) = traced("(exit 3); sh -c 'kill -9 $$'; true");
@@ -64,69 +66,65 @@ fn where_the_connector_is_served_short_processes_and_their_statuses_are_told() {
 }
 
 #[test]
-fn a_container_is_told_so_and_its_numbers_are_not_mixed_with_the_machines() {
-    if !rustix::process::geteuid().is_root() {
-        assert_ne!(std::env::var("TRACER_REQUIRE_BPF").as_deref(), Ok("1"), "needs root for a pid namespace");
-        eprintln!("skipped: not root");
+fn in_a_container_its_pids_are_not_mixed_with_those_of_the_machine() {
+    if !is_root() {
         return;
     }
     let mut command = Command::new("unshare");
     command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]);
-    command.args([env!("CARGO_BIN_EXE_tracer-user"), "run", "--quiet"]);
+    command.args([TRACER, "run", "--quiet"]);
     let (code, summary, events) = recorded(command, "sleep 0.5; exit 7");
     assert_eq!((code, &summary["kernel_events"]), (Some(7), &false.into()), "{summary}");
     assert_eq!(summary["processes"]["leaked"].as_array().map(Vec::len), Some(0), "{summary}");
-    let said =
+    let noted =
         events.iter().any(|event| event.to_string().contains("pid namespace is not the machine's first"));
-    assert!(said, "{events:?}");
+    assert!(noted, "{events:?}");
 }
 
 #[test]
-fn the_end_of_a_root_that_was_attached_to_is_seen() {
+fn the_end_of_an_attached_root_is_recorded() {
     let place = tempfile::tempdir().expect("a temporary folder");
     let log = place.path().join("log");
-    let mut root = Command::new("sleep").arg("1000").spawn().expect("starts");
-    let mut tracer = Command::new(env!("CARGO_BIN_EXE_tracer-user"))
+    let mut root = TestChild::start(Command::new("sleep").arg("1000"));
+    let mut tracer = Command::new(TRACER);
+    tracer
         .args(["attach", "--no-kernel", "--events", "--session-id", "s", "--trace-dir"])
         .arg(place.path().join("traces"))
         .arg("--log-dir")
         .arg(&log)
-        .arg(root.id().to_string())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("starts");
-    let said = BufReader::new(tracer.stderr.take().expect("piped"));
-    let mut lines = said.lines().map_while(Result::ok);
-    // The tree has been joined when its root is told of.
-    assert!(lines.any(|line| line.contains("found") && line.contains("sleep")), "the root was not found");
-    root.kill().expect("killed");
-    // It is not reaped until the tracer has ended: how it ended can be read.
-    lines.for_each(drop);
-    assert!(tracer.wait().expect("ends").success());
-    root.wait().expect("reaped");
+        .arg(root.pid().to_string())
+        .stderr(Stdio::piped());
+    let mut tracer = TestChild::start(&mut tracer);
+    // The whole tree is enrolled when the line of its root comes.
+    let is_root = |line: &String| line.contains("found") && line.contains("sleep");
+    let root_line = std::iter::from_fn(|| tracer.line_within(PATIENCE)).find(is_root);
+    assert!(root_line.is_some(), "the root was not found");
+    // It is not reaped before the tracer has ended, so that its status can be read.
+    root.kill();
+    assert!(tracer.wait().success());
+    root.wait();
     let summary = std::fs::read(log.join("sessions/s/summary.json")).expect("a summary");
     let summary: serde_json::Value = serde_json::from_slice(&summary).expect("a summary");
     assert_eq!(summary["termination_reason"], "SIGNALED SIGKILL", "{summary}");
 }
 
 #[test]
-fn a_log_that_cannot_be_written_does_not_keep_the_job_from_running() {
+fn a_job_runs_although_the_log_cannot_be_written() {
     let place = tempfile::tempdir().expect("a temporary folder");
-    let in_the_way = place.path().join("file");
-    std::fs::write(&in_the_way, "").expect("written");
-    let log = in_the_way.join("log");
+    let file = place.path().join("file");
+    std::fs::write(&file, "").expect("written");
+    let log = file.join("log");
     let tracer = |verb: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tracer-user"));
+        let mut command = Command::new(TRACER);
         command.args([verb, "--no-kernel", "--log-dir"]).arg(&log);
         command.arg("--trace-dir").arg(place.path().join("traces"));
         command
     };
-    let output =
-        tracer("run").args(["--session-id", "s", "--", "sh", "-c", "exit 7"]).output().expect("runs");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(7), "{said}");
-    assert!(said.contains("was not filed and waits for `tracer-user recover`"), "{said}");
-    std::fs::remove_file(&in_the_way).expect("removed");
-    let output = tracer("recover").args(["--min-age", "0s"]).output().expect("runs");
+    let run = output(tracer("run").args(["--session-id", "s", "--", "sh", "-c", "exit 7"]));
+    let stderr = String::from_utf8_lossy(&run.stderr);
+    assert_eq!(run.status.code(), Some(7), "{stderr}");
+    assert!(stderr.contains("was not filed and waits for `tracer-user recover`"), "{stderr}");
+    std::fs::remove_file(&file).expect("removed");
+    let output = output(tracer("recover").args(["--min-age", "0s"]));
     assert!(String::from_utf8_lossy(&output.stdout).contains("finished as s (EXITED 7)"), "{output:?}");
 }

@@ -1,21 +1,23 @@
-//! The command line as a shell sees it: one clear line, exit statuses, pipes that break, the environment.
+//! The command line as a shell sees it: one clear line, exit statuses, broken pipes, the environment.
 
-use std::io::Read;
 use std::process::{Command, Output, Stdio};
 
+use crate::support::TRACER;
+use crate::support::child::{TestChild, output};
+
 fn tracer() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tracer-user"));
-    command.env_remove("TRACER_FORMAT").stdin(Stdio::null());
+    let mut command = Command::new(TRACER);
+    command.env_remove("TRACER_FORMAT");
     command
 }
 
-fn said(output: &Output) -> String {
+fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("standard error is text")
 }
 
 #[track_caller]
 fn one_line_and(output: &Output, code: i32) -> String {
-    let text = said(output);
+    let text = stderr(output);
     assert_eq!(output.status.code(), Some(code), "{text}");
     assert!(text.starts_with("tracer-user: ") && text.ends_with('\n'), "{text:?}");
     assert_eq!(text.lines().count(), 1, "{text:?}");
@@ -24,16 +26,16 @@ fn one_line_and(output: &Output, code: i32) -> String {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_with_2() {
+fn invalid_arguments_are_refused_with_2() {
     for words in [&["bogus"][..], &[], &["completions", "no-shell"], &["man", "no-verb"], &["man", "--bogus"]]
     {
-        one_line_and(&tracer().args(words).output().expect("runs"), 2);
+        one_line_and(&output(tracer().args(words)), 2);
     }
 }
 
 #[test]
 fn foreign_bytes_in_an_error_are_escaped() {
-    let text = one_line_and(&tracer().arg("bo\x1b[31mgus\nsecond line").output().expect("runs"), 2);
+    let text = one_line_and(&output(tracer().arg("bo\x1b[31mgus\nsecond line")), 2);
     assert!(!text.contains('\x1b'), "{text:?}");
 }
 
@@ -47,34 +49,36 @@ fn help_version_completions_and_manual_go_to_standard_output() {
         &["completions", "bash"],
         &["completions", "zsh"],
     ] {
-        let output = tracer().args(words).output().expect("runs");
-        assert_eq!(output.status.code(), Some(0), "{words:?}: {}", said(&output));
+        let output = output(tracer().args(words));
+        assert_eq!(output.status.code(), Some(0), "{words:?}: {}", stderr(&output));
         assert!(!output.stdout.is_empty() && output.stderr.is_empty(), "{words:?}");
     }
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_the_output_quietly() {
+fn a_closed_pipe_ends_the_output_quietly() {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
-    let output = tracer().args(["completions", "bash"]).stdout(writer).output().expect("runs");
-    assert_eq!((output.status.code(), said(&output).as_str()), (Some(0), ""));
+    let mut command = tracer();
+    command.args(["completions", "bash"]).stdout(writer).stderr(Stdio::piped());
+    let (status, stderr) = TestChild::start(&mut command).finish();
+    assert_eq!((status.code(), stderr.as_str()), (Some(0), ""));
 }
 
 #[test]
 fn a_full_disk_is_a_failure() {
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
-    let output = tracer().arg("man").stdout(full).output().expect("runs");
-    let text = one_line_and(&output, 125);
+    let mut command = tracer();
+    command.arg("man").stdout(full).stderr(Stdio::piped());
+    let (status, text) = TestChild::start(&mut command).finish();
+    assert_eq!((status.code(), text.lines().count()), (Some(125), 1), "{text}");
     assert!(text.contains("standard output"), "{text}");
 }
 
 #[test]
-fn no_colour_reaches_a_pipe() {
-    let mut child =
-        tracer().arg("--help").env("CLICOLOR_FORCE", "1").stdout(Stdio::piped()).spawn().expect("runs");
-    let mut text = String::new();
-    child.stdout.take().expect("piped").read_to_string(&mut text).expect("text");
-    assert!(child.wait().expect("ends").success());
+fn no_color_reaches_a_pipe() {
+    let output = output(tracer().arg("--help").env("CLICOLOR_FORCE", "1"));
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).expect("text");
     assert!(!text.contains('\x1b'), "{text:?}");
 }

@@ -1,52 +1,43 @@
-//! Healthy work, as CI does it: whatever moment it is looked at, nobody may call it hung.
+//! Healthy work of CI jobs: no diagnosis, at whatever moment, may call it hung.
 //!
-//! Needs a shell, python3 and make; node where it is installed. Runs as any user: only what was started here is looked at.
+//! Needs a shell, python3 and make, and node where it is installed. Runs as any user: only its own processes
+//! are diagnosed.
 
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use crate::support::TRACER;
+use crate::support::child::{TestChild, output};
 
-/// A job that leads its own process group, ended with all of it.
-struct Job(Child);
+/// A job that leads a process group, all of which ends with it.
+struct Job(TestChild);
 
 impl Job {
     fn start(program: &str, words: &[&str]) -> Self {
         let mut command = Command::new(program);
         command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Self(command.process_group(0).spawn().expect("starts"))
+        Self(TestChild::leading_group(command))
     }
 
-    /// The verdict of this moment, and the report.
+    /// The verdict at this moment, and the report.
     fn verdict(&self) -> (String, String) {
-        let output = Command::new(env!("CARGO_BIN_EXE_tracer-user"))
-            .args(["diagnose", "--format", "json", "--quiet-window", "200ms", "--pid"])
-            .arg(self.0.id().to_string())
-            .output()
-            .expect("the program under test runs");
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        let report: serde_json::Value = serde_json::from_str(&said)
+        let output = output(
+            Command::new(TRACER)
+                .args(["diagnose", "--format", "json", "--quiet-window", "200ms", "--pid"])
+                .arg(self.0.pid().to_string()),
+        );
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let report: serde_json::Value = serde_json::from_str(&text)
             .unwrap_or_else(|why| panic!("{why}: {}", String::from_utf8_lossy(&output.stderr)));
-        (report["verdict"].as_str().unwrap_or("none").to_owned(), said)
+        (report["verdict"].as_str().unwrap_or("none").to_owned(), text)
     }
 }
 
-impl Drop for Job {
-    fn drop(&mut self) {
-        // Not collected yet, so the number is still this group's.
-        if let Some(leader) = Pid::from_raw(self.0.id() as i32) {
-            let _ = kill_process_group(leader, Signal::KILL);
-        }
-        let _ = self.0.wait();
-    }
-}
-
-/// Looks several times: at its start, on its way, and at rest.
+/// Diagnoses a job several times: at its start, at work, and at rest.
 fn stays_healthy(program: &str, words: &[&str]) {
     let job = Job::start(program, words);
-    for look in 0..4 {
+    for round in 0..4 {
         let (verdict, report) = job.verdict();
-        assert!(matches!(verdict.as_str(), "not-hung" | "external"), "look {look} at {words:?}: {report}");
+        assert!(matches!(verdict.as_str(), "not-hung" | "external"), "round {round} of {words:?}: {report}");
     }
 }
 
@@ -99,9 +90,9 @@ fn python_at_work_and_at_rest() {
 
 #[test]
 fn node_at_work_and_at_rest() {
-    let there =
+    let installed =
         Command::new("node").arg("--version").stdout(Stdio::null()).status().is_ok_and(|s| s.success());
-    if !there {
+    if !installed {
         println!("skipped: node is not installed");
         return;
     }

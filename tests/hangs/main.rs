@@ -3,9 +3,12 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stdout,
+    clippy::print_stderr,
     reason = "helpers of tests fail the test that calls them, and report why one is skipped"
 )]
 
 mod corpus;
 mod false_alarms;
 mod runner_recipes;
+#[path = "../support/mod.rs"]
+mod support;

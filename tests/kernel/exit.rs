@@ -1,13 +1,17 @@
-//! However a process ends, the kernel's event and the kernel's record say what `waitpid` says.
+//! However a process ends, the kernel's event and the kernel's record agree with `waitpid`.
 
 use std::collections::HashMap;
+use std::process::Command;
 
-use crate::play::{self, Player, start_ticks};
+use crate::support::PATIENCE;
+use crate::support::child::TestChild;
+use crate::support::helper::{self, HELPER};
+use crate::support::proc::start_ticks;
 use crate::traced::{NO_STALLS, Traced};
 use tracer_user::core::event::{Event, EventBody, Exit};
 use tracer_user::core::identity::{ProcessId, WaitStatus};
 
-/// How a process ended, as its parent was told.
+/// The end of a process, as its parent learnt it.
 struct Truth {
     row: String,
     process: ProcessId,
@@ -34,44 +38,42 @@ impl Truth {
 }
 
 #[test]
-fn every_end_is_told_as_waitpid_tells_it() {
+fn every_end_is_recorded_as_waitpid_reports_it() {
     every_end(false);
 }
 
 #[test]
-fn an_end_that_the_kernel_missed_is_told_when_its_parent_is_notified_or_it_is_freed() {
+fn an_end_that_the_kernel_missed_is_recorded_when_the_parent_is_notified_or_the_task_is_freed() {
     every_end(true);
 }
 
-/// `missed`: by programs that are there in case that of the exit itself is not run.
+/// `missed`: by the programs that serve as a fallback when that of the exit itself was not run.
 fn every_end(missed: bool) {
     let directory = tempfile::tempdir().expect("a directory for core files");
-    let mut player = {
-        let mut command = play::command("exits", &[]);
-        command.current_dir(directory.path()).env(play::HELD, "1");
-        Player::start(command)
-    };
-    let root = player.process();
+    let mut command = Command::new(HELPER);
+    command.args(["--held", "exits"]).current_dir(directory.path());
+    let mut child = TestChild::with_pipes(command);
+    let root = child.process();
     let Some(mut traced) = Traced::start_missing(NO_STALLS, missed) else { return };
     traced.enroll(root);
-    player.go();
+    child.go();
     let mut truths = Vec::new();
-    while let Some(line) = player.line_within(play::PATIENCE) {
-        traced.hear();
+    while let Some(line) = child.line_within(PATIENCE) {
+        traced.collect();
         if let Some(rest) = line.strip_prefix("zombie\t") {
             let (pid, ticks) = rest.split_once('\t').unwrap();
             let zombie = ProcessId { tgid: pid.parse().unwrap(), start_ticks: ticks.parse().unwrap() };
             let exit = traced.until_exit(zombie);
             assert_eq!(exit.status, Some(WaitStatus(51 << 8)), "at its death, not when it is reaped");
-            assert_eq!(start_ticks(zombie.tgid), Some(zombie.start_ticks), "it is still there");
-            player.tell("seen");
+            assert_eq!(start_ticks(zombie.tgid), Some(zombie.start_ticks), "it still exists");
+            child.send_line("seen");
         } else if let Some(truth) = Truth::of(&line) {
             truths.push(truth);
         } else {
             println!("{line}");
         }
     }
-    let status = player.wait();
+    let status = child.wait();
     assert!(status.success(), "the job itself: {status}");
     let last = traced.until_exit(root);
     assert_eq!(last.status, Some(WaitStatus(0)));
@@ -97,28 +99,28 @@ fn every_end(missed: bool) {
         );
         if events.len() != 1 || event != Some(truth.status) || fate != Some(truth.status) {
             wrong.push(format!("{}: {} exits, {event:?}, {fate:?}", truth.row, events.len()));
-            let told = told_of(&mut traced, truth.process);
-            wrong.extend(told);
+            let events = events_of(&mut traced, truth.process);
+            wrong.extend(events);
         } else if let Err(why) = facts(&traced, truth, events[0]) {
             wrong.push(format!("{}: {why}; {:?}", truth.row, events[0]));
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
     assert!(truths.len() > 130, "{} rows", truths.len());
-    // Whom the init of a namespace takes with it nobody is notified of.
+    // No parent is notified of a process that ends with the init of its namespace.
     assert!(!missed || traced.exits().any(|exit| exit.seen_late));
     let mut ended: Vec<ProcessId> = traced.exits().map(|exit| exit.process).collect();
     let count = ended.len();
     ended.sort();
     ended.dedup();
     assert_eq!(ended.len(), count, "a process ends once");
-    assert_eq!(count, traced.forks().count() + 1, "who was forked, and the root, has ended");
+    assert_eq!(count, traced.forks().count() + 1, "every forked process, and the root, has ended");
     assert_eq!(traced.tracer().living(), []);
     traced.finish();
 }
 
-/// All that was told of a process that has this number, and of what was lost.
-fn told_of(traced: &mut Traced, process: ProcessId) -> impl Iterator<Item = String> {
+/// All events of a process that has this pid, and what was lost.
+fn events_of(traced: &mut Traced, process: ProcessId) -> impl Iterator<Item = String> {
     let ours = |event: &&Event| match &event.body {
         EventBody::Fork(fork) => fork.child.tgid == process.tgid || fork.parent.tgid == process.tgid,
         EventBody::Exit(exit) => exit.process.tgid == process.tgid,
@@ -129,7 +131,7 @@ fn told_of(traced: &mut Traced, process: ProcessId) -> impl Iterator<Item = Stri
     events.into_iter().chain([format!("  lost: {:?}", traced.tracer().lost())])
 }
 
-/// What else is known of an end.
+/// Checks what else is known of an end.
 fn facts(traced: &Traced, truth: &Truth, exit: &Exit) -> Result<(), String> {
     let check = |what: &str, found: String, wanted: &str| match found == wanted {
         true => Ok(()),
@@ -150,7 +152,7 @@ fn facts(traced: &Traced, truth: &Truth, exit: &Exit) -> Result<(), String> {
         u8::from(exit.oom_victim == Some(true)).to_string(),
         truth.more("oom").unwrap_or("0"),
     )?;
-    let fork = traced.forks().find(|fork| fork.child == truth.process).ok_or("no fork was told")?;
+    let fork = traced.forks().find(|fork| fork.child == truth.process).ok_or("no fork was recorded")?;
     if exit.parent != Some(fork.parent) {
         return Err(format!("made by {:?}, not {:?}", exit.parent, fork.parent));
     }
@@ -176,7 +178,7 @@ fn facts(traced: &Traced, truth: &Truth, exit: &Exit) -> Result<(), String> {
     Ok(())
 }
 
-/// The processes inside of a pid namespace, whose ends nobody outside can wait for.
+/// Checks the processes inside a pid namespace, for whose ends no process outside can wait.
 fn namespace(traced: &Traced, init: ProcessId, pidns: Option<u64>) -> Result<(), String> {
     let own =
         std::fs::metadata("/proc/self/ns/pid").map(|found| std::os::unix::fs::MetadataExt::ino(&found)).ok();
@@ -204,12 +206,11 @@ fn namespace(traced: &Traced, init: ProcessId, pidns: Option<u64>) -> Result<(),
     Ok(())
 }
 
-/// The kernel's own word for a process that never was enrolled: none.
 #[test]
-fn strangers_ends_are_not_told() {
+fn exits_of_processes_outside_the_session_are_not_recorded() {
     let Some(mut traced) = Traced::start(NO_STALLS) else { return };
-    let mut stranger = Player::held("ends_with", &["4"]);
-    let mut member = Player::held("ends_with", &["9"]);
+    let mut stranger = helper::held("ends_with", &["4"]);
+    let mut member = helper::held("ends_with", &["9"]);
     let (strange, known) = (stranger.process(), member.process());
     traced.enroll(known);
     stranger.go();
@@ -217,9 +218,9 @@ fn strangers_ends_are_not_told() {
     member.go();
     assert_eq!(member.wait().code(), Some(9));
     assert_eq!(traced.until_exit(known).status, Some(WaitStatus(9 << 8)));
-    // Its exec may be told, which the standard library does not wait for to the last step.
-    let told = traced.events.iter().map(|event| &event.body);
-    let others: Vec<&EventBody> = told
+    // Its exec may be recorded: the standard library does not wait for the last step of it.
+    let bodies = traced.events.iter().map(|event| &event.body);
+    let others: Vec<&EventBody> = bodies
         .filter(|body| match body {
             EventBody::Exec(exec) => exec.process != known,
             EventBody::Exit(exit) => exit.process != known,

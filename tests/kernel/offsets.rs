@@ -1,7 +1,8 @@
-//! Every offset that the loader resolves, against what other readers of the same type information say: a table of
-//! eleven kernels (`fixtures/layouts.txt`), and for any kernel a crate that reads BTF in its own way.
+//! Every offset that the loader resolves, compared with other readers of the same type information: a table
+//! of eleven kernels (`tests/fixtures/layouts.txt`), and for any kernel a crate that reads BTF by its own
+//! code.
 //!
-//! The running kernel is always looked at; those that `cargo xtask vm` has fetched, where it has.
+//! The running kernel is always examined, and those that `cargo xtask vm` has fetched.
 use std::path::{Path, PathBuf};
 
 use btf::btf::{Btf, FlattenedType, Type};
@@ -11,10 +12,10 @@ use tracer_user::kernel::layout_of;
 
 const TABLE: &str = include_str!("../fixtures/layouts.txt");
 const RUNNING: &str = "/sys/kernel/btf/vmlinux";
-/// Bytes of a kernel stack, at whose upper end a task's `pt_regs` is.
+/// Bytes of a kernel stack. A task's `pt_regs` is at its upper end.
 const KERNEL_STACK: u32 = 16 * 1024;
 
-/// The running kernel and those in the cache: release, type information, machine.
+/// Release, type information and machine of the running kernel and of those in the cache.
 fn kernels() -> Vec<(String, PathBuf, &'static str)> {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap().trim().to_owned();
     let mut kernels = xtask::vm::cached_btf();
@@ -24,7 +25,7 @@ fn kernels() -> Vec<(String, PathBuf, &'static str)> {
     kernels
 }
 
-/// A kernel's column of the table by row, where the table has the kernel.
+/// A kernel's column of the table, by row. `None`: the table does not have the kernel.
 fn column(release: &str) -> Option<Vec<(&'static str, Option<u32>)>> {
     let mut rows = TABLE.lines().filter(|line| !line.starts_with('#')).map(str::split_whitespace);
     let at = rows.next()?.position(|word| word == release)?;
@@ -42,7 +43,7 @@ fn column(release: &str) -> Option<Vec<(&'static str, Option<u32>)>> {
     )
 }
 
-/// What the loader says, under the names of the table's rows.
+/// What the loader resolves, under the names of the table's rows.
 fn resolved(offsets: &Offsets, abi: &SyscallAbi, pt_regs_size: u32) -> Vec<(&'static str, Option<u32>)> {
     let known = |number: u32| (number != ABSENT).then_some(number);
     let fields = FIELDS.iter().map(|field| field.name).zip(offsets.to_array().map(known));
@@ -80,7 +81,7 @@ fn the_table_has_a_row_for_each_field_and_knows_eleven_kernels() {
 }
 
 #[test]
-fn what_the_loader_finds_is_what_the_table_says() {
+fn offsets_are_those_of_the_table() {
     let mut held = 0;
     for (release, path, machine) in kernels() {
         let Some(mut expected) = column(&release) else { continue };
@@ -90,11 +91,11 @@ fn what_the_loader_finds_is_what_the_table_says() {
         assert_eq!(resolved(&offsets, &abi, size), expected, "{release}");
         held += 1;
     }
-    println!("{held} kernels held against the table");
+    println!("{held} kernels compared with the table");
 }
 
 #[test]
-fn what_the_loader_finds_is_what_another_reader_finds() {
+fn offsets_are_those_of_another_reader() {
     for (release, path, machine) in kernels() {
         let (offsets, _) = layout_of(&path, machine).unwrap();
         let reader = Reader(Btf::from_file(&path).unwrap());
@@ -111,7 +112,7 @@ fn what_the_loader_finds_is_what_another_reader_finds() {
     }
 }
 
-/// Type information read by the crate.
+/// Type information as the crate reads it.
 struct Reader(Btf);
 
 impl Reader {
@@ -122,7 +123,7 @@ impl Reader {
         self.0.get_types().iter().find(is_it)
     }
 
-    /// Bits from the beginning of the struct.
+    /// Offset of a member, in bits from the beginning of the struct.
     fn member(&self, of: &str, path: &str) -> Option<u32> {
         let mut inside = self.a_struct(of)?;
         let mut bits = 0;

@@ -1,5 +1,5 @@
-//! A place of its own for tracers of a test: a mount namespace with an empty BPF file system, and a directory.
-//! What is left there was left by them.
+//! A mount namespace with an empty BPF file system, and a directory, for the tracers of one test. Whatever is
+//! found there was left by them.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -11,16 +11,15 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::play::{self, Player};
+use crate::support::TRACER;
+use crate::support::child::TestChild;
+use crate::support::helper::{self, HELPER};
 use crate::traced;
-use crate::tree_parts::run_command;
-
-/// The tool.
-pub const TRACER: &str = env!("CARGO_BIN_EXE_tracer-user");
 
 /// See the module.
 pub struct TracerSandbox {
-    keeper: Player,
+    /// Holds the namespace.
+    holder: TestChild,
     namespace: File,
     directory: tempfile::TempDir,
 }
@@ -29,9 +28,9 @@ impl TracerSandbox {
     /// `None`: this machine has no kernel events and need not have them.
     pub fn open() -> Option<Self> {
         traced::Traced::start(traced::NO_STALLS)?.finish();
-        let mut keeper = Player::start(play::command("holds_namespace", &[]));
-        assert_eq!(keeper.line(), "open");
-        let namespace = File::open(format!("/proc/{}/ns/mnt", keeper.process().tgid)).expect("its namespace");
+        let mut holder = TestChild::with_pipes(helper::command("holds_namespace", &[]));
+        assert_eq!(holder.line(), "open");
+        let namespace = File::open(format!("/proc/{}/ns/mnt", holder.process().tgid)).expect("its namespace");
         let place = Some("/dev/shm").filter(|place| Path::new(place).is_dir());
         let directory = match place {
             Some(place) => tempfile::tempdir_in(place),
@@ -43,13 +42,13 @@ impl TracerSandbox {
             std::fs::create_dir(&path).expect("made");
             std::fs::set_permissions(path, PermissionsExt::from_mode(0o700)).expect("mode");
         }
-        Some(Self { keeper, namespace, directory })
+        Some(Self { holder, namespace, directory })
     }
 
-    /// The command, to run in here.
+    /// Makes a command run in here.
     pub fn inside(&self, mut command: Command) -> Command {
         let namespace = self.namespace.as_raw_fd();
-        // SAFETY: between fork and exec one system call is made, on a descriptor that is open in the child.
+        // SAFETY: between fork and exec one system call is made, on a descriptor that the child has.
         unsafe {
             command.pre_exec(move || match libc::setns(namespace, libc::CLONE_NEWNS) {
                 0 => Ok(()),
@@ -59,34 +58,45 @@ impl TracerSandbox {
         command
     }
 
-    /// A part under `tracer-user run`, in here.
-    pub fn run(&self, session: &str, part: &str, words: &[&str]) -> Command {
-        let directory = self.directory().to_str().expect("text");
-        self.inside(run_command(TRACER, directory, session, part, words))
+    /// The words of `tracer-user run` of a helper, with a session in here.
+    pub fn run_words(&self, session: &str, helper: &str, words: &[&str]) -> Vec<String> {
+        let at = |name: &str| self.directory().join(name).to_str().expect("text").to_owned();
+        let (log, live) = (at("log"), at("live"));
+        let options = [TRACER, "run", "--quiet", "--session-id", session, "--stall-threshold", "200ms"];
+        let places = ["--log-dir", &log, "--trace-dir", &live, "--", HELPER, helper];
+        options.iter().chain(&places).chain(words).map(|word| (*word).to_owned()).collect()
     }
 
-    /// The tool with other words, in here.
+    /// A helper under `tracer-user run`, in here.
+    pub fn run(&self, session: &str, helper: &str, words: &[&str]) -> Command {
+        let run = self.run_words(session, helper, words);
+        let mut command = Command::new(&run[0]);
+        command.args(&run[1..]);
+        self.inside(command)
+    }
+
+    /// The tool with any arguments, in here.
     pub fn tracer(&self, words: &[&str]) -> Command {
         let mut command = Command::new(TRACER);
         command.args(words);
         self.inside(command)
     }
 
-    /// Where sessions live and are filed: `live` and `log` below this.
+    /// The directory of the sessions' files: `live` and `log` are below it.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
 
-    /// What is in the BPF file system, as seen from outside.
+    /// The names in the BPF file system, as seen from outside.
     pub fn pins(&self) -> BTreeSet<String> {
-        let root = format!("/proc/{}/root/sys/fs/bpf/tracer-user", self.keeper.process().tgid);
+        let root = format!("/proc/{}/root/sys/fs/bpf/tracer-user", self.holder.process().tgid);
         match std::fs::read_dir(root) {
             Ok(entries) => entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect(),
             Err(_) => BTreeSet::new(),
         }
     }
 
-    /// Files of sessions that live, or seem to.
+    /// Files in the trace directory.
     pub fn live_files(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
         let mut folders = vec![self.directory().join("live")];
@@ -99,21 +109,21 @@ impl TracerSandbox {
         found
     }
 
-    /// Nothing of a tracer is left in the kernel or among the live sessions.
+    /// Checks that nothing of a tracer is left in the kernel or in the trace directory.
     #[track_caller]
     pub fn is_clean(&self, after: &str) {
         assert_eq!(self.pins(), BTreeSet::new(), "pins after {after}");
         let files = self.live_files();
-        // A lock is a file that stays.
+        // A lock file stays.
         let sessions: Vec<_> =
             files.iter().filter(|path| !path.to_string_lossy().ends_with("lock")).collect();
         assert!(sessions.is_empty(), "files after {after}: {sessions:?}");
     }
 
-    /// A finished session.
+    /// The files of a finished session.
     pub fn filed(&self, session: &str) -> Filed {
         let path = self.directory().join("log/sessions").join(session);
-        let summary = std::fs::read(path.join("summary.json")).expect("it was filed");
+        let summary = std::fs::read(path.join("summary.json")).expect("the session is in the log");
         let events = std::fs::read_to_string(path.join("events.jsonl")).expect("with events");
         Filed {
             summary: serde_json::from_slice(&summary).unwrap(),
@@ -131,7 +141,7 @@ pub struct Filed {
 }
 
 impl Filed {
-    /// Processes of the session's lines of a kind: number and start.
+    /// Pid and start of the processes in the session's lines of a kind.
     pub fn processes(&self, kind: &str) -> Vec<(u32, u64)> {
         let lines = self.events.iter().filter(|line| line["kind"] == kind);
         lines

@@ -1,15 +1,16 @@
-//! A blocked write is told while it lasts and when it ends, once each, with what it is blocked on and between
-//! the times that the program itself saw; and nothing else is.
+//! A blocked write is reported while it lasts and when it ends, once each, with the file that it is blocked
+//! on, between the times that the program itself saw. Nothing else is reported.
 
 use std::time::Instant;
 
-use crate::play::{self, PATIENCE, Player, boot_ns};
+use crate::support::proc::{boot_ns, stat_field};
+use crate::support::{PATIENCE, helper};
 use crate::traced::{NO_STALLS, Traced};
 use crate::writer::{THRESHOLD, Writer, own_times, stall};
 use tracer_user::core::event::{EventBody, ResourceKind, Stall};
 use tracer_user::core::identity::WaitStatus;
 
-/// An hour: a moment by which whatever sleeps now has slept for longer than any threshold.
+/// An hour: in that time a thread that sleeps now will have slept for longer than any threshold.
 const LATER_NS: u64 = 3_600_000_000_000;
 
 const CASES: &[(&str, &str)] = &[
@@ -44,7 +45,7 @@ const CASES: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn a_blocked_write_is_told_when_it_begins_and_when_it_ends() {
+fn a_blocked_write_is_reported_when_it_begins_and_when_it_ends() {
     let Some(mut traced) = Traced::start(THRESHOLD) else { return };
     println!(
         "{:<16} {:<16} {:>10} {:>12} {:>10} {:>10} {:>13}",
@@ -52,37 +53,37 @@ fn a_blocked_write_is_told_when_it_begins_and_when_it_ends() {
     );
     let mut unseen = 0;
     for (kind, call) in CASES {
-        let mut player = Player::held("stalls", &[kind, call]);
-        traced.enroll(player.process());
-        player.go();
-        let writer = Writer::of(&mut player);
+        let mut child = helper::held("stalls", &[kind, call]);
+        traced.enroll(child.process());
+        child.go();
+        let writer = Writer::of(&mut child);
         let open = writer.opened(&mut traced);
         let (inode, device) = writer.descriptor();
-        player.tell("release");
-        let (from, to) = own_times(&mut player);
+        child.send_line("release");
+        let (from, to) = own_times(&mut child);
         let since = stall(&open).since_boot_ns;
         let closed = writer.closed(&mut traced, since);
-        player.tell("end");
-        assert!(player.wait().success());
+        child.send_line("end");
+        assert!(child.wait().success());
         traced.until_exit(writer.process);
 
         let case = format!("{kind}, {call}: {open:?} {closed:?}, the program's {from} to {to}");
-        // A thread that comes back after one that no program may be run for comes back unseen.
+        // The hook misses a thread that is switched to from one for which no program may run.
         let seen = stall(&closed).end_seen == Some(true);
         assert!(from <= since && since < closed.boot_ns, "times: {case}");
         assert!(closed.boot_ns <= to || !seen, "times: {case}");
         unseen += usize::from(!seen);
         assert_eq!(open.boot_ns, since + THRESHOLD.as_nanos() as u64, "{case}");
-        let told = |since_from: u64, since_to: u64| -> Vec<bool> {
+        let reported = |since_from: u64, since_to: u64| -> Vec<bool> {
             let of_writer = traced.stalls().filter(|(_, _, stall)| writer.is_of(stall));
             let within =
                 of_writer.filter(|(_, _, stall)| (since_from..=since_to).contains(&stall.since_boot_ns));
             within.map(|(ended, _, _)| ended).collect()
         };
-        assert_eq!(told(since, since), [false, true], "once each: {case}");
-        // What passes data on by degrees may let a call sleep again before it is done.
+        assert_eq!(reported(since, since), [false, true], "once each: {case}");
+        // A file that passes data on in portions may let a call sleep again before it is done.
         if !matches!(*kind, "pty" | "tcp") {
-            assert_eq!(told(from, to), [false, true], "and nothing else: {case}");
+            assert_eq!(reported(from, to), [false, true], "and nothing else: {case}");
         }
         for event in [&open, &closed] {
             let stall = stall(event);
@@ -90,7 +91,7 @@ fn a_blocked_write_is_told_when_it_begins_and_when_it_ends() {
             assert_eq!(stall.inode, Some(inode), "{case}");
             assert_eq!(stall.kind, resource(kind), "{case}");
             assert_eq!(stall.syscall, Some(number(call)), "{case}");
-            assert_eq!(stall.comm, stall_comm(), "{case}");
+            assert_eq!(stall.comm, b"test-helper", "{case}");
             assert_eq!(stall.socket, socket(kind), "{case}");
             if *kind == "pty" {
                 let device = (libc::major(device) << 20) | libc::minor(device);
@@ -111,7 +112,7 @@ fn a_blocked_write_is_told_when_it_begins_and_when_it_ends() {
     traced.finish();
 }
 
-/// How full it is, where the kernel says so.
+/// Checks how full the file is, where the kernel shows it.
 fn fill(kind: &str, call: &str, stall: &Stall) {
     let (slots, used, capacity) = match (kind, call) {
         ("small pipe", _) => (Some((2, 2)), Some(8192), 8192),
@@ -123,7 +124,8 @@ fn fill(kind: &str, call: &str, stall: &Stall) {
             if kind != "pty" {
                 assert!(stall.capacity_bytes.is_some_and(|bytes| bytes > 0), "{kind}: {stall:?}");
                 let (used, room) = (stall.used_bytes.unwrap(), stall.capacity_bytes.unwrap());
-                // A stream goes on when a third or so is free; a queue of datagrams is full by their number.
+                // A stream continues when about a third is free. A queue of datagrams is full by their
+                // number.
                 assert!(used > room / 2 || kind == "unix dgram", "{kind}: {stall:?}");
             }
             return;
@@ -135,13 +137,6 @@ fn fill(kind: &str, call: &str, stall: &Stall) {
         "{kind}, {call}"
     );
     assert_eq!(stall.ends, Some((1, 1)), "{kind}, {call}");
-}
-
-/// A part's threads have the program's name, cut as the kernel cuts it.
-fn stall_comm() -> Vec<u8> {
-    let exe = std::env::current_exe().unwrap();
-    let name = exe.file_name().unwrap().as_encoded_bytes();
-    name[..name.len().min(15)].to_vec()
 }
 
 fn resource(kind: &str) -> ResourceKind {
@@ -181,14 +176,14 @@ fn number(call: &str) -> u32 {
     number as u32
 }
 
-/// Waits until a thread sleeps in a system call; gives its number.
+/// Waits until a thread sleeps in a system call, and gives the call's number.
 fn asleep(process: u32, tid: u32) -> u32 {
     let deadline = Instant::now() + PATIENCE;
     let mut before = String::new();
     loop {
-        // Twice the same, stack pointer included, and asleep both times: it is in that call to stay.
+        // The same twice, stack pointer included, and asleep both times: it stays in that call.
         let call = std::fs::read_to_string(format!("/proc/{process}/task/{tid}/syscall")).unwrap();
-        let state = play::stat_field(&format!("/proc/{process}/task/{tid}/stat"), 3);
+        let state = stat_field(&format!("/proc/{process}/task/{tid}/stat"), 3);
         if state.as_deref() == Some("S") && call == before && !call.starts_with("running") {
             return call.split(' ').next().unwrap().parse().unwrap_or(u32::MAX);
         }
@@ -199,14 +194,14 @@ fn asleep(process: u32, tid: u32) -> u32 {
 }
 
 #[test]
-fn who_waits_for_input_or_sleeps_is_not_told() {
+fn threads_that_wait_for_input_or_sleep_are_not_reported() {
     let Some(mut traced) = Traced::start(THRESHOLD) else { return };
-    let mut writer = Player::held("stalls", &["pipe", "write"]);
+    let mut writer = helper::held("stalls", &["pipe", "write"]);
     traced.enroll(writer.process());
     writer.go();
     let control = Writer::of(&mut writer);
     let open = control.opened(&mut traced);
-    for (part, number) in [
+    for (call, number) in [
         ("read", libc::SYS_read),
         ("recv", libc::SYS_recvfrom),
         ("splice to a pipe", libc::SYS_splice),
@@ -217,40 +212,40 @@ fn who_waits_for_input_or_sleeps_is_not_told() {
         ("poll for room", libc::SYS_ppoll),
         ("futex", libc::SYS_futex),
     ] {
-        let mut player = Player::held("sleeps", &[part]);
-        let process = player.process();
+        let mut child = helper::held("sleeps", &[call]);
+        let process = child.process();
         traced.enroll(process);
-        player.go();
-        let line = player.line();
+        child.go();
+        let line = child.line();
         let tid: u32 = line.strip_prefix("sleeper ").expect("a sleeper").parse().unwrap();
-        // The call it is to sleep in, not one before it: an allocator or the loader may take a lock.
+        // Not a call before the one it is to sleep in: the allocator or the loader may take a lock.
         let deadline = Instant::now() + PATIENCE;
         #[allow(clippy::useless_conversion, reason = "the type of these numbers differs by machine")]
         let numbers = [number, poll_number(number)].map(|number| u32::try_from(number).unwrap());
         while !numbers.contains(&asleep(process.tgid, tid)) {
-            assert!(Instant::now() < deadline, "{part}: sleeps elsewhere");
+            assert!(Instant::now() < deadline, "{call}: sleeps elsewhere");
         }
         let mut events = Vec::new();
         traced.tracer().open_stalls(boot_ns() + LATER_NS, &mut events);
-        assert!(events.is_empty(), "{part}: {events:?}");
-        player.kill();
-        player.wait();
+        assert!(events.is_empty(), "{call}: {events:?}");
+        child.kill();
+        child.wait();
         let exit = traced.until_exit(process);
         assert_eq!(exit.status, Some(WaitStatus(9)));
     }
-    traced.hear();
-    let told: Vec<_> = traced.stalls().filter(|(_, _, stall)| !control.is_of(stall)).collect();
-    assert!(told.is_empty(), "{told:?}");
-    // All the while the hook was at work.
-    writer.tell("release");
+    traced.collect();
+    let others: Vec<_> = traced.stalls().filter(|(_, _, stall)| !control.is_of(stall)).collect();
+    assert!(others.is_empty(), "{others:?}");
+    // The hook was at work all the time.
+    writer.send_line("release");
     own_times(&mut writer);
     control.closed(&mut traced, stall(&open).since_boot_ns);
-    writer.tell("end");
+    writer.send_line("end");
     assert!(writer.wait().success());
     traced.finish();
 }
 
-/// x86 has a call of its own for poll(2).
+/// x86 has a system call of its own for poll(2).
 fn poll_number(number: i64) -> i64 {
     #[cfg(target_arch = "x86_64")]
     if number == libc::SYS_ppoll {
@@ -260,25 +255,25 @@ fn poll_number(number: i64) -> i64 {
 }
 
 #[test]
-fn a_stall_below_the_threshold_is_not_told() {
-    let mut player = Player::held("stalls", &["pipe", "write"]);
-    let Some(mut traced) = Traced::of(&mut player, NO_STALLS) else { return };
-    let writer = Writer::of(&mut player);
+fn a_stall_below_the_threshold_is_not_reported() {
+    let mut child = helper::held("stalls", &["pipe", "write"]);
+    let Some(mut traced) = Traced::of(&mut child, NO_STALLS) else { return };
+    let writer = Writer::of(&mut child);
     assert_eq!(asleep(writer.process.tgid, writer.tid), libc::SYS_write as u32);
-    traced.hear();
-    player.tell("release");
-    own_times(&mut player);
-    player.tell("end");
-    assert!(player.wait().success());
+    traced.collect();
+    child.send_line("release");
+    own_times(&mut child);
+    child.send_line("end");
+    assert!(child.wait().success());
     traced.until_exit(writer.process);
     assert_eq!(traced.stalls().count(), 0, "{:?}", traced.events);
     traced.finish();
 }
 
 #[test]
-fn strangers_stalls_are_not_told() {
-    let mut one = Player::held("stalls", &["pipe", "write"]);
-    let mut other = Player::held("stalls", &["pipe", "write"]);
+fn stalls_outside_the_session_are_not_reported() {
+    let mut one = helper::held("stalls", &["pipe", "write"]);
+    let mut other = helper::held("stalls", &["pipe", "write"]);
     let (Some(mut first), Some(mut second)) =
         (Traced::of(&mut one, THRESHOLD), Traced::of(&mut other, THRESHOLD))
     else {
@@ -288,29 +283,29 @@ fn strangers_stalls_are_not_told() {
     for (writer, traced) in writers.iter().zip([&mut first, &mut second]) {
         writer.opened(traced);
     }
-    for player in [&mut one, &mut other] {
-        player.tell("release");
-        own_times(player);
-        player.tell("end");
-        assert!(player.wait().success());
+    for child in [&mut one, &mut other] {
+        child.send_line("release");
+        own_times(child);
+        child.send_line("end");
+        assert!(child.wait().success());
     }
     for (writer, mut traced) in writers.iter().zip([first, second]) {
         traced.until_exit(writer.process);
-        let told: Vec<bool> = traced.stalls().map(|(ended, _, _)| ended).collect();
-        assert_eq!(told, [false, true], "{:?}", traced.events);
+        let reported: Vec<bool> = traced.stalls().map(|(ended, _, _)| ended).collect();
+        assert_eq!(reported, [false, true], "{:?}", traced.events);
         assert!(traced.stalls().all(|(_, _, stall)| writer.is_of(stall)), "{:?}", traced.events);
         traced.finish();
     }
 }
 
 #[test]
-fn a_blocked_writer_that_is_killed_ends_its_stall_and_then_itself() {
-    let mut player = Player::held("stalls", &["pipe", "write"]);
-    let Some(mut traced) = Traced::of(&mut player, THRESHOLD) else { return };
-    let writer = Writer::of(&mut player);
+fn the_stall_of_a_killed_writer_ends_before_the_writer_does() {
+    let mut child = helper::held("stalls", &["pipe", "write"]);
+    let Some(mut traced) = Traced::of(&mut child, THRESHOLD) else { return };
+    let writer = Writer::of(&mut child);
     let open = writer.opened(&mut traced);
-    player.kill();
-    player.wait();
+    child.kill();
+    child.wait();
     let exit = traced.until_exit(writer.process);
     assert_eq!(exit.status, Some(WaitStatus(9)));
     let closed = writer.closed(&mut traced, stall(&open).since_boot_ns);
@@ -321,23 +316,23 @@ fn a_blocked_writer_that_is_killed_ends_its_stall_and_then_itself() {
 }
 
 #[test]
-fn threads_that_block_after_their_leader_ended_are_told_each() {
-    let mut player = Player::held("two_writers", &[]);
-    let Some(mut traced) = Traced::of(&mut player, THRESHOLD) else { return };
-    let writers = [Writer::of(&mut player), Writer::of(&mut player)];
+fn each_thread_that_blocks_after_its_leader_ended_is_reported() {
+    let mut child = helper::held("two_writers", &[]);
+    let Some(mut traced) = Traced::of(&mut child, THRESHOLD) else { return };
+    let writers = [Writer::of(&mut child), Writer::of(&mut child)];
     assert_ne!(writers[0].tid, writers[1].tid);
     for writer in &writers {
         let open = writer.opened(&mut traced);
         assert_eq!(stall(&open).fd, Some(writer.fd));
-        assert_eq!(stall(&open).process, player.process());
+        assert_eq!(stall(&open).process, child.process());
     }
-    player.kill();
-    player.wait();
+    child.kill();
+    child.wait();
     traced.until_exit(writers[0].process);
     for writer in &writers {
-        let told: Vec<bool> =
+        let reported: Vec<bool> =
             traced.stalls().filter(|(_, _, stall)| writer.is_of(stall)).map(|(ended, _, _)| ended).collect();
-        assert_eq!(told, [false, true], "{:?}", traced.events);
+        assert_eq!(reported, [false, true], "{:?}", traced.events);
     }
     traced.finish();
 }

@@ -1,4 +1,4 @@
-//! A session of real kernel events for a test.
+//! A session of kernel events, for a test.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -8,17 +8,19 @@ use tracer_user::core::event::{Event, EventBody, Exec, Exit, Fork, IdentityExtra
 use tracer_user::core::identity::ProcessId;
 use tracer_user::kernel::{KernelTracer, Settings};
 
-use crate::play::{PATIENCE, Player, boot_ns};
+use crate::support::child::TestChild;
+use crate::support::proc::boot_ns;
+use crate::support::{self, PATIENCE};
 
-/// Long enough that no stall of a test lasts for it.
+/// A threshold that no stall of a test reaches.
 pub const NO_STALLS: Duration = Duration::from_secs(24 * 3600);
 
-/// A session, and all it has told so far. Gone from the kernel when dropped.
+/// A session and the events it has reported. Removed from the kernel when dropped.
 pub struct Traced {
     tracer: Option<KernelTracer>,
     /// In the order of their times.
     pub events: Vec<Event>,
-    /// Which hook the session began with: it stays for as long as the session.
+    /// The hook that the session began with, which stays as long as the session.
     hook: Option<(PathBuf, u64)>,
 }
 
@@ -28,7 +30,8 @@ impl Traced {
         Self::start_missing(stall_threshold, false)
     }
 
-    /// As [`Self::start`]; `exits`: as if the kernel missed those.
+    /// As [`Self::start`]. With `exits` the exits are not recorded when they happen, as if the kernel missed
+    /// them.
     pub fn start_missing(stall_threshold: Duration, exits: bool) -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -46,18 +49,17 @@ impl Traced {
                 Some(traced)
             }
             Err(error) => {
-                assert!(!required(), "kernel events are required here: {error}");
-                eprintln!("skipped: {error}");
+                support::skip(format!("no kernel events: {error}"));
                 None
             }
         }
     }
 
-    /// A session with one member, which goes.
-    pub fn of(player: &mut Player, stall_threshold: Duration) -> Option<Self> {
+    /// A session with one member, a held helper, which begins.
+    pub fn of(child: &mut TestChild, stall_threshold: Duration) -> Option<Self> {
         let mut traced = Self::start(stall_threshold)?;
-        traced.enroll(player.process());
-        player.go();
+        traced.enroll(child.process());
+        child.go();
         Some(traced)
     }
 
@@ -66,7 +68,7 @@ impl Traced {
         self.tracer.as_mut().expect("not finished")
     }
 
-    /// Where the hook on context switches is pinned, and the inode of its pin.
+    /// The pin of the hook on context switches, and the pin's inode.
     pub fn hook_now(&self) -> Option<(PathBuf, u64)> {
         let session = self.tracer.as_ref()?.path();
         let names = std::fs::read_dir(session).ok()?.flatten();
@@ -82,8 +84,8 @@ impl Traced {
         self.tracer().enroll(process, &IdentityExtras::default()).expect("enrolled");
     }
 
-    /// Takes in what there is to tell, the fate map left as it is. Gives what is new.
-    pub fn hear(&mut self) -> Vec<Event> {
+    /// Takes new events in and returns them. Leaves the fate map as it is.
+    pub fn collect(&mut self) -> Vec<Event> {
         let mut new = Vec::new();
         self.tracer().drain_keeping_fates(&mut new);
         self.tracer().open_stalls(boot_ns(), &mut new);
@@ -92,13 +94,13 @@ impl Traced {
         new
     }
 
-    /// Takes events in until `found` finds what it looks for.
+    /// Takes events in until `find` returns a value.
     #[track_caller]
-    pub fn until<T>(&mut self, what: &str, found: impl Fn(&Self) -> Option<T>) -> T {
+    pub fn until<T>(&mut self, what: &str, find: impl Fn(&Self) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            self.hear();
-            if let Some(found) = found(self) {
+            self.collect();
+            if let Some(found) = find(self) {
                 return found;
             }
             let lost = self.tracer().lost();
@@ -109,7 +111,7 @@ impl Traced {
                 self.hook_now(),
                 self.hook
             );
-            // Nothing announces a single event: the ring wakes its reader for many.
+            // The ring wakes its reader for many events, not for a single one.
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -120,7 +122,7 @@ impl Traced {
         self.until("exit", |traced| traced.exits().find(|exit| exit.process == process).cloned())
     }
 
-    /// Ends told so far.
+    /// Exits so far.
     pub fn exits(&self) -> impl Iterator<Item = &Exit> {
         self.events.iter().filter_map(|event| match &event.body {
             EventBody::Exit(exit) => Some(exit),
@@ -128,7 +130,7 @@ impl Traced {
         })
     }
 
-    /// Forks told so far.
+    /// Forks so far.
     pub fn forks(&self) -> impl Iterator<Item = &Fork> {
         self.events.iter().filter_map(|event| match &event.body {
             EventBody::Fork(fork) => Some(fork),
@@ -136,7 +138,7 @@ impl Traced {
         })
     }
 
-    /// Execs told so far.
+    /// Execs so far.
     pub fn execs(&self) -> impl Iterator<Item = &Exec> {
         self.events.iter().filter_map(|event| match &event.body {
             EventBody::Exec(exec) => Some(exec),
@@ -144,7 +146,7 @@ impl Traced {
         })
     }
 
-    /// Stalls told so far: whether ended, when that was told, and which.
+    /// Stalls so far: whether the stall has ended, the time of the event, and the stall.
     pub fn stalls(&self) -> impl Iterator<Item = (bool, u64, &Stall)> {
         self.events.iter().filter_map(|event| match &event.body {
             EventBody::StallOpen(stall) => Some((false, event.boot_ns, stall)),
@@ -153,11 +155,11 @@ impl Traced {
         })
     }
 
-    /// Nothing was lost; then ends the session.
+    /// Checks that nothing was lost, and ends the session.
     #[track_caller]
     pub fn finish(mut self) {
-        self.hear();
-        assert_eq!(self.hook_now(), self.hook, "the hook is there as long as the session");
+        self.collect();
+        assert_eq!(self.hook_now(), self.hook, "the hook stays as long as the session");
         let tracer = self.tracer.take().expect("not finished");
         assert_eq!(tracer.lost().total(), 0, "{:?}", tracer.lost());
         let path = tracer.path().to_owned();
@@ -172,9 +174,4 @@ impl Drop for Traced {
             let _ = tracer.finish();
         }
     }
-}
-
-/// Whether a machine without kernel events fails the test.
-pub fn required() -> bool {
-    std::env::var_os("TRACER_REQUIRE_BPF").is_some_and(|value| value == "1")
 }

@@ -2,131 +2,25 @@
 //! and nothing left in the kernel afterwards.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Read as _;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
+use rustix::fs::{FlockOperation, flock};
 use tracer_user::core::syscalls::{self, Architecture};
 use tracer_user::kernel::{CallCount, WindowCounter, WindowCounts};
 
-use crate::play::{PATIENCE, Player, hear, say};
+use crate::support::{PATIENCE, TestChild, helper};
 use crate::traced;
 
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// Tries a lock that another process holds, twenty times a second.
-pub fn polls_lock(words: &[String]) {
-    let file = File::open(&words[0]).unwrap();
-    say("polls");
-    loop {
-        let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
-        std::thread::sleep(PAUSE);
-    }
-}
-
-/// Reads seven bytes of a file again and again, in a second thread.
-pub fn reads_again(words: &[String]) {
-    let path = words[0].clone();
-    let reader = std::thread::spawn(move || {
-        let mut file = File::open(path).unwrap();
-        let thread = rustix::thread::gettid();
-        say(&thread.as_raw_nonzero().to_string());
-        loop {
-            file.read_exact(&mut [0; 7]).or_else(|_| file.read(&mut [0; 7]).map(drop)).unwrap();
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    });
-    reader.join().unwrap();
-}
-
-/// Sleeps in a read until a line comes, and says so.
-pub fn waits_for_a_line(_: &[String]) {
-    say("waits");
-    hear();
-    say("awake");
-    hear();
-}
-
-/// Makes as many system calls that no kernel knows as it is given, each of another number.
-pub fn unknown_calls(words: &[String]) {
-    let calls: i64 = words[0].parse().unwrap();
-    say("ready");
-    hear();
-    for number in 0..calls {
-        // SAFETY: no kernel has a call of these numbers.
-        assert_eq!(unsafe { libc::syscall(UNKNOWN + number) }, -1);
-    }
-    say("done");
-    hear();
-}
-
-/// Makes many calls in several threads at once, when it is told to.
-pub fn many_threads(_: &[String]) {
-    let wait = std::sync::Arc::new(std::sync::Barrier::new(THREADS + 1));
-    let threads: Vec<_> = (0..THREADS)
-        .map(|_| {
-            let wait = wait.clone();
-            std::thread::spawn(move || {
-                wait.wait();
-                for _ in 0..CALLS_EACH {
-                    // SAFETY: the call has no arguments and cannot fail.
-                    unsafe { libc::syscall(libc::SYS_getppid) };
-                }
-            })
-        })
-        .collect();
-    say("ready");
-    hear();
-    wait.wait();
-    for thread in threads {
-        thread.join().unwrap();
-    }
-    say("done");
-    hear();
-}
-
 const THREADS: usize = 8;
 const CALLS_EACH: u64 = 20_000;
 
 /// First of a range of numbers without a call.
 const UNKNOWN: i64 = 100_000;
 
-/// Opens files in five ways that fail, the first twice.
-pub fn five_errors(words: &[String]) {
-    let place = std::path::Path::new(&words[0]);
-    std::fs::write(place.join("file"), "").unwrap();
-    std::os::unix::fs::symlink("file", place.join("link")).unwrap();
-    say("ready");
-    hear();
-    let tries = [
-        ("missing", OFlags::RDONLY),
-        ("missing", OFlags::RDONLY),
-        ("file/inside", OFlags::RDONLY),
-        (".", OFlags::WRONLY),
-        ("file", OFlags::CREATE | OFlags::EXCL),
-        ("link", OFlags::NOFOLLOW),
-    ];
-    for (name, flags) in tries {
-        assert!(openat(CWD, place.join(name), flags, Mode::RUSR).is_err(), "{name}");
-    }
-    say("done");
-    hear();
-}
-
-/// Counts calls itself, until it is told to end the window.
-pub fn counts_own_calls(_: &[String]) {
-    let counter = WindowCounter::start(&[std::process::id()]).unwrap();
-    say("counts");
-    hear();
-    drop(counter);
-    say("ended");
-    hear();
-}
-
 /// A counter. `None`: this machine has no kernel events and need not have them.
-fn counter(players: &[&Player]) -> Option<WindowCounter> {
-    let tgids: Vec<u32> = players.iter().map(|player| player.process().tgid).collect();
+fn counter(childs: &[&TestChild]) -> Option<WindowCounter> {
+    let tgids: Vec<u32> = childs.iter().map(|child| child.process().tgid).collect();
     match WindowCounter::start(&tgids) {
         Ok(counter) => Some(counter),
         Err(error) => {
@@ -141,18 +35,18 @@ fn number(call: &str) -> u64 {
     syscalls::number(Architecture::native().unwrap(), call).unwrap()
 }
 
-fn of<'c>(counts: &'c WindowCounts, player: &Player, call: &str) -> Option<&'c CallCount> {
-    let (tgid, nr) = (player.process().tgid, number(call));
+fn of<'c>(counts: &'c WindowCounts, child: &TestChild, call: &str) -> Option<&'c CallCount> {
+    let (tgid, nr) = (child.process().tgid, number(call));
     counts.calls.iter().find(|count| count.tgid == tgid && count.nr == nr)
 }
 
-/// Reads until the player has made the call so often.
+/// Reads until the child has made the call so often.
 #[track_caller]
-fn until(counter: &WindowCounter, player: &Player, call: &str, calls: u64) -> WindowCounts {
+fn until(counter: &WindowCounter, child: &TestChild, call: &str, calls: u64) -> WindowCounts {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let counts = counter.read().unwrap();
-        if of(&counts, player, call).is_some_and(|count| count.calls >= calls) {
+        if of(&counts, child, call).is_some_and(|count| count.calls >= calls) {
             return counts;
         }
         assert!(Instant::now() < deadline, "{call} is not counted: {counts:?}");
@@ -161,26 +55,26 @@ fn until(counter: &WindowCounter, player: &Player, call: &str, calls: u64) -> Wi
     }
 }
 
-fn started(part: &str, words: &[&str]) -> (Player, String) {
-    let mut player = Player::held(part, words);
-    player.go();
-    let line = player.line();
-    (player, line)
+fn started(part: &str, words: &[&str]) -> (TestChild, String) {
+    let mut child = helper::held(part, words);
+    child.go();
+    let line = child.line();
+    (child, line)
 }
 
 #[test]
 fn a_lock_that_is_polled_is_counted_with_its_error() {
     let held = tempfile::NamedTempFile::new().unwrap();
     flock(&held, FlockOperation::NonBlockingLockExclusive).unwrap();
-    let (player, _) = started("polls_lock", &[held.path().to_str().unwrap()]);
+    let (child, _) = started("polls_lock", &[held.path().to_str().unwrap()]);
     let began = Instant::now();
-    let Some(counter) = counter(&[&player]) else { return };
-    let counts = until(&counter, &player, "flock", 6);
-    let polls = of(&counts, &player, "flock").unwrap();
+    let Some(counter) = counter(&[&child]) else { return };
+    let counts = until(&counter, &child, "flock", 6);
+    let polls = of(&counts, &child, "flock").unwrap();
     assert_eq!(polls.errors, [(libc::EWOULDBLOCK, polls.calls)], "{polls:?}");
     assert_eq!((polls.zero, polls.positive, polls.sum_positive), (0, 0, 0), "{polls:?}");
     assert!(polls.calls as u128 <= began.elapsed().as_millis() / PAUSE.as_millis() + 2, "{polls:?}");
-    let sleeps = of(&counts, &player, "clock_nanosleep").unwrap();
+    let sleeps = of(&counts, &child, "clock_nanosleep").unwrap();
     assert_eq!((sleeps.zero, sleeps.errors.as_slice()), (sleeps.calls, &[][..]), "{sleeps:?}");
     assert!(sleeps.calls.abs_diff(polls.calls) <= 1, "{counts:?}");
     assert_eq!(counts.overflow, 0);
@@ -213,7 +107,7 @@ fn a_sleeping_process_is_counted_when_it_wakes_and_an_unwatched_one_never() {
     let counts = until(&counter, &watched, "read", 100);
     let processes: BTreeSet<u32> = counts.calls.iter().map(|count| count.tgid).collect();
     assert_eq!(processes, BTreeSet::from([watched.process().tgid]), "{counts:?}");
-    asleep.tell("wake");
+    asleep.send_line("wake");
     assert_eq!(asleep.line(), "awake");
     let counts = until(&counter, &asleep, "read", 5);
     let woken = of(&counts, &asleep, "read").unwrap();
@@ -222,9 +116,9 @@ fn a_sleeping_process_is_counted_when_it_wakes_and_an_unwatched_one_never() {
     assert!(counts.calls.iter().all(|count| count.tgid != unwatched.process().tgid), "{counts:?}");
 }
 
-/// Waits until the player's only thread is asleep in its read.
-fn until_asleep(player: &Player) {
-    let syscall = format!("/proc/{}/syscall", player.process().tgid);
+/// Waits until the child's only thread is asleep in its read.
+fn until_asleep(child: &TestChild) {
+    let syscall = format!("/proc/{}/syscall", child.process().tgid);
     let deadline = Instant::now() + PATIENCE;
     while !std::fs::read_to_string(&syscall).unwrap().starts_with(&format!("{} 0x0 ", number("read"))) {
         assert!(Instant::now() < deadline, "it does not sleep");
@@ -236,10 +130,10 @@ fn until_asleep(player: &Player) {
 /// any place, would show it.
 #[test]
 fn no_call_of_many_threads_is_missed() {
-    let (mut player, _) = started("many_threads", &[]);
-    let Some(counter) = counter(&[&player]) else { return };
-    player.tell("go");
-    assert_eq!(player.line(), "done");
+    let (mut child, _) = started("many_threads", &[]);
+    let Some(counter) = counter(&[&child]) else { return };
+    child.send_line("go");
+    assert_eq!(child.line(), "done");
     let counts = counter.read().unwrap();
     let calls = counts.calls.iter().filter(|count| count.nr == number("getppid"));
     let calls: Vec<(u64, u64)> = calls.map(|count| (count.calls, count.positive)).collect();
@@ -249,10 +143,10 @@ fn no_call_of_many_threads_is_missed() {
 #[test]
 fn what_does_not_fit_is_counted_as_such() {
     let calls = u64::from(tracer_ebpf::limits::CALLS) + 100;
-    let (mut player, _) = started("unknown_calls", &[&calls.to_string()]);
-    let Some(counter) = counter(&[&player]) else { return };
-    player.tell("go");
-    assert_eq!(player.line(), "done");
+    let (mut child, _) = started("unknown_calls", &[&calls.to_string()]);
+    let Some(counter) = counter(&[&child]) else { return };
+    child.send_line("go");
+    assert_eq!(child.line(), "done");
     let counts = counter.read().unwrap();
     assert_eq!(counts.calls.len(), tracer_ebpf::limits::CALLS as usize);
     let counted = counts.calls.iter().map(|count| count.calls).sum::<u64>();
@@ -267,12 +161,12 @@ fn what_does_not_fit_is_counted_as_such() {
 #[test]
 fn four_errors_are_told_apart_the_most_frequent_first() {
     let place = tempfile::tempdir().unwrap();
-    let (mut player, _) = started("five_errors", &[place.path().to_str().unwrap()]);
-    let Some(counter) = counter(&[&player]) else { return };
-    player.tell("go");
-    assert_eq!(player.line(), "done");
+    let (mut child, _) = started("five_errors", &[place.path().to_str().unwrap()]);
+    let Some(counter) = counter(&[&child]) else { return };
+    child.send_line("go");
+    assert_eq!(child.line(), "done");
     let counts = counter.read().unwrap();
-    let opens = of(&counts, &player, "openat").unwrap();
+    let opens = of(&counts, &child, "openat").unwrap();
     assert_eq!((opens.calls, opens.zero, opens.positive), (6, 0, 0), "{opens:?}");
     let errors = [(libc::ENOENT, 2), (libc::EEXIST, 1), (libc::ENOTDIR, 1), (libc::EISDIR, 1)];
     assert_eq!(opens.errors, errors);
@@ -284,16 +178,16 @@ fn nothing_is_left_in_the_kernel_after_the_end_or_the_death_of_the_counting_proc
         return;
     }
     for killed in [false, true] {
-        let (mut player, _) = started("counts_own_calls", &[]);
-        let held = held_by(player.process().tgid);
+        let (mut child, _) = started("counts_own_calls", &[]);
+        let held = held_by(child.process().tgid);
         assert!(!held.0.is_empty() && !held.1.is_empty(), "{held:?}");
         assert_eq!(left_of(&held), held, "what it holds is loaded");
         if killed {
-            player.kill();
-            player.wait();
+            child.kill();
+            child.wait();
         } else {
-            player.tell("end");
-            assert_eq!(player.line(), "ended");
+            child.send_line("end");
+            assert_eq!(child.line(), "ended");
         }
         let deadline = Instant::now() + PATIENCE;
         while left_of(&held) != Held::default() {

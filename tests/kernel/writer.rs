@@ -1,4 +1,4 @@
-//! Players that block in a write, and what is told of them.
+//! Helpers that block in a write, and the stalls that are recorded of them.
 
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
@@ -6,38 +6,36 @@ use std::time::Duration;
 use tracer_user::core::event::{Event, EventBody, Stall};
 use tracer_user::core::identity::ProcessId;
 
-use crate::play::Player;
+use crate::support::child::TestChild;
 use crate::traced::Traced;
 
-/// Longer than a sleep between two processes that keep each other busy, on a loaded machine.
+/// Longer than the pauses of two processes that keep each other busy, on a loaded machine.
 pub const THRESHOLD: Duration = Duration::from_millis(60);
 
-/// A thread of a player that writes.
+/// A thread of a helper that writes.
 pub struct Writer {
-    /// The process.
     pub process: ProcessId,
-    /// The thread.
     pub tid: u32,
-    /// What it writes to.
+    /// The descriptor that it writes to.
     pub fd: u32,
 }
 
 impl Writer {
-    /// The thread that a player says writes.
-    pub fn of(player: &mut Player) -> Self {
-        let process = player.process();
-        let line = player.line();
+    /// The thread that a helper reports as its writer.
+    pub fn of(child: &mut TestChild) -> Self {
+        let process = child.process();
+        let line = child.line();
         let words: Vec<&str> = line.split(' ').collect();
         let ["writer", tid, fd] = words[..] else { panic!("{line}") };
         Self { process, tid: tid.parse().unwrap(), fd: fd.parse().unwrap() }
     }
 
-    /// Whether the stall is its.
+    /// Whether the stall is this writer's.
     pub fn is_of(&self, stall: &Stall) -> bool {
         stall.process == self.process && stall.tid == self.tid
     }
 
-    /// Waits until its write is told to be blocked.
+    /// Waits until its write is reported as blocked.
     pub fn opened(&self, traced: &mut Traced) -> Event {
         traced.until("open stall", |traced| {
             let mut open = traced
@@ -48,7 +46,7 @@ impl Writer {
         })
     }
 
-    /// Waits until the stall that began then is told to have ended.
+    /// Waits until the stall that began at this time is reported as ended.
     pub fn closed(&self, traced: &mut Traced, since_boot_ns: u64) -> Event {
         traced.until("closed stall", |traced| {
             let closed = |event: &&Event| {
@@ -59,14 +57,14 @@ impl Writer {
         })
     }
 
-    /// What `/proc` says of its descriptor: inode, and the device it stands for.
+    /// Inode and device of its descriptor, according to `/proc`.
     pub fn descriptor(&self) -> (u64, u64) {
         let found = std::fs::metadata(format!("/proc/{}/fd/{}", self.process.tgid, self.fd)).unwrap();
         (found.ino(), found.rdev())
     }
 }
 
-/// What an event says of a stall.
+/// The stall of an event.
 pub fn stall(event: &Event) -> &Stall {
     match &event.body {
         EventBody::StallOpen(stall) | EventBody::StallClosed(stall) => stall,
@@ -74,9 +72,9 @@ pub fn stall(event: &Event) -> &Stall {
     }
 }
 
-/// `done FROM TO`: between which times the program saw itself blocked.
-pub fn own_times(player: &mut Player) -> (u64, u64) {
-    let line = player.line();
+/// `done FROM TO`: between which times the helper saw itself blocked.
+pub fn own_times(child: &mut TestChild) -> (u64, u64) {
+    let line = child.line();
     let words: Vec<&str> = line.split(' ').collect();
     let ["done", from, to] = words[..] else { panic!("{line}") };
     (from.parse().unwrap(), to.parse().unwrap())

@@ -1,11 +1,13 @@
-//! AutoSkillit's files, as its own writers leave them, schema 1 and 2: what they say is filed in our words.
+//! AutoSkillit's files of schema 1 and 2, as its own writers leave them, are recovered into this tool's log.
 
-use crate::sessions::*;
 use std::path::Path;
+
 use tracer_user::core::gates::Reason;
 use tracer_user::core::summary::OwnerFate;
 use tracer_user::session::recover::{RecoverConfig, Report};
 use tracer_user::store::{Layout, TraceDir};
+
+use crate::sessions::*;
 
 fn sweep(place: &Place, dir: &Path) -> Report {
     let traces = TraceDir::foreign(dir, uid()).unwrap();
@@ -38,7 +40,7 @@ fn schema_2(pid: u32, ticks: u64) -> serde_json::Value {
 }
 
 #[test]
-fn schema_2_is_filed_with_what_it_says_and_nulls_for_what_it_cannot() {
+fn schema_2_is_recovered_with_nulls_for_what_it_cannot_express() {
     let place = Place::new();
     let dir = tempfile::tempdir().unwrap();
     let trace = [
@@ -83,7 +85,7 @@ fn schema_1_a_live_process_a_reboot_and_a_trace_without_a_sidecar() {
         "session_id": "from-the-client", "enrolled_at": "2026-05-01T10:00:00+00:00", "comm": ""
     });
     write(dir.path(), NOBODY, one, &[]);
-    let (_sleeper, alive) = Sleeper::start();
+    let (_sleeper, alive) = sleeper();
     write(dir.path(), alive.tgid, schema_2(alive.tgid, alive.start_ticks), &[]);
     let mut rebooted = schema_2(NOBODY + 1, 5);
     rebooted["boot_id"] = "another".into();
@@ -112,24 +114,24 @@ fn schema_1_a_live_process_a_reboot_and_a_trace_without_a_sidecar() {
     assert_eq!(left.len(), 4, "{left:?}");
 }
 
-/// A start of 0 is how it writes "unreadable": never a reason to call a live process another.
+/// A start of 0 means "unreadable" there. It is no reason to take a live process for another one.
 #[test]
 fn an_unreadable_start_is_unknown() {
     let place = Place::new();
     let dir = tempfile::tempdir().unwrap();
-    let (_sleeper, alive) = Sleeper::start();
+    let (_sleeper, alive) = sleeper();
     write(dir.path(), alive.tgid, schema_2(alive.tgid, 0), &[]);
     let report = sweep(&place, dir.path());
     assert_eq!(report.filed(), 0);
     assert!(matches!(report.sessions[0].judgement.reasons[..], [Reason::RootUnknown(_)]), "{report:#?}");
 }
 
-/// What we write for its readers has its fields, all of them, and our own reader of its files takes it too.
+/// The copy for AutoSkillit's readers has all of its fields, and recovery accepts it too.
 #[test]
-fn a_run_writes_what_its_readers_take() {
+fn a_run_writes_what_autoskillit_reads() {
     let place = Place::new();
     let dir = tempfile::tempdir().unwrap();
-    let (mut sleeper, root) = Sleeper::start();
+    let (sleeper, root) = sleeper();
     let mut session = live(&place, "mirrored", root);
     session.mirror_to(dir.path()).unwrap();
     let mut sampler = tracer_user::procfs_view::snapshot::Sampler::new(here().proc);
@@ -141,10 +143,10 @@ fn a_run_writes_what_its_readers_take() {
     let read = |name: String| std::fs::read_to_string(dir.path().join(name)).unwrap();
     let line: serde_json::Value =
         serde_json::from_str(read(format!("autoskillit_trace_{}.jsonl", root.tgid)).trim()).unwrap();
-    let theirs: serde_json::Value = serde_json::from_str(&snapshot("", "", "", 0, "")).unwrap();
+    let expected: serde_json::Value = serde_json::from_str(&snapshot("", "", "", 0, "")).unwrap();
     let fields = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    assert_eq!(fields(&line), fields(&theirs));
-    // It may not have come to its sleep yet.
+    assert_eq!(fields(&line), fields(&expected));
+    // It may not sleep yet.
     assert!(matches!(line["state"].as_str(), Some("sleeping" | "running" | "disk-sleep")), "{line}");
     assert_eq!(line["comm"].as_str(), Some("sleep"));
     assert!(
@@ -158,23 +160,23 @@ fn a_run_writes_what_its_readers_take() {
         (Some(2), Some(root.start_ticks))
     );
 
-    // Its tracer dies: the copy is finished from its own files as well as the session from ours.
+    // After its tracer died the copy can be recovered, as well as the session.
     leave(&place.traces, session);
-    sleeper.become_zombie();
+    sleeper.kill();
     assert_eq!(sweep(&place, dir.path()).filed(), 1);
     assert_eq!(place.summary("mirrored").snapshot_count, 1);
 }
 
-/// A session that ends well leaves nothing for its readers to find.
+/// A session that finishes removes the copy.
 #[test]
-fn the_copy_goes_with_the_session() {
+fn the_copy_is_removed_with_the_session() {
     let place = Place::new();
     let dir = tempfile::tempdir().unwrap();
     let mut session = live(&place, "s", dead_root(0));
     session.mirror_to(dir.path()).unwrap();
     assert!(
         live(&place, "other", dead_root(0)).mirror_to(dir.path()).is_err(),
-        "nothing of others is replaced"
+        "files of other sessions are not replaced"
     );
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
     session.finish(&place.log(), &finish(), || Ok(())).unwrap();

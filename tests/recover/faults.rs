@@ -1,38 +1,35 @@
-//! Killed at every step, full disks, and directories full of traps.
+//! Processes killed at every step, full disks, and hostile trace directories.
 //!
-//! R1: in the Python tracer trace and sidecar were unlinked first, then came the kill phase, the building of results and
-//! more, and only then the log was written: who died in between left nothing anywhere. Here: durable, then delete; and a
+//! R1: the Python tracer unlinked trace and sidecar, then killed processes, built results and more, and only
+//! then wrote the log. A tracer that died in between left nothing at all. Here: durable first, then delete. A
 //! process that is killed at any step leaves a session that the next recovery finishes, exactly once.
 
-use crate::sessions::*;
-use rustix::fd::BorrowedFd;
-use rustix::io::Errno;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
+
+use rustix::fd::BorrowedFd;
+use rustix::io::Errno;
 use tracer_user::core::record::NoteLine;
 use tracer_user::core::session_state::Input;
 use tracer_user::store::fault::POINTS;
 use tracer_user::store::writer::{Appended, Sink};
 use tracer_user::store::{Claim, Limits, LiveSession, TraceWriter};
 
-/// Longer than anything here takes on a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::sessions::*;
+use crate::support::child::{TestChild, output};
+use crate::support::{PATIENCE, TRACER, is_root};
 
-fn tracer(place: &Path, words: &[&str], fault: Option<&str>) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tracer-user"));
-    command.args(words.iter().take(1));
-    command.arg("--trace-dir").arg(place.join("traces")).arg("--log-dir").arg(place.join("log"));
-    command.args(words.iter().skip(1)).stdin(Stdio::null());
-    command.env_remove("TRACER_FAULT_KILL").envs(fault.map(|fault| ("TRACER_FAULT_KILL", fault)));
-    output(&mut command)
+/// Runs the tool, which kills itself at a fault point, if one is given.
+fn run_tracer(place: &Path, words: &[&str], fault: Option<&str>) -> Output {
+    output(tracer(place, words).envs(fault.map(|fault| ("TRACER_FAULT_KILL", fault))))
 }
 
 fn run(place: &Path, options: &[&str], job: &str, fault: &str) -> Output {
     let words = [&["run", "--quiet", "--session-id", "s"], options, &["--", "sh", "-c", job]].concat();
-    tracer(place, &words, Some(fault))
+    run_tracer(place, &words, Some(fault))
 }
 
 fn is_killed(output: &Output) -> bool {
@@ -44,12 +41,12 @@ fn names(dir: &Path) -> Vec<String> {
     entries.into_iter().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
 }
 
-/// Recovers until nothing is left in the trace directory: the job may outlive its tracer for a moment.
+/// Recovers until the trace directory is empty: the job may outlive its tracer for a moment.
 fn recover_to_the_end(place: &Path) {
     let deadline = Instant::now() + PATIENCE;
     let traces = place.join("traces").join(format!("tracer-user-{}", uid()));
     loop {
-        let output = tracer(place, &["recover", "--min-age", "0s"], None);
+        let output = run_tracer(place, &["recover", "--min-age", "0s"], None);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         if names(&traces).is_empty() {
             return;
@@ -64,35 +61,29 @@ fn recover_to_the_end(place: &Path) {
     }
 }
 
-/// The pins of this place's sessions.
-fn pins(place: &Place) -> Vec<String> {
-    let prefix = place.traces.pin_prefix().unwrap();
-    names(Path::new("/sys/fs/bpf/tracer-user")).into_iter().filter(|name| name.starts_with(&prefix)).collect()
-}
-
 fn exactly_one(place: &Place, what: &str) {
     assert_eq!((place.filed(), place.rows()), (vec!["s".to_owned()], vec!["s".to_owned()]), "{what}");
-    assert_eq!((place.trace_names(), pins(place)), (vec![], vec![]), "{what}");
+    assert_eq!((place.trace_names(), pins(&place.traces)), (vec![], vec![]), "{what}");
     let summary = place.summary("s");
     assert_eq!((summary.session_id.as_str(), summary.processes.leaked.len()), ("s", 0), "{what}");
 }
 
-/// The points of a session's own life.
-fn owners_points() -> impl Iterator<Item = &'static str> {
+/// The fault points that the owner of a session passes.
+fn owner_points() -> impl Iterator<Item = &'static str> {
     POINTS.into_iter().filter(|point| !point.starts_with("compact.") && *point != "recover.claimed")
 }
 
 #[test]
 fn a_tracer_killed_at_any_step_of_its_life_leaves_one_session() {
     let extra = ["trace.line:2", "trace.line:3", "trace.line:4", "trace.line:5"];
-    for point in owners_points().chain(extra) {
+    for point in owner_points().chain(extra) {
         let place = Place::new();
         let output = run(place.temp.path(), &["--interval", "10s"], "exit 7", point);
         assert!(is_killed(&output), "{point}: {output:?}");
         recover_to_the_end(place.temp.path());
         if point == "enroll.written" {
-            // Nothing had a name yet, and the job had not begun: there never was a session.
-            assert_eq!((place.filed(), pins(&place)), (vec![], vec![]));
+            // No file had a name yet, and the job had not begun: there was no session.
+            assert_eq!((place.filed(), pins(&place.traces)), (vec![], vec![]));
             continue;
         }
         exactly_one(&place, point);
@@ -103,7 +94,7 @@ fn a_tracer_killed_at_any_step_of_its_life_leaves_one_session() {
 fn a_tracer_killed_while_it_makes_its_trace_smaller_leaves_one_session() {
     for point in ["compact.written", "compact.renamed"] {
         let place = Place::new();
-        // Every look at a busy shell differs from the last, and the trace has room for a few of them.
+        // Every snapshot of a busy shell differs from the last, and the trace has room for a few of them.
         let options = ["--no-kernel", "--interval", "5ms", "--trace-max-bytes", "16KiB"];
         let job = "i=0; while [ $i -lt 3000000 ]; do i=$((i+1)); done";
         let output = run(place.temp.path(), &options, job, point);
@@ -119,10 +110,10 @@ fn a_recoverer_killed_at_any_step_leaves_one_session() {
     for point in POINTS.into_iter().skip(first) {
         let place = Place::new();
         assert!(is_killed(&run(place.temp.path(), &["--interval", "10s"], "exit 7", "finish.begin")));
-        // The job is a zombie of nobody's for a moment; its own end is not what is tested.
+        // The job, an orphan, may be a zombie for a moment. Its end is not what is tested.
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let output = tracer(place.temp.path(), &["recover", "--min-age", "0s"], Some(point));
+            let output = run_tracer(place.temp.path(), &["recover", "--min-age", "0s"], Some(point));
             if is_killed(&output) {
                 break;
             }
@@ -133,7 +124,7 @@ fn a_recoverer_killed_at_any_step_leaves_one_session() {
     }
 }
 
-/// Writes as the test says: each number is what one `write` does.
+/// A sink that writes as planned: each entry is the result of one `write`.
 struct Broken(Vec<Result<usize, Errno>>, Arc<Mutex<usize>>);
 
 impl Sink for Broken {
@@ -157,7 +148,7 @@ fn writes_that_fail_or_are_short_never_lose_a_line() {
         ("full", vec![Ok(usize::MAX), Err(Errno::NOSPC)], true),
         ("short, then full", vec![Ok(usize::MAX), Ok(7), Err(Errno::NOSPC)], true),
         ("broken", vec![Err(Errno::IO)], true),
-        ("nothing taken", vec![Ok(0)], true),
+        ("nothing written", vec![Ok(0)], true),
     ];
     for (what, plan, degrades) in plans {
         let place = Place::new();
@@ -180,10 +171,10 @@ fn writes_that_fail_or_are_short_never_lose_a_line() {
         let mut session = LiveSession::adopt(id, enrollment, claim, writer, state, None);
         let now = anchor();
         let notices: usize = (0..5).map(|n| session.push(&now, now.boot_ns, note(n)).notices.len()).sum();
-        assert_eq!((notices, session.degraded()), (usize::from(degrades), degrades), "{what}: said once");
+        assert_eq!((notices, session.degraded()), (usize::from(degrades), degrades), "{what}: reported once");
         assert!(*calls.lock().unwrap() > 0);
         let trace = std::fs::read(path_in(&place, files.trace().to_str().unwrap())).unwrap();
-        assert!(trace.ends_with(b"\n"), "{what}: what a failed line left behind is cut off");
+        assert!(trace.ends_with(b"\n"), "{what}: the rest of a failed line is cut off");
         let finished = session.finish(&place.log(), &finish(), || Ok(())).unwrap();
         assert_eq!(finished.summary.degraded, degrades, "{what}");
         let events = std::fs::read_to_string(place.temp.path().join("log/sessions/s/events.jsonl")).unwrap();
@@ -224,7 +215,7 @@ fn a_trace_past_its_size_loses_old_snapshots_and_nothing_else() {
 }
 
 #[test]
-fn a_flood_of_what_may_not_be_dropped_ends_at_the_quota() {
+fn a_flood_of_lines_that_may_not_be_dropped_ends_at_the_quota() {
     let place = Place::new();
     let files = tracer_user::store::SessionFiles::from_stem(Default::default(), "1-1");
     let limits = Limits { trace_bytes: 1_000, memory_bytes: 1_000 };
@@ -238,9 +229,9 @@ fn a_flood_of_what_may_not_be_dropped_ends_at_the_quota() {
     assert!(writer.dropped() > 900);
 }
 
-/// Everything a hostile or broken directory can hold costs a line of complaint and never the sweep.
+/// Whatever a hostile or broken directory holds costs a reported problem, never the sweep.
 #[test]
-fn poison_in_the_directory_never_stops_the_sweep() {
+fn hostile_files_in_the_directory_do_not_stop_the_sweep() {
     use std::os::unix::fs::symlink;
     let place = Place::new();
     let path = |name: &str| path_in(&place, name);
@@ -260,7 +251,7 @@ fn poison_in_the_directory_never_stops_the_sweep() {
     std::fs::write(path("enrollment_8-8.json"), b"\xff\xfe").unwrap();
     std::fs::write(path("enrollment_9-9.json"), b"").unwrap();
     std::fs::write(path("\u{1b}[2Jevil\n"), b"").unwrap();
-    // A line of a gigabyte, which takes no room; and a trace that is a device's, a directory or a FIFO instead.
+    // A sparse line of a gigabyte, and a FIFO in place of a trace.
     let traces = place.trace_names().into_iter().filter(|name| name.starts_with(&format!("trace_{NOBODY}")));
     let huge = path(&traces.clone().next().unwrap());
     std::fs::OpenOptions::new().write(true).open(&huge).unwrap().set_len(1 << 30).unwrap();
@@ -269,11 +260,11 @@ fn poison_in_the_directory_never_stops_the_sweep() {
     rustix::fs::mkfifoat(rustix::fs::CWD, &replaced, 0o600.into()).unwrap();
 
     let began = Instant::now();
-    let output = tracer(place.temp.path(), &["recover", "--no-kernel", "--min-age", "0s"], None);
+    let output = run_tracer(place.temp.path(), &["recover", "--no-kernel", "--min-age", "0s"], None);
     assert!(began.elapsed() < PATIENCE);
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{said}");
-    assert_eq!(place.filed(), ["good0", "good1", "good2", "good3"], "{said}");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{printed}");
+    assert_eq!(place.filed(), ["good0", "good1", "good2", "good3"], "{printed}");
     for (what, why) in [
         ("1-1: left alone", "FIFO"),
         ("2-2: left alone", "without a sidecar"),
@@ -288,14 +279,14 @@ fn poison_in_the_directory_never_stops_the_sweep() {
         ("problem: ", "FIFO"),
     ] {
         assert!(
-            said.lines().any(|line| line.starts_with(what) && line.contains(why)),
-            "{what} {why}:\n{said}"
+            printed.lines().any(|line| line.starts_with(what) && line.contains(why)),
+            "{what} {why}:\n{printed}"
         );
     }
-    assert!(!said.contains('\u{1b}'));
+    assert!(!printed.contains('\u{1b}'));
 }
 
-/// A log that cannot be written leaves everything for the next time; a read-only or full one is told as such.
+/// A session whose log cannot be written stays for the next recovery.
 #[test]
 fn a_log_that_cannot_be_written_loses_nothing() {
     let place = Place::new();
@@ -305,38 +296,37 @@ fn a_log_that_cannot_be_written_loses_nothing() {
     assert_eq!((report.filed(), report.failed()), (0, 1));
     assert_eq!(place.trace_names().len(), 2);
     std::fs::remove_file(place.temp.path().join("log")).unwrap();
-    assert!(was_filed(&place.recover(), "s"));
+    assert!(is_filed(&place.recover(), "s"));
 }
 
-/// Under a test runner the machine's own directory is refused by name, and a directory that was given is used.
+/// Under a test runner the default trace directory is refused, and one that is given is used.
 #[test]
-fn tests_never_touch_the_machines_own_directory() {
+fn the_default_trace_directory_is_refused_under_a_test_runner() {
     for variable in ["PYTEST_CURRENT_TEST", "NEXTEST", "CARGO_TARGET_TMPDIR", "TRACER_TEST"] {
         let temp = tempfile::tempdir().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tracer-user"));
+        let mut command = Command::new(TRACER);
         command.args(["recover", "--dry-run", "--log-dir"]).arg(temp.path().join("log"));
         let refused = output(command.env_remove("TRACER_TRACE_DIR").env(variable, "1"));
-        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-        assert_eq!(refused.status.code(), Some(125), "{said}");
-        assert!(said.contains(variable) || said.contains("is set"), "{said}");
-        assert!(said.contains("--trace-dir") && said.lines().count() == 1, "{said}");
-        let given = tracer(temp.path(), &["recover", "--dry-run"], None);
+        let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(125), "{stderr}");
+        assert!(stderr.contains(variable) || stderr.contains("is set"), "{stderr}");
+        assert!(stderr.contains("--trace-dir") && stderr.lines().count() == 1, "{stderr}");
+        let given = run_tracer(temp.path(), &["recover", "--dry-run"], None);
         assert!(given.status.success());
     }
 }
 
-/// A trace directory without room: the job runs and ends as ever, it is said once, and the summary tells.
+/// With a full trace directory the job runs and ends as usual, one line reports it, and the summary shows it.
 #[test]
 fn a_full_tmpfs_harms_neither_the_job_nor_the_session() {
-    if uid() != 0 {
-        eprintln!("skipped: mounting a small tmpfs takes root");
+    if !is_root() {
         return;
     }
     let temp = tempfile::tempdir().unwrap();
     let traces = temp.path().join("traces");
     std::fs::create_dir(&traces).unwrap();
-    let said = temp.path().join("stderr");
-    // In a mount namespace of its own, which goes with the shell. The job ends once the tracer has reported the full
+    let stderr = temp.path().join("stderr");
+    // In a mount namespace that ends with the shell. The job ends once the tracer has reported the full
     // file system: each round of its loop adds the lines of a process, which fill it.
     let script = "mount -t tmpfs -o size=8k,mode=700 tmpfs \"$1\" && exec \"$2\" run --no-kernel --interval 10ms \\
         --trace-dir \"$1\" --log-dir \"$3\" --session-id s -- sh -c 'i=0; until grep -q \"goes on in memory\" \"$1\"; do \\
@@ -344,14 +334,14 @@ fn a_full_tmpfs_harms_neither_the_job_nor_the_session() {
     let mut command = Command::new("unshare");
     command
         .args(["--mount", "sh", "-c", script, "sh"])
-        .args([&traces, Path::new(env!("CARGO_BIN_EXE_tracer-user")), &temp.path().join("log"), &said])
+        .args([&traces, Path::new(TRACER), &temp.path().join("log"), &stderr])
         .stdin(Stdio::null())
-        .stderr(std::fs::File::create(&said).unwrap())
+        .stderr(std::fs::File::create(&stderr).unwrap())
         .env_remove("TRACER_FAULT_KILL");
-    let status = start(&mut command).unwrap().wait().unwrap();
-    let said = std::fs::read_to_string(&said).unwrap();
-    assert_eq!(status.code(), Some(4), "{said}");
-    assert_eq!(said.matches("goes on in memory").count(), 1, "{said}");
+    let status = TestChild::start(&mut command).wait();
+    let stderr = std::fs::read_to_string(&stderr).unwrap();
+    assert_eq!(status.code(), Some(4), "{stderr}");
+    assert_eq!(stderr.matches("goes on in memory").count(), 1, "{stderr}");
     let summary = std::fs::read_to_string(temp.path().join("log/sessions/s/summary.json")).unwrap();
     assert!(summary.contains("\"degraded\": true") && summary.contains("\"EXITED 4\""), "{summary}");
 }

@@ -1,4 +1,7 @@
-//! The store and the recovery of sessions: owners that die at any step, races, reused process ids, many at a time.
+//! The store and the recovery of sessions: owners that die at any step, races, reused pids, many at a time.
+//!
+//! Tests here take the locks of sessions in this process. So children are started by `TestChild` alone, under
+//! its lock.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -16,4 +19,6 @@ mod races;
 mod reuse;
 mod sessions;
 mod store;
+#[path = "../support/mod.rs"]
+mod support;
 mod twice;

@@ -1,8 +1,8 @@
-//! Many at a time: recoverers, dead sessions, finishers, retention.
+//! Many at once: recoverers, dead sessions, owners that finish, retention.
 
-use crate::sessions::*;
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
+
 use tracer_user::core::record::EndReason;
 use tracer_user::core::record::SessionId;
 use tracer_user::core::session_state::Input;
@@ -12,44 +12,29 @@ use tracer_user::session::recover::RecoverConfig;
 use tracer_user::session::sessions::{Filter, list};
 use tracer_user::store::{Filing, LogConfig, SessionLog};
 
-/// R5. S1 and S2 list the same file → both pass every gate, both read it, both file it under the same id, both unlink it
-/// without complaint: 300 crashes gave 506 rows. Here: sixteen processes, 300 dead sessions, a live one beside them.
+use crate::sessions::*;
+use crate::support::TRACER;
+use crate::support::child::{TestChild, output};
+
+/// R5. S1 and S2 list the same file → both pass every gate, read it, record it under the same id, and unlink
+/// it without an error: 300 crashes gave 506 rows. Here: sixteen processes, 300 dead sessions, and a live one
+/// beside them.
 #[test]
-fn r5_sixteen_recoverers_file_three_hundred_sessions_once_each() {
+fn r5_sixteen_recoverers_record_three_hundred_sessions_once_each() {
     let place = Place::new();
     for n in 0..300 {
         dead(&place, &format!("s{n:03}"), dead_root(n));
     }
     let owner = live(&place, "alive", dead_root(1_000));
     let base = place.temp.path();
-    let recoverers: Vec<_> = (0..16)
-        .map(|_| {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_tracer-user"));
-            command
-                .args([
-                    "recover",
-                    "--no-kernel",
-                    "--min-age",
-                    "0s",
-                    "--format",
-                    "json",
-                    "--max-sessions",
-                    "10000",
-                ])
-                .arg("--trace-dir")
-                .arg(base.join("traces"))
-                .arg("--log-dir")
-                .arg(base.join("log"))
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped());
-            start(&mut command).unwrap()
-        })
-        .collect();
+    let words = ["recover", "--no-kernel", "--min-age", "0s", "--format", "json", "--max-sessions", "10000"];
+    let start = |_| TestChild::start(tracer(base, &words).stdout(Stdio::piped()));
+    let recoverers: Vec<TestChild> = (0..16).map(start).collect();
     let mut filed = Vec::new();
     for recoverer in recoverers {
-        let output = recoverer.wait_with_output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let (status, printed) = recoverer.finish();
+        assert!(status.success(), "{printed}");
+        let report: serde_json::Value = serde_json::from_str(&printed).unwrap();
         assert_eq!(report["problems"], serde_json::json!([]));
         for entry in report["sessions"].as_array().unwrap() {
             if let Some(name) = entry["outcome"]["filed"]["dir_name"].as_str() {
@@ -60,7 +45,7 @@ fn r5_sixteen_recoverers_file_three_hundred_sessions_once_each() {
     }
     let expected: BTreeSet<String> = (0..300).map(|n| format!("s{n:03}")).collect();
     filed.sort();
-    assert_eq!(filed, expected.iter().cloned().collect::<Vec<_>>(), "each by exactly one of them");
+    assert_eq!(filed, expected.iter().cloned().collect::<Vec<_>>(), "each by exactly one process");
     assert_eq!(place.rows().len(), 300);
     assert_eq!(place.rows().into_iter().collect::<BTreeSet<_>>(), expected);
     assert_eq!(place.filed().len(), 300);
@@ -68,10 +53,10 @@ fn r5_sixteen_recoverers_file_three_hundred_sessions_once_each() {
     drop(owner);
 }
 
-/// R15. F1 lists the sessions' directories → F2 removes one of them → F1 fails after its row was written; and F2's rewritten
-/// index lacks the rows that were added while it was being rewritten. Here: one lock, whole directories.
+/// R15. F1 lists the directories of the sessions → F2 removes one → F1 fails after its row was written. And
+/// the index that F2 rewrites lacks the rows that were added meanwhile. Here: one lock, whole directories.
 #[test]
-fn r15_retention_beside_finishers_loses_no_row_and_no_directory() {
+fn r15_retention_during_finishes_loses_no_row_and_no_directory() {
     let place = Place::new();
     let config = LogConfig { max_sessions: 20, ..place.log_config() };
     std::thread::scope(|scope| {
@@ -95,7 +80,7 @@ fn r15_retention_beside_finishers_loses_no_row_and_no_directory() {
 }
 
 #[test]
-fn retention_takes_the_oldest_and_never_what_is_protected() {
+fn retention_removes_the_oldest_sessions_and_no_protected_one() {
     let place = Place::new();
     let log = SessionLog::open(&LogConfig { max_sessions: 3, ..place.log_config() }).unwrap();
     for n in 0..6 {
@@ -108,7 +93,7 @@ fn retention_takes_the_oldest_and_never_what_is_protected() {
 }
 
 #[test]
-fn a_session_is_protected_by_hand_and_let_go_of_again() {
+fn a_session_is_protected_by_a_command_and_unprotected_by_another() {
     let place = Place::new();
     let config = LogConfig { max_sessions: 3, ..place.log_config() };
     let file = |n: u32| {
@@ -116,7 +101,7 @@ fn a_session_is_protected_by_hand_and_let_go_of_again() {
         live(&place, &format!("s{n}"), dead_root(n)).finish(&log, &finish(), || Ok(())).unwrap();
     };
     let sessions = |words: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tracer-user"));
+        let mut command = Command::new(TRACER);
         command.arg("sessions").args(words).arg("--log-dir").arg(&config.path);
         let output = output(&mut command);
         (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
@@ -124,11 +109,15 @@ fn a_session_is_protected_by_hand_and_let_go_of_again() {
     (0..3).for_each(file);
     assert!(sessions(&["protect", "s0", "s1"]).0);
     for bad in ["s9", "../s0", ""] {
-        let (done, said) = sessions(&["protect", "s2", bad]);
-        assert!(!done && said.lines().count() == 1, "{bad:?}: {said}");
+        let (done, stderr) = sessions(&["protect", "s2", bad]);
+        assert!(!done && stderr.lines().count() == 1, "{bad:?}: {stderr}");
     }
     (3..6).for_each(file);
-    assert_eq!(place.rows(), ["s0", "s1", "s5"], "and s2 was not protected with one that is not there");
+    assert_eq!(
+        place.rows(),
+        ["s0", "s1", "s5"],
+        "s2 was not protected together with one that does not exist"
+    );
     let log = place.log();
     assert_eq!(log.read_summary("s0").unwrap().unwrap().labels["suite"], "unit");
     assert!(sessions(&["protect", "--off", "s0"]).0);
@@ -150,7 +139,7 @@ fn ten_thousand_dead_sessions_are_finished() {
     let took = began.elapsed();
     assert_eq!((report.filed(), report.failed(), report.problems.len()), (10_000, 0, 0));
     assert_eq!((place.rows().len(), place.trace_names().len()), (10_000, 0));
-    // A figure to read, not one to fail by.
+    // A figure to read. No limit is checked.
     println!("10 000 dead sessions in {took:.1?}");
 }
 
@@ -192,9 +181,9 @@ fn a_hundred_thousand_sessions_are_listed() {
     assert_eq!(list(&place.log_config(), &all).unwrap().sessions.len(), 100_000);
 }
 
-/// The fence hides what was there before, and removes nothing.
+/// Clearing the log hides earlier sessions and removes nothing.
 #[test]
-fn a_cleared_log_begins_anew_and_keeps_everything() {
+fn a_cleared_log_hides_earlier_sessions_and_keeps_them() {
     let place = Place::new();
     let finish_one = |id: &str, n| {
         let mut session = live(&place, id, dead_root(n));

@@ -1,11 +1,12 @@
-//! The races of recovery, each with the interleaving that broke the Python tracer this tool's traces come from.
+//! The races of recovery, each with the interleaving that broke the Python tracer from which this tool's
+//! traces come.
 //!
-//! O is the owner of a session, T its root, S a recoverer. R1 is in `recover_faults.rs`; R5 and R15, which need many at
-//! a time, are in `recover_many.rs`; R10 and R17 are proved on the real kernel by the session tests as well.
+//! O is the owner of a session, T its root, S a recoverer. R1 is in `faults.rs`. R5 and R15, which need many
+//! processes, are in `many.rs`. The tests of sessions show R10 and R17 with kernel events as well.
 
-use crate::sessions::*;
 use std::sync::Arc;
 use std::time::Duration;
+
 use tracer_user::core::event::{Event, EventBody, Fork, IdentityExtras};
 use tracer_user::core::gates::{Action, Policy, Reason};
 use tracer_user::core::identity::{ProcessId, WaitStatus};
@@ -19,10 +20,14 @@ use tracer_user::procfs_view::snapshot::Sampler;
 use tracer_user::session::recover::{Outcome, RecoverConfig};
 use tracer_user::store::{LiveSession, ResolveConfig, TraceDir, TraceDirError};
 
-/// R2. T exits; O still waits for something else of the job → S sees T dead and its trace old, files a crash and deletes
-/// the files → O files the session as well: two records. Here: S cannot have the lock, however dead T is.
+use crate::sessions::*;
+use crate::support::proc::identify;
+
+/// R2. T exits while O still waits for the rest of the job → S sees that T is dead and its trace old, records
+/// a crash and deletes the files → O records the session as well: two records. Here: S cannot get the lock
+/// while O lives.
 #[test]
-fn r2_a_live_owner_is_never_robbed_whatever_became_of_its_root() {
+fn r2_a_live_owner_keeps_its_session_whatever_became_of_the_root() {
     let place = Place::new();
     let mut owner = live(&place, "s", dead_root(0));
     let report = place.recover();
@@ -34,24 +39,26 @@ fn r2_a_live_owner_is_never_robbed_whatever_became_of_its_root() {
     assert_eq!((place.recover().filed(), place.rows()), (0, vec!["s".to_owned()]));
 }
 
-/// R3. O enrols T while T's start cannot be read and writes 0 → T runs on → S reads T's real start, which is not 0, calls
-/// the number recycled and files a crash of a live process. Here: unknown is null, and null proves nothing.
+/// R3. O cannot read the start of T and writes 0 → T runs on → S reads T's real start, which is not 0, takes
+/// the pid for a reused one and records a crash of a live process. Here: unknown is null, and null proves
+/// nothing.
 #[test]
-fn r3_an_unknown_start_never_makes_a_live_process_a_dead_one() {
+fn r3_an_unknown_start_does_not_make_a_live_process_a_dead_one() {
     let place = Place::new();
-    let (_sleeper, root) = Sleeper::start();
+    let (_sleeper, root) = sleeper();
     leave(&place.traces, live_with(&place, Enrollment { starttime_ticks: None, ..enrollment("s", root) }));
     let report = place.recover();
     assert_eq!(entry(&report, "s").judgement.action, Action::Skip);
     assert!(matches!(reasons(&report, "s")[..], [Reason::RootUnknown(_)]));
-    // The kernel's own record needs no start from anybody; without a start in the sidecar nothing names its entry.
+    // Without a start in the sidecar nothing names the entry of the kernel's record.
     assert_eq!(place.trace_names().len(), 2);
 }
 
-/// R4. S asks whether T's number is taken: yes → T exits with 0 and is reaped → S reads T's start: nothing there → "crash",
-/// for a job that succeeded. Here: the kernel's record says how and when, whenever it is asked.
+/// R4. S finds T's pid in use → T exits with 0 and is reaped → S reads T's start and finds no process → it
+/// records a crash of a job that succeeded. Here: the kernel's record has the status and the time, whenever
+/// it is read.
 #[test]
-fn r4_the_kernels_record_tells_the_end_that_nobody_saw() {
+fn r4_the_kernel_record_has_an_end_that_no_process_saw() {
     let place = Place::new();
     let root = dead_root(0);
     leave(&place.traces, live_with(&place, pinned("s", root)));
@@ -72,33 +79,34 @@ fn r4_the_kernels_record_tells_the_end_that_nobody_saw() {
     assert_eq!(
         (summary.success, summary.subtype.as_str()),
         (Some(true), "success"),
-        "its tracer died, the job did not"
+        "the tracer died, and the job succeeded"
     );
 }
 
-/// R6. O dies with T = p → p is reused for T' before any sweep → O' opens `trace_p` with truncation: T's evidence is gone;
-/// or S, reading T's sidecar, deletes the files of T'. Here: the start is in the name, so they never meet.
+/// R6. O dies with T = p → p is reused for T' before any sweep → O' truncates `trace_p` and T's evidence is
+/// lost, or S reads T's sidecar and deletes the files of T'. Here: the names contain the start, so they
+/// differ.
 #[test]
-fn r6_a_recycled_number_meets_no_old_file() {
+fn r6_a_reused_pid_has_files_of_its_own() {
     let place = Place::new();
-    let (_sleeper, now_there) = Sleeper::start();
-    let before = ProcessId { start_ticks: now_there.start_ticks - 1, ..now_there };
+    let (_sleeper, current) = sleeper();
+    let before = ProcessId { start_ticks: current.start_ticks - 1, ..current };
     dead(&place, "old", before);
-    let new = live(&place, "new", now_there);
+    let new = live(&place, "new", current);
     assert_eq!(place.trace_names().len(), 4);
     let report = place.recover();
-    assert!(was_filed(&report, "old"), "{report:#?}");
+    assert!(is_filed(&report, "old"), "{report:#?}");
     assert_eq!(entry(&report, "new").outcome, Outcome::Left);
     assert_eq!(place.summary("old").termination_reason, "UNKNOWN");
     let left = new.files().unwrap();
     assert_eq!(place.trace_names(), [left.sidecar().to_str().unwrap(), left.trace().to_str().unwrap()]);
     leave(&place.traces, new);
     let report = place.recover();
-    assert_eq!(reasons(&report, "new"), [Reason::RootRuns], "and the new one is not mistaken for dead");
+    assert_eq!(reasons(&report, "new"), [Reason::RootRuns], "the new one is not taken for dead");
 }
 
-/// R7. O opens the trace → is killed before the sidecar has its name: a trace that gate 1 skips for ever, and a stray
-/// temporary file. Here: the sidecar is first, and what a dead writer left under a temporary name is swept.
+/// R7. O opens the trace → it is killed before the sidecar has its name: a trace that gate 1 always skips,
+/// and a temporary file. Here: the sidecar is first, and temporary files of dead writers are swept.
 #[test]
 fn r7_killed_while_enrolling_leaves_something_to_finish_or_nothing() {
     let place = Place::new();
@@ -107,7 +115,7 @@ fn r7_killed_while_enrolling_leaves_something_to_finish_or_nothing() {
     std::fs::write(path_in(&place, ".new-0123456789abcdef"), b"{").unwrap();
     std::fs::write(path_in(&place, ".compact-9-9"), b"").unwrap();
     let report = place.recover();
-    assert!(was_filed(&report, "s"), "{report:#?}");
+    assert!(is_filed(&report, "s"), "{report:#?}");
     assert_eq!((report.swept.len(), place.trace_names()), (2, vec![]));
     let summary = place.summary("s");
     assert_eq!(
@@ -117,10 +125,11 @@ fn r7_killed_while_enrolling_leaves_something_to_finish_or_nothing() {
     );
 }
 
-/// R8. O enrols T as `bash` → T executes or renames itself `worker` before the first sample → O and T die → S finds
-/// another name in the trace than in the sidecar and deletes both without a row. Here: a name proves nothing.
+/// R8. O enrolls T as `bash` → T executes, or renames itself to, `worker` before the first sample → O and T
+/// die → S finds different names in trace and sidecar and deletes both without a row. Here: a name proves
+/// nothing.
 #[test]
-fn r8_a_changed_name_is_told_and_never_deletes() {
+fn r8_a_changed_name_is_recorded_and_deletes_nothing() {
     let place = Place::new();
     let root = dead_root(0);
     let mut owner = live(&place, "s", root);
@@ -129,28 +138,29 @@ fn r8_a_changed_name_is_told_and_never_deletes() {
     let now = anchor();
     owner.push(&now, now.boot_ns, Input::Sample(SampleSet { snapshots: vec![snapshot] }));
     leave(&place.traces, owner);
-    assert!(was_filed(&place.recover(), "s"));
+    assert!(is_filed(&place.recover(), "s"));
     let summary = place.summary("s");
     assert!(summary.tracked_comm_drift);
     assert_eq!(summary.anomalies.get("identity_drift"), Some(&1));
 }
 
-/// R9. T exits between two samples → its number is taken by a stranger → the next sample is the stranger's, and so are the
-/// peaks. Here: the start is compared at every look, through a directory that stays bound to one process.
+/// R9. T exits between two samples → another process gets its pid → the next sample, and the peaks, are of
+/// that process. Here: every sample compares the start, through a directory descriptor that stays bound to
+/// one process.
 #[test]
-fn r9_a_stranger_is_never_sampled() {
-    let (_sleeper, stranger) = Sleeper::start();
-    let ours = ProcessId { start_ticks: stranger.start_ticks - 1, ..stranger };
+fn r9_another_process_under_the_pid_is_not_sampled() {
+    let (_sleeper, stranger) = sleeper();
+    let gone = ProcessId { start_ticks: stranger.start_ticks - 1, ..stranger };
     let mut sampler = Sampler::new(ProcRoot::system());
-    assert_eq!(sampler.sample([ours], 1), vec![]);
+    assert_eq!(sampler.sample([gone], 1), vec![]);
     assert_eq!(sampler.sample([stranger], 2).len(), 1);
 }
 
-/// R10. T lives for less than a poll → it is never resolved, and the run is called crashed; or O is killed while it is
-/// resolving, and an orphaned tree runs that nobody knows of. Here: the session is enrolled before T may exec, so what T
-/// did in no time at all is in the kernel's record.
+/// R10. T lives for less than a poll → it is never identified, and the run is recorded as crashed. Or O is
+/// killed while it identifies T, and an orphaned tree runs unrecorded. Here: the session is enrolled before T
+/// may exec, so the kernel's record has all of T's life.
 #[test]
-fn r10_a_root_that_lived_for_no_time_is_finished_with_its_status() {
+fn r10_a_root_with_a_very_short_life_is_recorded_with_its_status() {
     let place = Place::new();
     let root = dead_root(0);
     let session = LiveSession::create(&place.traces, pinned("s", root), Default::default()).unwrap();
@@ -175,24 +185,26 @@ fn r10_a_root_that_lived_for_no_time_is_finished_with_its_status() {
     );
 }
 
-/// R11. O hangs, T is dead and nobody reaps it: number and start still match → "alive", for ever. Here: a pidfd tells.
+/// R11. O hangs and does not reap T: pid and start still match → T counts as alive forever. Here: a pidfd
+/// decides.
 #[test]
 fn r11_a_zombie_is_dead_and_its_status_is_read() {
     let place = Place::new();
-    let (mut sleeper, root) = Sleeper::start();
+    let (sleeper, root) = sleeper();
     dead(&place, "s", root);
     assert_eq!(reasons(&place.recover(), "s"), [Reason::RootRuns]);
-    sleeper.become_zombie();
+    sleeper.kill();
     let report = place.recover();
-    assert!(was_filed(&report, "s"), "{report:#?}");
+    assert!(is_filed(&report, "s"), "{report:#?}");
     assert_eq!(place.summary("s").termination_reason, "SIGNALED SIGKILL");
-    assert_eq!(place.summary("s").end_ts, None, "nobody saw when");
+    assert_eq!(place.summary("s").end_ts, None, "the time is unknown");
 }
 
-/// R12. Two pid namespaces share a tmpfs → S looks for T's number in its own namespace, where nobody has it → O's live
-/// session is filed as a crash. Here: numbers of another, or an unknown, namespace prove nothing; the kernel's record does.
+/// R12. Two pid namespaces share a tmpfs → S looks for T's pid in its own namespace, which does not have it →
+/// O's live session is recorded as a crash. Here: pids of another, or an unknown, namespace prove nothing.
+/// The kernel's record does.
 #[test]
-fn r12_numbers_of_another_pid_namespace_prove_nothing() {
+fn r12_pids_of_another_namespace_prove_nothing() {
     let place = Place::new();
     let root = dead_root(0);
     let elsewhere = Enrollment { pidns_ino: Some(1), ..enrollment("other", root) };
@@ -205,14 +217,14 @@ fn r12_numbers_of_another_pid_namespace_prove_nothing() {
     let report = recover(&RecoverConfig { kernel: Arc::new(kernel), ..place.config() }, &mut || true);
     assert_eq!(reasons(&report, "other"), [Reason::OtherNamespace]);
     assert_eq!(reasons(&report, "unknown"), [Reason::UnknownNamespace]);
-    assert!(was_filed(&report, "recorded"));
+    assert!(is_filed(&report, "recorded"));
 }
 
-/// R13. The wall clock is set back → every trace is "fresh" until the clock has caught up, and no crash is ever filed; set
-/// forward → a live session looks old. Here: freshness is a courtesy; a time that makes no sense is no reason to wait, and
+/// R13. The wall clock is set back → every trace is "fresh" until the clock has caught up, and no crash is
+/// recorded. It is set forward → a live session looks old. Here: an age below zero is no reason to wait, and
 /// the lock decides.
 #[test]
-fn r13_a_stepped_clock_neither_blocks_nor_robs() {
+fn r13_a_stepped_clock_neither_blocks_recovery_nor_ends_a_live_session() {
     let place = Place::new();
     dead(&place, "dead", dead_root(0));
     let owner = live(&place, "alive", dead_root(1));
@@ -224,7 +236,7 @@ fn r13_a_stepped_clock_neither_blocks_nor_robs() {
     let mut config = RecoverConfig { policy, ..place.config() };
     config.here.anchor.wall = config.here.anchor.wall.checked_sub(day).unwrap();
     let report = recover(&config, &mut || true);
-    assert!(was_filed(&report, "dead"), "set back by a day: {report:#?}");
+    assert!(is_filed(&report, "dead"), "set back by a day: {report:#?}");
 
     config.here.anchor.wall = config.here.anchor.wall.checked_add(day * 2).unwrap();
     assert_eq!(
@@ -235,10 +247,10 @@ fn r13_a_stepped_clock_neither_blocks_nor_robs() {
     leave(&place.traces, owner);
 }
 
-/// R14. One trace holds a byte that is not UTF-8, or a line that is JSON but no object → the exception ends the sweep, at
-/// every start, for every session after it. Here: it costs a line among the problems.
+/// R14. A trace has a byte that is not UTF-8, or a line that is JSON but no object → the exception ends every
+/// sweep, before the sessions after it. Here: it costs a line among the problems.
 #[test]
-fn r14_one_bad_byte_costs_one_line_of_complaint() {
+fn r14_a_bad_byte_costs_one_reported_problem() {
     let place = Place::new();
     for (n, poison) in [&b"\xff\xfe\n"[..], b"7\n", b"{\"v\":1,\"kind\":\"snapsh", b"null\n[]\n\"\"\n", b""]
         .iter()
@@ -254,12 +266,12 @@ fn r14_one_bad_byte_costs_one_line_of_complaint() {
     }
     let report = place.recover();
     assert_eq!((report.filed(), report.failed()), (5, 0), "{report:#?}");
-    assert_eq!(report.problems.len(), 5, "two of one line, one of three: {:?}", report.problems);
+    assert_eq!(report.problems.len(), 5, "two with one, one with three: {:?}", report.problems);
     assert!(place.summary("s0").degraded && !place.summary("s2").degraded, "a torn last line is no damage");
 }
 
-/// R16. A touches the probe file → B touches it → A unlinks it → B's unlink fails → B takes another directory than A. Here:
-/// nothing is probed by a file.
+/// R16. A touches the probe file → B touches it → A unlinks it → B's unlink fails → B takes another directory
+/// than A. Here: no file is made to probe a directory.
 #[test]
 fn r16_sixteen_processes_agree_on_the_directory() {
     let temp = tempfile::tempdir().unwrap();
@@ -279,14 +291,15 @@ fn r16_sixteen_processes_agree_on_the_directory() {
     assert_eq!(std::fs::read_dir(paths.first().unwrap()).unwrap().count(), 0);
 }
 
-/// R17. A child is forked twice and its middle parent exits → it is nobody's descendant any more, and what walks down from
-/// T never finds it. Here: the kernel counts it among the session's, so it is named as leaked.
+/// R17. A process forks twice and the middle process exits → the grandchild is no descendant of T any more,
+/// and a walk down from T misses it. Here: the kernel records it as a member of the session, so it is
+/// reported as leaked.
 #[test]
-fn r17_a_grandchild_without_a_parent_is_still_the_sessions() {
+fn r17_an_orphaned_grandchild_still_belongs_to_the_session() {
     let place = Place::new();
     let root = dead_root(0);
     leave(&place.traces, live_with(&place, pinned("s", root)));
-    let (_sleeper, grandchild) = Sleeper::start();
+    let (_sleeper, grandchild) = sleeper();
     let at = anchor().boot_ns;
     let kernel =
         FakeKernel::with("s", vec![ended(root, at, 0), ended(dead_root(1), at, 0), runs(grandchild)], vec![]);
@@ -294,14 +307,14 @@ fn r17_a_grandchild_without_a_parent_is_still_the_sessions() {
     let summary = place.summary("s");
     let leaked: Vec<_> = summary.processes.leaked.iter().map(|leaked| ProcessId::from(leaked.who)).collect();
     assert_eq!((leaked, summary.anomalies.get("leaked_process")), (vec![grandchild], Some(&1)));
-    assert_eq!(identify(grandchild.tgid), grandchild, "and it was not touched");
+    assert_eq!(identify(grandchild.tgid), grandchild, "it was not touched");
 }
 
-/// R18. Anybody plants a pair of files with guessable names in a world-writable directory, or a link in place of a trace →
-/// a crash that never was is filed under the user's name, or a file of the user's is overwritten. Here: only our own
-/// directory counts, and in it only regular files of ours with one name.
+/// R18. Another user plants files with guessable names in a world-writable directory, or a link in place of a
+/// trace → a crash that never happened is recorded as the user's, or a file of the user is overwritten. Here:
+/// only the user's own directory counts, and in it only the user's regular files with one name.
 #[test]
-fn r18_planted_and_linked_files_are_not_believed() {
+fn r18_planted_and_linked_files_are_refused() {
     let temp = tempfile::tempdir().unwrap();
     let refuse = |path: &std::path::Path| {
         let config = ResolveConfig {
@@ -315,24 +328,24 @@ fn r18_planted_and_linked_files_are_not_believed() {
             other => panic!("{other:?}"),
         }
     };
-    let ours = format!("tracer-user-{}", uid());
+    let own = format!("tracer-user-{}", uid());
     let real = temp.path().join("real");
     std::fs::create_dir(&real).unwrap();
     std::os::unix::fs::symlink(&real, temp.path().join("link")).unwrap();
     assert!(refuse(&temp.path().join("link")).contains("symbolic link"));
     std::fs::create_dir(temp.path().join("planted")).unwrap();
-    std::os::unix::fs::symlink(&real, temp.path().join("planted").join(&ours)).unwrap();
+    std::os::unix::fs::symlink(&real, temp.path().join("planted").join(&own)).unwrap();
     assert!(refuse(&temp.path().join("planted")).contains("symbolic link"));
-    std::fs::create_dir_all(temp.path().join("open").join(&ours)).unwrap();
+    std::fs::create_dir_all(temp.path().join("open").join(&own)).unwrap();
     use std::os::unix::fs::PermissionsExt;
-    let open = temp.path().join("open").join(&ours);
+    let open = temp.path().join("open").join(&own);
     std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o777)).unwrap();
     assert!(refuse(&temp.path().join("open")).contains("mode 777"));
     std::fs::write(temp.path().join("file"), b"").unwrap();
     assert!(refuse(&temp.path().join("file")).contains("not a directory"));
     if uid() == 0 {
-        std::fs::create_dir_all(temp.path().join("foreign").join(&ours)).unwrap();
-        std::os::unix::fs::chown(temp.path().join("foreign").join(&ours), Some(65_534), None).unwrap();
+        std::fs::create_dir_all(temp.path().join("foreign").join(&own)).unwrap();
+        std::os::unix::fs::chown(temp.path().join("foreign").join(&own), Some(65_534), None).unwrap();
         assert!(refuse(&temp.path().join("foreign")).contains("belongs to user 65534"));
     }
 
@@ -343,7 +356,7 @@ fn r18_planted_and_linked_files_are_not_believed() {
     let names = place.trace_names();
     let target = place.temp.path().join("precious");
     std::fs::copy(path_in(&place, &names[0]), &target).unwrap();
-    // A link, a second name, and (as root) another owner, in place of three sidecars.
+    // Three sidecars: a link, one with a second name, and (as root) one of another user.
     std::fs::remove_file(path_in(&place, &names[0])).unwrap();
     std::os::unix::fs::symlink(&target, path_in(&place, &names[0])).unwrap();
     std::fs::hard_link(path_in(&place, &names[1]), place.temp.path().join("second name")).unwrap();
@@ -354,14 +367,14 @@ fn r18_planted_and_linked_files_are_not_believed() {
     let report = place.recover();
     assert_eq!(report.filed(), usize::from(!foreign));
     assert!(target.exists() && path_in(&place, &names[1]).exists());
-    let unsafe_ones = |entry: &&tracer_user::session::recover::Entry| {
+    let is_unsafe = |entry: &&tracer_user::session::recover::Entry| {
         matches!(entry.judgement.reasons[..], [Reason::SidecarUnsafe(_)])
     };
-    assert_eq!(report.sessions.iter().filter(unsafe_ones).count(), 2 + usize::from(foreign), "{report:#?}");
+    assert_eq!(report.sessions.iter().filter(is_unsafe).count(), 2 + usize::from(foreign), "{report:#?}");
 }
 
-/// B1. T's name is cut inside a character → the decoder raises in the monitor → the task group is cancelled, and with it
-/// the run that was only to be watched. Here: names are bytes, from the sample to the log.
+/// B1. T's name is cut inside a character → the decoder raises in the monitor → the task group is canceled,
+/// and the run with it. Here: names are bytes, from the sample to the log.
 #[test]
 fn b1_a_name_that_is_not_utf8_stops_nothing() {
     let place = Place::new();
@@ -389,16 +402,16 @@ fn b1_a_name_that_is_not_utf8_stops_nothing() {
     }
     leave(&place.traces, owner);
     let report = place.recover();
-    assert!(was_filed(&report, "s") && report.problems.is_empty(), "{report:#?}");
+    assert!(is_filed(&report, "s") && report.problems.is_empty(), "{report:#?}");
     let trace = std::fs::read_to_string(place.temp.path().join("log/sessions/s/proc_trace.jsonl")).unwrap();
     assert!(trace.contains("läufer-für-\\\\xc3") && !trace.contains('\x1b'));
 }
 
-/// A machine that was booted again: what runs under the root's number now is somebody else, and the session is over.
+/// After a reboot the process under the root's pid is another one, and the session is over.
 #[test]
-fn a_session_of_an_earlier_boot_is_filed_as_such() {
+fn a_session_of_an_earlier_boot_is_recorded_as_rebooted() {
     let place = Place::new();
-    let (_sleeper, root) = Sleeper::start();
+    let (_sleeper, root) = sleeper();
     let mut owner = live_with(&place, Enrollment { boot_id: Some("before".into()), ..enrollment("s", root) });
     let now = anchor();
     owner.push(&now, now.boot_ns, joined(dead_root(5), Origin::Found));
@@ -410,11 +423,11 @@ fn a_session_of_an_earlier_boot_is_filed_as_such() {
     assert_eq!((summary.processes.leaked.len(), summary.end_ts, place.trace_names()), (0, None, vec![]));
 }
 
-/// A job that outlives its tracer is left alone, or taken over with everything that was recorded of it.
+/// A job that outlives its tracer is left alone, or taken over with everything that was recorded about it.
 #[test]
 fn a_live_root_is_skipped_or_adopted() {
     let place = Place::new();
-    let (_sleeper, root) = Sleeper::start();
+    let (_sleeper, root) = sleeper();
     leave(&place.traces, live_with(&place, pinned("s", root)));
     let kernel = FakeKernel::with("s", vec![runs(root)], vec![]);
     let config = RecoverConfig { kernel: Arc::new(kernel.clone()), ..place.config() };
@@ -445,7 +458,6 @@ fn a_live_root_is_skipped_or_adopted() {
     assert!(events.contains("\"adopted\"") && events.contains("\"fate_map\""));
 }
 
-/// The plan of a dry run is the plan.
 #[test]
 fn a_dry_run_prints_the_same_plan_and_does_nothing() {
     let place = Place::new();
@@ -464,7 +476,7 @@ fn a_dry_run_prints_the_same_plan_and_does_nothing() {
     assert_eq!(plan(&dry), plan(&real));
     assert_eq!(real.filed(), 2);
     assert_eq!(entry_of(&real, "7-7").judgement.reasons, [Reason::NotEnrolled]);
-    assert!(path_in(&place, "trace_7-7.jsonl").exists(), "what nobody enrolled is left where it is");
+    assert!(path_in(&place, "trace_7-7.jsonl").exists(), "a trace without an enrollment is left alone");
 }
 
 fn entry_of<'a>(
@@ -474,9 +486,9 @@ fn entry_of<'a>(
     report.sessions.iter().find(|entry| entry.files == files).unwrap()
 }
 
-/// The source of an end that only `/proc` knows is told in the trace.
+/// The trace records the source of an end that only `/proc` shows.
 #[test]
-fn an_end_nobody_saw_is_told_as_such() {
+fn an_end_that_no_process_saw_has_proc_as_its_source() {
     let place = Place::new();
     dead(&place, "s", dead_root(0));
     place.recover();

@@ -1,11 +1,13 @@
-//! Isolated places for sessions, sessions that are easily made, and a kernel that says what a test wants.
+//! Directories for the sessions of one test, sessions that are made without a job, and a simulated kernel
+//! record.
 
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tracer_user::core::event::{Event, Exit, IdentityExtras, ProcessFate};
 use tracer_user::core::gates::{Policy, Reason};
@@ -15,6 +17,7 @@ use tracer_user::core::record::{HeaderLine, Origin, Thresholds};
 use tracer_user::core::session_state::Input;
 use tracer_user::core::summary::{Ending, OwnerFate};
 use tracer_user::core::time::Anchor;
+use tracer_user::kernel::{KernelTracer, Settings};
 use tracer_user::procfs_view::ProcRoot;
 use tracer_user::session::recover::{
     Entry, FateSource, KernelRecord, LocalHost, NoKernel, Outcome, RecoverConfig, Report,
@@ -23,32 +26,62 @@ use tracer_user::store::{
     Finish, Layout, Limits, LiveSession, LogConfig, ResolveConfig, SessionLog, TraceDir,
 };
 
-/// A child has all descriptors of its parent until it executes, locks among them: while one is started nothing is
-/// recovered, or another test would find a session locked that nobody owns.
-pub static STARTING: RwLock<()> = RwLock::new(());
+use crate::support::child::{TestChild, no_child_starts};
+use crate::support::{self, PATIENCE, TRACER};
 
-/// Starts a program. Every test of this program has to start its children by this.
-pub fn start(command: &mut Command) -> io::Result<Child> {
-    let _alone = STARTING.write().unwrap_or_else(PoisonError::into_inner);
-    command.spawn()
-}
-
-/// Runs a program to its end with its output in pipes and nothing to read.
-pub fn output(command: &mut Command) -> Output {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    start(command).expect("it starts").wait_with_output().expect("its output")
-}
-
-/// Recovers.
+/// Recovers, in this process. No child is started meanwhile: it would have copies of the locks that recovery
+/// takes, and a later recovery would find them held.
 pub fn recover(config: &RecoverConfig, go_on: &mut dyn FnMut() -> bool) -> Report {
-    let _nobody_starts = STARTING.read().unwrap_or_else(PoisonError::into_inner);
+    let _no_child_starts = no_child_starts();
     tracer_user::session::recover::recover(config, go_on)
 }
 
-/// A number no process has: above the largest that Linux gives out.
+/// The tool with its sessions below a directory. The first word is the verb.
+pub fn tracer(place: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(TRACER);
+    command.args(words.iter().take(1));
+    command.arg("--trace-dir").arg(place.join("traces")).arg("--log-dir").arg(place.join("log"));
+    command.args(words.iter().skip(1)).env_remove("TRACER_FAULT_KILL");
+    command
+}
+
+/// Names below `/sys/fs/bpf/tracer-user` of the sessions of a trace directory.
+pub fn pins(traces: &TraceDir) -> Vec<String> {
+    pins_of(&traces.pin_prefix().expect("a prefix"))
+}
+
+/// Those with this prefix.
+pub fn pins_of(prefix: &str) -> Vec<String> {
+    let entries = std::fs::read_dir("/sys/fs/bpf/tracer-user").map(|all| all.flatten().collect::<Vec<_>>());
+    let names =
+        entries.unwrap_or_default().into_iter().map(|it| it.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with(prefix)).collect()
+}
+
+/// Whether kernel events are available. Reports that a test is skipped where they are not.
+#[track_caller]
+pub fn has_kernel_events() -> bool {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let settings = Settings {
+        // No name of a trace directory: a recovery of that would remove pins without a sidecar.
+        session: format!("test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)),
+        stall_threshold_ns: 1_000_000_000,
+        kernel_log: false,
+        traces: None,
+    };
+    match KernelTracer::start(&settings) {
+        Ok(tracer) => tracer.finish().is_ok(),
+        Err(error) => {
+            support::skip(format!("no kernel events: {error}"));
+            false
+        }
+    }
+}
+
+/// A pid that no process has: larger than any that Linux gives out.
 pub const NOBODY: u32 = 0x0040_0001;
 
-/// A trace directory and a log of a test's own.
+/// A trace directory and a log of one test.
 pub struct Place {
     pub temp: tempfile::TempDir,
     pub traces: TraceDir,
@@ -61,7 +94,7 @@ impl Place {
         Self { temp, traces }
     }
 
-    /// On a tmpfs where there is one: for tests of what many sessions cost, not of what a disk does.
+    /// On a tmpfs where there is one: for tests of the cost of many sessions, without that of a disk.
     pub fn in_memory() -> Self {
         let temp =
             tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary directory");
@@ -93,7 +126,7 @@ impl Place {
         recover(&self.config(), &mut || true)
     }
 
-    /// Names of the sessions in the log.
+    /// Names of the sessions in the log, sorted.
     pub fn filed(&self) -> Vec<String> {
         let dir = self.temp.path().join("log/sessions");
         let mut names: Vec<_> = std::fs::read_dir(dir)
@@ -105,7 +138,7 @@ impl Place {
         names
     }
 
-    /// Ids in the index, in its order.
+    /// Names of the sessions in the index, in its order.
     pub fn rows(&self) -> Vec<String> {
         let text = std::fs::read_to_string(self.temp.path().join("log/sessions.jsonl")).unwrap_or_default();
         text.lines()
@@ -168,7 +201,7 @@ pub fn enrollment(id: &str, root: ProcessId) -> Enrollment {
     }
 }
 
-/// The same with the pins of a [`FakeKernel`].
+/// The same with the name of pins, which a [`FakeKernel`] has.
 pub fn pinned(id: &str, root: ProcessId) -> Enrollment {
     Enrollment { bpf_pins: Some(format!("/sys/fs/bpf/tracer-user/{id}")), ..enrollment(id, root) }
 }
@@ -210,7 +243,7 @@ pub fn joined(process: ProcessId, origin: Origin) -> Input {
     }))
 }
 
-/// A session that has begun: its header and its root are in the trace.
+/// A started session: its header and its root are in the trace.
 pub fn live_with(place: &Place, enrollment: Enrollment) -> LiveSession {
     let root = ProcessId { tgid: enrollment.pid, start_ticks: enrollment.starttime_ticks.unwrap_or(0) };
     let id = enrollment.session_id.clone();
@@ -230,17 +263,17 @@ pub fn dead(place: &Place, id: &str, root: ProcessId) {
     leave(&place.traces, live(place, id, root));
 }
 
-/// Its owner dies. A child that another test is starting just then has all descriptors, too, until it executes: waits
-/// until it, as well, has let go of the lock.
+/// The session's owner dies. Waits until no child that another test is just starting has a copy of the lock
+/// any more.
 #[track_caller]
 pub fn leave(traces: &TraceDir, session: LiveSession) {
     let sidecar = session.files().expect("on a disk").sidecar().to_owned();
     let found = std::fs::metadata(traces.path().join(sidecar)).expect("the sidecar");
     let inode = format!(":{} ", std::os::unix::fs::MetadataExt::ino(&found));
     drop(session);
-    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    let deadline = std::time::Instant::now() + PATIENCE;
     loop {
-        let locks = std::fs::read_to_string("/proc/locks").expect("the kernel's list of locks");
+        let locks = std::fs::read_to_string("/proc/locks").expect("the list of locks");
         if !locks.lines().any(|lock| lock.contains("FLOCK") && lock.contains(&inode)) {
             return;
         }
@@ -270,45 +303,18 @@ pub fn reasons(report: &Report, id: &str) -> Vec<Reason> {
     entry(report, id).judgement.reasons.clone()
 }
 
-pub fn was_filed(report: &Report, id: &str) -> bool {
+pub fn is_filed(report: &Report, id: &str) -> bool {
     matches!(entry(report, id).outcome, Outcome::Filed { .. })
 }
 
-/// A process of ours that does nothing, ended when the test is over.
-pub struct Sleeper(pub Child);
-
-impl Sleeper {
-    pub fn start() -> (Self, ProcessId) {
-        let child = start(Command::new("sleep").arg("600").stdin(Stdio::null())).expect("sleep");
-        let id = identify(child.id());
-        (Self(child), id)
-    }
-
-    /// Kills it and waits until it is a zombie; it is not reaped.
-    pub fn become_zombie(&mut self) {
-        self.0.kill().expect("killed");
-        let pid = rustix::process::Pid::from_child(&self.0);
-        let options = rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT;
-        rustix::process::waitid(rustix::process::WaitId::Pid(pid), options).expect("a zombie");
-    }
+/// A process that does nothing.
+pub fn sleeper() -> (TestChild, ProcessId) {
+    let child = TestChild::start(Command::new("sleep").arg("600").stdin(Stdio::null()));
+    let process = child.process();
+    (child, process)
 }
 
-impl Drop for Sleeper {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Which process has a number now.
-pub fn identify(pid: u32) -> ProcessId {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
-    let after = stat.rsplit(')').next().expect("a name");
-    let start_ticks = after.split_whitespace().nth(19).expect("a start").parse().expect("a number");
-    ProcessId { tgid: pid, start_ticks }
-}
-
-/// A kernel that has a record of the sessions whose pins a test names.
+/// A kernel record of the sessions whose pins a test names.
 #[derive(Clone, Default)]
 pub struct FakeKernel {
     pub records: BTreeMap<String, (Vec<ProcessFate>, Vec<Event>)>,

@@ -1,5 +1,6 @@
-//! A session's files from its first to its last moment, as its owner leaves them.
+//! The files of a session, from its start to its end, as its owner leaves them.
 
+use crate::support::PATIENCE;
 use jiff::Timestamp;
 use rustix::fd::AsFd;
 use std::collections::BTreeMap;
@@ -85,7 +86,7 @@ fn finish() -> Finish<'static> {
 }
 
 #[test]
-fn a_session_is_in_the_trace_directory_while_it_lives_and_in_the_log_afterwards() {
+fn a_session_is_in_the_trace_directory_until_it_ends_and_then_in_the_log() {
     let temp = tempfile::tempdir().unwrap();
     let traces = trace_dir(temp.path());
     assert_eq!(std::fs::metadata(traces.path()).unwrap().mode() & 0o777, 0o700);
@@ -99,7 +100,7 @@ fn a_session_is_in_the_trace_directory_while_it_lives_and_in_the_log_afterwards(
     }
     let sidecar = std::fs::read(traces.path().join(files.sidecar())).unwrap();
     assert!(matches!(Sidecar::parse(&sidecar), Ok(Sidecar::Own(own)) if *own == enrollment("s", 42)));
-    // The owner lives, so nobody else gets it.
+    // The owner lives, so no other process can claim it.
     assert!(matches!(Claim::take(traces.dir(), files.clone(), traces.uid()), Err(ClaimError::Held)));
 
     assert_eq!(session.push(&anchor(), 1_000_000_000_000, header(42)).lines.len(), 1);
@@ -120,8 +121,12 @@ fn a_session_is_in_the_trace_directory_while_it_lives_and_in_the_log_afterwards(
     let mut unpinned = false;
     let finished = session
         .finish(&log, &finish(), || {
-            assert!(temp.path().join("log/sessions/s/summary.json").exists(), "pins go last");
-            assert_eq!(traces.dir().list().unwrap(), Vec::<std::ffi::OsString>::new(), "pins go last");
+            assert!(temp.path().join("log/sessions/s/summary.json").exists(), "pins are removed last");
+            assert_eq!(
+                traces.dir().list().unwrap(),
+                Vec::<std::ffi::OsString>::new(),
+                "pins are removed last"
+            );
             unpinned = true;
             Ok(())
         })
@@ -146,7 +151,7 @@ fn two_sessions_of_one_root_have_files_of_their_own() {
 }
 
 #[test]
-fn a_session_of_an_id_that_was_there_gets_a_directory_of_its_own() {
+fn a_session_with_a_used_id_gets_a_directory_of_its_own() {
     let temp = tempfile::tempdir().unwrap();
     let traces = trace_dir(temp.path());
     let log = SessionLog::open(&LogConfig { path: temp.path().join("log"), max_sessions: 10 }).unwrap();
@@ -161,14 +166,14 @@ fn a_session_of_an_id_that_was_there_gets_a_directory_of_its_own() {
 }
 
 #[test]
-fn the_lock_goes_with_its_owner_and_the_name_with_its_session() {
+fn the_lock_ends_with_its_owner_and_the_name_with_its_session() {
     let temp = tempfile::tempdir().unwrap();
     let traces = trace_dir(temp.path());
     let session = LiveSession::create(&traces, enrollment("s", 42), Limits::default()).unwrap();
     let files = session.files().unwrap().clone();
     drop(session);
-    // A child that another test is starting just then has the descriptor, too, until it executes.
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    // A child that another test is just starting has a copy of the descriptor until it executes.
+    let deadline = std::time::Instant::now() + PATIENCE;
     let claim = loop {
         match Claim::take(traces.dir(), files.clone(), traces.uid()) {
             Err(ClaimError::Held) if std::time::Instant::now() < deadline => std::thread::yield_now(),

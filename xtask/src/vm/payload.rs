@@ -25,6 +25,9 @@ use crate::workspace::{cargo, root};
 pub const BEGIN: &str = "@@ begin ";
 pub const END: &str = "@@ end ";
 
+/// What test programs run.
+const TOOLS: [&str; 2] = ["tracer-user", "test-helper"];
+
 /// A built test program.
 struct Program {
     path: PathBuf,
@@ -43,7 +46,7 @@ pub fn make(
     cache: &Path,
 ) -> Result<Vec<u8>> {
     let cross = if machine == Machine::here() { None } else { Some(Cross::get(cache, machine)?) };
-    let (programs, tool) = build(&suites, cross.as_ref())?;
+    let (programs, tools) = build(&suites, cross.as_ref())?;
     let mut archive = Archive::default();
     for folder in ["proc", "sys", "dev", "tmp", "run", "root", "var/log", "etc"] {
         archive.folder(folder);
@@ -56,7 +59,11 @@ pub fn make(
         b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n",
     );
     archive.file("etc/group", 0o644, b"root:x:0:\nnogroup:x:65534:\n");
-    let built: Vec<&Path> = programs.values().map(|program| program.path.as_path()).chain([&*tool]).collect();
+    let built: Vec<&Path> = programs
+        .values()
+        .map(|program| program.path.as_path())
+        .chain(tools.iter().map(PathBuf::as_path))
+        .collect();
     match &cross {
         None => userland::of_this_machine(&mut archive, with_python, &built)?,
         Some(cross) => userland::unpacked(&mut archive, cross.userland())?,
@@ -126,8 +133,8 @@ fn init(suites: &Suites, programs: &BTreeMap<String, Program>, machine: Machine)
     Ok(script)
 }
 
-/// Builds the test programs of the suites, by name, and the tool.
-fn build(suites: &Suites, cross: Option<&Cross>) -> Result<(BTreeMap<String, Program>, PathBuf)> {
+/// Builds the test programs of the suites, by name, and what they run: the tool and their helper program.
+fn build(suites: &Suites, cross: Option<&Cross>) -> Result<(BTreeMap<String, Program>, Vec<PathBuf>)> {
     let mut command = cargo();
     if let Some(cross) = cross {
         cross.prepare(&mut command);
@@ -138,7 +145,7 @@ fn build(suites: &Suites, cross: Option<&Cross>) -> Result<(BTreeMap<String, Pro
     command.args(wanted.iter().map(|program| format!("--test={program}")));
     let messages = output(&mut command)?;
     let mut built = BTreeMap::new();
-    let mut tool = None;
+    let mut tools = BTreeMap::new();
     for message in messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
         let Some(path) = message["executable"].as_str().map(PathBuf::from) else { continue };
         let name = message["target"]["name"].as_str().unwrap_or_default().to_string();
@@ -146,14 +153,17 @@ fn build(suites: &Suites, cross: Option<&Cross>) -> Result<(BTreeMap<String, Pro
             let folder = message["manifest_path"].as_str().map(Path::new).and_then(Path::parent);
             let folder = folder.context("a test without a package")?.to_path_buf();
             built.insert(name, Program { path, folder });
-        } else if name == "tracer-user" {
-            tool = Some(path);
+        } else if TOOLS.contains(&&*name) {
+            tools.insert(name, path);
         }
     }
     for program in wanted {
         ensure!(built.contains_key(program), "cargo built no {program}");
     }
-    Ok((built, tool.context("cargo built no tracer-user")?))
+    for tool in TOOLS {
+        ensure!(tools.contains_key(tool), "cargo built no {tool}");
+    }
+    Ok((built, tools.into_values().collect()))
 }
 
 /// A program without its symbols: a guest's memory is small.

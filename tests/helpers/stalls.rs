@@ -1,27 +1,29 @@
-//! The job that blocks in a write, on whatever can be written to, by whichever system call; and those that only
-//! look as if.
+//! Jobs that block in a write, to every kind of file and by every system call, and jobs that only look as if
+//! they did.
 //!
-//! A writer writes until it blocks, and notes the time before each call. When it is released, its reader reads
-//! all there is, and it tells between which times its last call was.
+//! A writer writes until it blocks, and notes the time before each call. When it is released, its reader
+//! reads all there is, and the writer reports between which times its last call was.
 
 use std::ffi::CString;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::play::{boot_ns, end, hear, say};
+use crate::end;
+use crate::parent::{receive, send};
+use crate::proc::boot_ns;
 
-/// Set when the reader begins to read: the call that returns next is the one that was blocked.
+/// Set when the reader begins to read. The call that returns next is the one that was blocked.
 static RELEASED: AtomicBool = AtomicBool::new(false);
 
-/// Pages, so that a call that takes pages and does not copy takes one for 4096 bytes.
+/// Aligned to pages, so that a call that takes pages instead of copying takes one for 4096 bytes.
 #[repr(align(4096))]
 struct Pages([u8; 65536]);
 
 static PAGES: Pages = Pages([b'x'; 65536]);
 static BLOCK: &[u8; 65536] = &PAGES.0;
 
-/// What is written to: kind of thing → write end, read end.
+/// Write end and read end of a kind of file.
 fn resource(kind: &str) -> (OwnedFd, OwnedFd) {
     match kind {
         "pipe" => pipe(),
@@ -48,7 +50,7 @@ fn resource(kind: &str) -> (OwnedFd, OwnedFd) {
 
 fn owned(fd: RawFd) -> OwnedFd {
     assert!(fd >= 0, "{}", std::io::Error::last_os_error());
-    // SAFETY: just made, and nobody else's.
+    // SAFETY: just made, and not owned elsewhere.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
@@ -95,7 +97,7 @@ fn pty() -> (OwnedFd, OwnedFd) {
     (slave, master)
 }
 
-/// What a call reads from, beside its memory.
+/// What a call reads from, other than memory.
 struct Source {
     pipe: (OwnedFd, OwnedFd),
     file: OwnedFd,
@@ -113,9 +115,9 @@ impl Source {
         Self { pipe, file }
     }
 
-    /// Sees to it that there is something in the pipe.
+    /// Puts data into the pipe and gives its read end.
     fn refill(&self) -> RawFd {
-        // SAFETY: memory of this program; a pipe that is full is full enough.
+        // SAFETY: memory of this program. It fails when the pipe is full, which is enough.
         unsafe { libc::write(self.pipe.0.as_raw_fd(), BLOCK.as_ptr().cast(), 4096) };
         self.pipe.1.as_raw_fd()
     }
@@ -163,31 +165,31 @@ fn tid() -> u32 {
     rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned()
 }
 
-/// Words: what is written to, the system call. Says `writer TID FD`, and after `release` between which times it
-/// was blocked: `done FROM TO`.
+/// Words: what is written to, the system call. Reports `writer TID FD`, and after `release` between which
+/// times it was blocked: `done FROM TO`.
 pub fn stalls(words: &[String]) {
     let (kind, call) = (words[0].clone(), words[1].clone());
     let (write, read) = resource(&kind);
     std::thread::spawn(move || {
         let fd = write.as_raw_fd();
         let source = Source::new();
-        say(&format!("writer {} {fd}", tid()));
+        send(&format!("writer {} {fd}", tid()));
         loop {
             let from = boot_ns();
             write_once(&call, fd, &source);
             let to = boot_ns();
             if RELEASED.load(Ordering::SeqCst) {
-                say(&format!("done {from} {to}"));
+                send(&format!("done {from} {to}"));
                 break;
             }
         }
-        // The reader must not see an end of its input before it was told to end.
+        // The reader must not see the end of its input before it is asked to end.
         let _ = write.into_raw_fd();
     });
-    assert_eq!(hear(), "release");
+    assert_eq!(receive(), "release");
     RELEASED.store(true, Ordering::SeqCst);
     std::thread::spawn(move || drain(&read));
-    assert_eq!(hear(), "end");
+    assert_eq!(receive(), "end");
 }
 
 fn drain(read: &OwnedFd) {
@@ -200,9 +202,9 @@ fn drain(read: &OwnedFd) {
     }
 }
 
-/// Sleeps in a call that is no blocked write, as the word says. Says `sleeper TID`.
+/// Words: a call that is no blocked write, in which it sleeps for good. Reports `sleeper TID`.
 pub fn sleeps(words: &[String]) {
-    say(&format!("sleeper {}", tid()));
+    send(&format!("sleeper {}", tid()));
     let (write, read) = pipe();
     let (other_write, _other_read) = pipe();
     let (socket, _peer) = pair(libc::AF_UNIX, libc::SOCK_STREAM);
@@ -223,7 +225,7 @@ pub fn sleeps(words: &[String]) {
             "tee" => libc::tee(from, other_write.as_raw_fd(), 16, 0),
             "vmsplice" => libc::vmsplice(from, &part, 1, 0),
             "nanosleep" => {
-                std::thread::sleep(crate::play::PATIENCE);
+                std::thread::sleep(std::time::Duration::from_secs(3600));
                 0
             }
             "poll for room" => {
@@ -241,13 +243,13 @@ pub fn sleeps(words: &[String]) {
     end(1);
 }
 
-/// Two threads blocked on a pipe each, and a leader that has ended. Says `writer TID FD` twice.
+/// Two threads blocked on a pipe each, and a leader that has ended. Reports `writer TID FD` twice.
 pub fn two_writers(_: &[String]) {
     let threads: Vec<_> = (0..2)
         .map(|_| {
             std::thread::spawn(|| {
                 let (write, read) = pipe();
-                say(&format!("writer {} {}", tid(), write.as_raw_fd()));
+                send(&format!("writer {} {}", tid(), write.as_raw_fd()));
                 let source = Source::new();
                 let _kept = read;
                 loop {
@@ -261,14 +263,14 @@ pub fn two_writers(_: &[String]) {
     unsafe { libc::syscall(libc::SYS_exit, 0) };
 }
 
-/// Blocks on a pipe when it is told to `begin`, in its leading thread, until it is told to `release`.
-pub fn stalls_when_told(_: &[String]) {
+/// Blocks on a pipe in its leading thread from the line `begin` to the line `release`.
+pub fn stalls_on_request(_: &[String]) {
     let (write, read) = pipe();
-    say(&format!("writer {} {}", tid(), write.as_raw_fd()));
-    assert_eq!(hear(), "begin");
-    // The reader is another thread, so that this one is the leader and has the process's number.
+    send(&format!("writer {} {}", tid(), write.as_raw_fd()));
+    assert_eq!(receive(), "begin");
+    // The reader is another thread, so that this one is the leader and its number is the pid.
     std::thread::spawn(move || {
-        assert_eq!(hear(), "release");
+        assert_eq!(receive(), "release");
         RELEASED.store(true, Ordering::SeqCst);
         drain(&read);
     });
@@ -278,7 +280,7 @@ pub fn stalls_when_told(_: &[String]) {
         write_once("write", write.as_raw_fd(), &source);
         let to = boot_ns();
         if RELEASED.load(Ordering::SeqCst) {
-            say(&format!("done {from} {to}"));
+            send(&format!("done {from} {to}"));
             end(0);
         }
     }

@@ -1,20 +1,22 @@
-//! The job whose processes end in every way there is, each end told as `waitpid` told it.
+//! A job whose processes end in every possible manner, and which reports each end as `waitpid` reports it.
 //!
-//! One line an end: `end`, the row, the process, its start, the wait status, and what else is known of it
-//! (`killer=TGID`, `reaper=TGID`, `inner=NUMBER`, `execs=COUNT`, `by=TID`, `oom=1`).
+//! A line for each end: `end`, the row, the pid, its start, the wait status, and what else is known
+//! (`killer=TGID`, `reaper=TGID`, `inner=PID`, `execs=COUNT`, `by=TID`, `oom=1`).
 
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Barrier};
 
-use crate::play::{command, end, hear, say, start_ticks, stat_field};
+use crate::parent::{receive, send};
+use crate::proc::{start_ticks, stat_field};
+use crate::{command, end};
 
-/// All rows, in one process after another.
+/// All rows, one after the other.
 pub fn exits(_: &[String]) {
     codes();
     signals();
     threads();
-    ways_to_be_born();
+    kinds_of_birth();
     families();
     out_of_memory();
     unreaped();
@@ -25,22 +27,22 @@ pub fn ends_with(words: &[String]) {
     end(words[0].parse().expect("a code"));
 }
 
-/// Executes itself so many times, then ends with 21.
+/// Words: how many times to execute itself. Then ends with 21.
 pub fn execs_again(words: &[String]) {
     let left: u32 = words[0].parse().expect("a number");
     match left {
         0 => end(21),
-        _ => become_part("execs_again", &[&(left - 1).to_string()]),
+        _ => become_helper("execs_again", &[&(left - 1).to_string()]),
     }
 }
 
-fn become_part(part: &str, words: &[&str]) -> ! {
+fn become_helper(name: &str, words: &[&str]) -> ! {
     use std::os::unix::process::CommandExt;
-    let error = command(part, words).exec();
+    let error = command(name, words).exec();
     panic!("exec: {error}");
 }
 
-/// A child that does `body`, with 99 should that return.
+/// A child that does `body`, and ends with 99 should that return.
 fn child(body: impl FnOnce()) -> i32 {
     // SAFETY: this process has one thread, so that the child may do anything.
     match unsafe { libc::fork() } {
@@ -66,7 +68,7 @@ fn clone_child(flags: i32, body: impl FnOnce()) -> i32 {
     }
 }
 
-/// Waits for a child and tells how it ended.
+/// Waits for a child and reports how it ended.
 fn ended(row: &str, pid: i32, more: &str) -> i32 {
     // SAFETY: plain out-parameters of this frame.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
@@ -77,7 +79,7 @@ fn ended(row: &str, pid: i32, more: &str) -> i32 {
     let mut status = 0;
     // SAFETY: as above.
     assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
-    say(&format!("end\t{row}\t{pid}\t{ticks}\t{status}\t{more}"));
+    send(&format!("end\t{row}\t{pid}\t{ticks}\t{status}\t{more}"));
     status
 }
 
@@ -94,7 +96,7 @@ fn parent() -> i32 {
     unsafe { libc::getppid() }
 }
 
-fn send(pid: i32, signal: i32) {
+fn kill(pid: i32, signal: i32) {
     // SAFETY: no memory is involved. The process is ourselves or an unreaped child.
     assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
 }
@@ -108,7 +110,7 @@ fn die_of(signal: i32, core: bool) {
         assert_eq!(libc::setrlimit(libc::RLIMIT_CORE, &limit), 0);
         libc::signal(signal, libc::SIG_DFL);
     }
-    send(me() as i32, signal);
+    kill(me() as i32, signal);
 }
 
 fn codes() {
@@ -150,7 +152,7 @@ fn signals() {
         let pid = child(|| {
             die_of(signal, false);
         });
-        // Real-time signals make no record: they come by the thousand in some programs.
+        // Real-time signals are not recorded: some programs send thousands.
         let more = if signal < 32 { format!("killer={pid}") } else { String::new() };
         ended(&format!("kills itself with {name}"), pid, &more);
     }
@@ -160,7 +162,7 @@ fn signals() {
     }
     row("reads address 8", "killer=none", || {
         die_of(libc::SIGCONT, false);
-        // SAFETY: not sound at all: the process is to die of it.
+        // SAFETY: not sound: the process is meant to die of it.
         std::hint::black_box(unsafe { std::ptr::with_exposed_provenance::<u8>(8).read_volatile() });
     });
     for signal in [libc::SIGKILL, libc::SIGTERM] {
@@ -169,17 +171,17 @@ fn signals() {
                 std::thread::park();
             }
         });
-        send(pid, signal);
+        kill(pid, signal);
         ended(&format!("parent sends {signal}"), pid, &format!("killer={}", me()));
     }
     let pid = child(|| {
-        send(me() as i32, libc::SIGSTOP);
+        kill(me() as i32, libc::SIGSTOP);
         end(98)
     });
     let mut status = 0;
     // SAFETY: a plain out-parameter.
     assert_eq!(unsafe { libc::waitpid(pid, &mut status, libc::WUNTRACED) }, pid);
-    send(pid, libc::SIGKILL);
+    kill(pid, libc::SIGKILL);
     ended("killed while stopped", pid, &format!("killer={}", me()));
     row("a system call that seccomp forbids", "killer=none", || {
         die_of(libc::SIGCONT, false);
@@ -192,7 +194,7 @@ fn signals() {
     row("ignores a signal, then exits", "killer=none", || {
         // SAFETY: plain values.
         unsafe { libc::signal(libc::SIGTERM, libc::SIG_IGN) };
-        send(me() as i32, libc::SIGTERM);
+        kill(me() as i32, libc::SIGTERM);
         end(17)
     });
 }
@@ -212,7 +214,7 @@ fn leader_ended() {
     }
 }
 
-/// The leader ends alone with 5; a thread does `then` afterwards.
+/// The leader ends alone with 5. A thread does `then` afterwards.
 fn after_leader(then: fn()) {
     std::thread::spawn(move || {
         leader_ended();
@@ -228,10 +230,10 @@ fn threads() {
     row("leader exit(5), a thread dies of SIGTERM", "", || after_leader(|| die_of(libc::SIGTERM, false)));
     row("leader exit(5), a thread dies of SIGSEGV", "", || after_leader(|| die_of(libc::SIGSEGV, false)));
     row("leader exit(5), a thread execs and exits 0", "execs=1", || {
-        after_leader(|| become_part("ends_with", &["0"]));
+        after_leader(|| become_helper("ends_with", &["0"]));
     });
     row("a thread execs and exits 0", "execs=1 by=thread", || {
-        std::thread::spawn(|| become_part("ends_with", &["0"]));
+        std::thread::spawn(|| become_helper("ends_with", &["0"]));
         loop {
             std::thread::park();
         }
@@ -244,7 +246,7 @@ fn threads() {
                 }
             });
         }
-        std::thread::spawn(|| become_part("ends_with", &["44"]));
+        std::thread::spawn(|| become_helper("ends_with", &["44"]));
         loop {
             std::thread::park();
         }
@@ -282,7 +284,7 @@ fn threads() {
     }
 }
 
-/// Two threads leave here as nearly at once as two CPUs can.
+/// Two threads leave this function as nearly at once as two processors can.
 fn meet(count: &AtomicU32) {
     count.fetch_add(1, Ordering::SeqCst);
     while count.load(Ordering::SeqCst) < 2 {
@@ -290,11 +292,11 @@ fn meet(count: &AtomicU32) {
     }
 }
 
-fn ways_to_be_born() {
+fn kinds_of_birth() {
     // The standard library's spawn is vfork and exec, by clone(CLONE_VFORK | CLONE_VM).
     let spawned = |command: &mut Command| command.spawn().expect("spawned").id() as i32;
     ended("vfork and exec", spawned(&mut command("ends_with", &["6"])), "execs=1");
-    row("exec storm", "execs=100", || become_part("execs_again", &["99"]));
+    row("exec storm", "execs=100", || become_helper("execs_again", &["99"]));
     row("failed exec", "execs=0", || {
         use std::os::unix::process::CommandExt;
         let _ = Command::new("/no/such/program").exec();
@@ -314,10 +316,10 @@ fn ways_to_be_born() {
     // SAFETY: as above.
     assert_eq!(unsafe { libc::read(sibling[0], bytes.as_mut_ptr().cast(), 4) }, 4);
     ended("clone(CLONE_PARENT)", i32::from_ne_bytes(bytes), &format!("parent={maker}"));
-    ended("who made it", maker, "");
+    ended("its maker", maker, "");
 }
 
-/// Orphans, their new parents, and pid namespaces. All below a process that adopts orphans.
+/// Orphans, their new parents, and pid namespaces, all below a subreaper.
 fn families() {
     row("adopts orphans", "", || {
         // SAFETY: plain values.
@@ -349,13 +351,14 @@ fn families() {
             });
             end(13)
         });
-        // Nothing outside can wait for the two below it: they are told by what the kernel recorded alone.
+        // No process outside can wait for the two below it: the kernel's records are the only source for
+        // them.
         ended("init of a pid namespace", init, &format!("inner=1 namespace={init}"));
         end(0)
     });
 }
 
-/// A child that has ended, whichever, not reaped.
+/// Any child that has ended, not reaped.
 fn any_child() -> i32 {
     // SAFETY: plain out-parameters of this frame.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
@@ -365,7 +368,7 @@ fn any_child() -> i32 {
     unsafe { info.si_pid() }
 }
 
-/// A memory cgroup too small for what runs in it, of either version; `None` where there is none to be had.
+/// A memory cgroup, of either version, too small for what runs in it. `None`: none can be made.
 fn small_memory() -> Option<std::path::PathBuf> {
     let name = format!("tracer-test-{}", me());
     let (v1, v2) = ("/sys/fs/cgroup/memory", "/sys/fs/cgroup");
@@ -390,7 +393,7 @@ fn small_memory() -> Option<std::path::PathBuf> {
 
 fn out_of_memory() {
     let Some(group) = small_memory() else {
-        say("without\tout of memory: no memory cgroup can be made");
+        send("without\tout of memory: no memory cgroup can be made");
         return;
     };
     let pid = child(|| {
@@ -406,11 +409,11 @@ fn out_of_memory() {
     let _ = std::fs::remove_dir(&group);
 }
 
-/// A zombie, until the test has seen its end; then it is reaped.
+/// A zombie, reaped once the test has seen its end.
 fn unreaped() {
     let pid = child(|| end(51));
     let ticks = start_ticks(pid as u32).expect("not reaped");
-    say(&format!("zombie\t{pid}\t{ticks}"));
-    hear();
-    ended("a zombie nobody reaps", pid, "");
+    send(&format!("zombie\t{pid}\t{ticks}"));
+    receive();
+    ended("a zombie, reaped later", pid, "");
 }

@@ -1,18 +1,20 @@
-//! Jobs that make processes in every way, each of which says that it is there; jobs that end at once, by the
-//! thousand; jobs that outlive their tracer.
+//! Jobs that make processes by every means, each of which reports its presence. Jobs whose processes end at
+//! once, by the thousand. Jobs that outlive their tracer.
 
-use std::process::{Command, Stdio};
+use crate::parent::{receive, send};
+use crate::proc::start_ticks;
+use crate::{command, end};
 
-use crate::play::{command, command_line, end, hear, say, start_ticks};
-
+/// Reports this process: `member ROLE PID START`.
 fn here(role: &str) {
     let pid = std::process::id();
-    say(&format!("member {role} {pid} {}", start_ticks(pid).expect("alive")));
+    send(&format!("member {role} {pid} {}", start_ticks(pid).expect("alive")));
 }
 
 /// A child that does `body`.
 fn child(body: impl FnOnce()) -> i32 {
-    // SAFETY: where other threads are, the child only allocates, which the C library makes safe, writes, and ends.
+    // SAFETY: in a process with threads the child only allocates, which the C library makes safe, writes, and
+    // ends.
     match unsafe { libc::fork() } {
         -1 => panic!("fork"),
         0 => {
@@ -30,21 +32,21 @@ fn wait(pid: i32) -> i32 {
     status
 }
 
-/// Says that it is there, and ends.
+/// Words: a role. Reports its presence and ends.
 pub fn leaf(words: &[String]) {
     here(&words[0]);
 }
 
-/// Says that it is there, with its parts below it, all of which end before it does.
+/// Reports its presence and those of its descendants, all of which end before it does.
 pub fn tree(_: &[String]) {
     here("root");
-    // Each process below holds the write end; the end of the input is the end of the last of them.
+    // Each descendant holds the write end, so the pipe ends when the last of them has ended.
     let mut fds = [0; 2];
     // SAFETY: two descriptors into an array of two.
     assert_eq!(unsafe { libc::pipe(fds.as_mut_ptr()) }, 0);
     let [read, write] = fds;
 
-    // Reparented: its parents are gone before it says a word.
+    // Reparented: its parent is gone before it reports itself.
     let middle = child(|| {
         // SAFETY: plain calls.
         let above = unsafe {
@@ -98,34 +100,25 @@ pub fn tree(_: &[String]) {
     }
 }
 
-/// Words: the tracer, a directory. Runs a session within this one, and something beside it.
+/// Words: a command. Runs it, a session within this one, and a process beside it.
 pub fn nest(words: &[String]) {
     here("outer root");
     wait(child(|| here("outer only")));
-    let status = run_command(&words[0], &words[1], "inner", "tree", &[]).status().expect("runs");
-    say(&format!("inner {}", status.code().expect("exits")));
+    let status = std::process::Command::new(&words[0]).args(&words[1..]).status().expect("runs");
+    send(&format!("inner {}", status.code().expect("exits")));
 }
 
-/// `tracer-user run` of a part, its session filed below a directory.
-pub fn run_command(tracer: &str, directory: &str, session: &str, part: &str, words: &[&str]) -> Command {
-    let mut run = Command::new(tracer);
-    run.args(["run", "--quiet", "--session-id", session, "--stall-threshold", "200ms"]);
-    run.args(["--log-dir", &format!("{directory}/log"), "--trace-dir", &format!("{directory}/live"), "--"]);
-    run.args(command_line(part, words)).stderr(Stdio::inherit());
-    run
-}
-
-/// Says that it is there, and ends with 3 when it is told to.
+/// Reports its presence, and ends with 3 when it receives a line.
 pub fn waits(_: &[String]) {
     here("waiting");
-    hear();
+    receive();
     end(3);
 }
 
-/// Says that it is there; when told to, has a child that ends with 5, and ends with 7.
+/// Reports its presence. When it receives a line, makes a child that ends with 5, and ends with 7.
 pub fn outlives(_: &[String]) {
     here("survivor");
-    hear();
+    receive();
     wait(child(|| {
         here("late");
         end(5)
@@ -133,7 +126,8 @@ pub fn outlives(_: &[String]) {
     end(7);
 }
 
-/// Words: how many. Two processes make half of them each, as fast as they can, and count how they end.
+/// Words: a number of processes. Two children make half of them each, as fast as they can, and report how
+/// many ended with 0, 1, 2 and 3.
 pub fn storm(words: &[String]) {
     let count: u32 = words[0].parse().expect("a number");
     let halves = [(0, count / 2), (1, count - count / 2)].map(|(which, count)| {
@@ -144,7 +138,7 @@ pub fn storm(words: &[String]) {
                 assert_eq!(status & 0xff, 0);
                 codes[(status >> 8) as usize] += 1;
             }
-            say(&format!("storm {which} {} {} {} {}", codes[0], codes[1], codes[2], codes[3]));
+            send(&format!("storm {which} {} {} {} {}", codes[0], codes[1], codes[2], codes[3]));
         })
     });
     for half in halves {
@@ -152,7 +146,8 @@ pub fn storm(words: &[String]) {
     }
 }
 
-/// Stays, so that others can come into its mount namespace, which has a BPF file system of its own.
+/// Holds a mount namespace with a BPF file system of its own, which other processes enter, until its input
+/// ends.
 pub fn holds_namespace(_: &[String]) {
     // SAFETY: plain calls with constant strings.
     unsafe {
@@ -164,28 +159,28 @@ pub fn holds_namespace(_: &[String]) {
         let mounted = libc::mount(c"bpf".as_ptr(), at, c"bpf".as_ptr(), 0, c"mode=700".as_ptr().cast());
         assert_eq!(mounted, 0, "{}", std::io::Error::last_os_error());
     }
-    say("open");
-    hear();
+    send("open");
+    receive();
 }
 
-/// Words: a session. Takes it over from its pins, says what became of its processes, and ends it.
+/// Words: a session. Opens it from its pins, reports what became of its processes, and finishes it.
 pub fn takes_over(words: &[String]) {
     use tracer_user::core::event::EventBody;
     use tracer_user::kernel::KernelTracer;
 
-    let mut tracer = KernelTracer::open(&words[0], 1_000_000_000).expect("the pins are there");
+    let mut tracer = KernelTracer::open(&words[0], 1_000_000_000).expect("the pins exist");
     let mut events = Vec::new();
     tracer.drain_keeping_fates(&mut events);
     for event in &events {
         if let EventBody::Exit(exit) = &event.body {
-            say(&format!("event {} {}", exit.process, exit.status.map_or(-1, |status| i64::from(status.0))));
+            send(&format!("event {} {}", exit.process, exit.status.map_or(-1, |status| i64::from(status.0))));
         }
     }
     for fate in tracer.fates() {
         let status = fate.ended.and_then(|(_, exit)| exit.status);
-        say(&format!("fate {} {}", fate.process, status.map_or(-1, |status| i64::from(status.0))));
+        send(&format!("fate {} {}", fate.process, status.map_or(-1, |status| i64::from(status.0))));
     }
-    say(&format!("lost {}", tracer.lost().total()));
+    send(&format!("lost {}", tracer.lost().total()));
     tracer.finish().expect("finished");
-    say("end");
+    send("end");
 }

@@ -1,0 +1,41 @@
+//! Processes that report what `/proc` shows of themselves.
+
+use std::os::unix::fs::MetadataExt as _;
+
+use crate::parent::{receive, send};
+use crate::proc::start_ticks;
+use crate::{command, end};
+
+/// Executes itself in twelve children, each with a name of its own, which report about themselves.
+pub fn facts(_: &[String]) {
+    for number in 0..12 {
+        let status = command("named", &[&format!("fact-{number}")]).status().unwrap();
+        assert_eq!(status.code(), Some(number));
+    }
+}
+
+/// Takes a name and reports pid, start, name, pid namespace, pid in that, and CPU time in ns. Ends with the
+/// number in the name.
+pub fn named(words: &[String]) {
+    let name = std::ffi::CString::new(words[0].as_str()).unwrap();
+    rustix::thread::set_name(&name).unwrap();
+    let mut turns = 0u64;
+    let cpu = || rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    while cpu().tv_nsec < 20_000_000 && cpu().tv_sec == 0 {
+        turns += 1;
+    }
+    std::hint::black_box(turns);
+    let pid = std::process::id();
+    let namespace = std::fs::metadata("/proc/self/ns/pid").unwrap().ino();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let inner = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap();
+    let inner = inner.split_whitespace().next_back().unwrap();
+    let used = cpu().tv_sec as u64 * 1_000_000_000 + cpu().tv_nsec as u64;
+    send(&format!("{pid} {} {} {namespace} {inner} {used}", start_ticks(pid).unwrap(), words[0]));
+    end(words[0].trim_start_matches("fact-").parse().unwrap());
+}
+
+/// Ends when it receives a line.
+pub fn idles(_: &[String]) {
+    receive();
+}
