@@ -49,7 +49,7 @@ fn scenarios() -> Vec<String> {
 /// Runs scenarios one after the other with a program as the tool. Gives the runner's output.
 fn run(program: &Path, names: &[String]) -> String {
     let mut command = Command::new("python3");
-    command.arg(hangs().join("hangs")).arg(program).args(names).env("TRACER_USER", TRACER);
+    command.arg(hangs().join("run.py")).arg(program).args(names).env("TRACER_USER", TRACER);
     both_outputs(&mut command)
 }
 
@@ -87,10 +87,11 @@ fn a_user_without_privileges_gets_the_same_diagnosis_of_its_own_processes() {
         to
     };
     let program = copy(Path::new(TRACER), "tracer-user");
-    let runner = copy(&hangs().join("hangs"), "hangs");
-    for name in OF_ONE_USER {
-        let file = format!("{name}.py");
-        copy(&hangs().join("scenarios").join(&file), &file);
+    let runner = copy(&hangs().join("run.py"), "run.py");
+    std::fs::create_dir(place.path().join("parts")).expect("made");
+    let files = OF_ONE_USER.map(|name| format!("{name}.py"));
+    for file in files.iter().map(String::as_str).chain(["parts/__init__.py"]) {
+        copy(&hangs().join("scenarios").join(file), file);
     }
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(place.path(), open).expect("opened");
@@ -111,11 +112,23 @@ fn a_user_without_privileges_gets_the_same_diagnosis_of_its_own_processes() {
         let runs: Vec<_> = OF_ONE_USER.chunks(4).map(|share| scope.spawn(|| run(share))).collect();
         runs.into_iter().map(|run| run.join().unwrap()).collect()
     });
-    let passed = texts.iter().flat_map(|text| text.lines()).filter(|line| line.starts_with("ok ")).count();
-    assert_eq!(passed, OF_ONE_USER.len(), "\n{}", texts.concat());
+    check(&texts, OF_ONE_USER.len());
 }
 
-/// Runs scenarios with a program as the tool, this many in parallel. The diagnosis of each has to be right.
+/// Checks the outputs of the runner: of this many scenarios each is explained or a known gap. Prints the
+/// known gaps.
+#[track_caller]
+fn check(texts: &[String], scenarios: usize) {
+    let lines = || texts.iter().flat_map(|text| text.lines());
+    let gaps: Vec<&str> = lines().filter(|line| line.starts_with("gap ")).collect();
+    let passed = lines().filter(|line| line.starts_with("ok ")).count();
+    assert_eq!(passed, scenarios - gaps.len(), "{} known gaps\n{}", gaps.len(), texts.concat());
+    gaps.iter().for_each(|gap| println!("{gap}"));
+    println!("{passed} scenarios explained, {} known gaps", gaps.len());
+}
+
+/// Runs scenarios with a program as the tool, this many in parallel. The diagnosis of each has to be right,
+/// or its error a known gap.
 #[track_caller]
 fn are_explained(program: &Path, names: &[String], at_once: usize) {
     let texts: Vec<String> = std::thread::scope(|scope| {
@@ -125,8 +138,7 @@ fn are_explained(program: &Path, names: &[String], at_once: usize) {
             shares.into_iter().map(|share| scope.spawn(move || run(program, &share))).collect();
         runs.into_iter().map(|run| run.join().unwrap()).collect()
     });
-    let passed = texts.iter().flat_map(|text| text.lines()).filter(|line| line.starts_with("ok ")).count();
-    assert_eq!(passed, names.len(), "\n{}", texts.concat());
+    check(&texts, names.len());
 }
 
 #[test]

@@ -9,6 +9,7 @@
 
 mod corpus;
 mod false_alarms;
-mod runner_recipes;
+mod pytest_recipe;
+mod runner;
 #[path = "../support/mod.rs"]
 mod support;

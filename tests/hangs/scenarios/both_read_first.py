@@ -1,10 +1,11 @@
 """Two programs each wait for the other's first line."""
-import os, subprocess, sys
+import subprocess, sys
+from parts import ROLE, ready, start
 EXPECT = {"verdict": "deadlock", "class": "mutual-read", "waiter": "child", "holder": "root"}
 
-if "role=child" in sys.argv:
-    open(os.environ["READY"], "w").close()
+if ROLE == "child":
+    ready()
     print(sys.stdin.readline())
 else:
-    child = subprocess.Popen([sys.executable, __file__, "role=child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    child = start("child", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     child.stdout.readline()

@@ -1,13 +1,14 @@
-"""The child waits on a full pipe, but its reader only waits for so long: it will come back."""
-import os, select, subprocess, sys
+"""A child waits on a full pipe whose reader sleeps in a wait with a time-out, and reads after it."""
+import os, select, subprocess
+from parts import ROLE, ready, start
 EXPECT = {"verdict": "not-hung"}
 
-if "role=child" in sys.argv:
+if ROLE == "child":
     while True:
         os.write(1, b"x" * 4096)
 else:
-    child = subprocess.Popen([sys.executable, __file__, "role=child"], stdout=subprocess.PIPE)
-    open(os.environ["READY"], "w").close()
+    child = start("child", stdout=subprocess.PIPE)
+    ready()
     other, _keep = os.pipe()
     while True:
         select.select([other], [], [], 3)

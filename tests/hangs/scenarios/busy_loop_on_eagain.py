@@ -1,15 +1,16 @@
-"""A loop over a read that says EAGAIN each time: all CPU, not one byte."""
-import os, subprocess, sys
+"""A loop around a read that fails with EAGAIN each time: full CPU time, no data."""
+import os
+from parts import ROLE, ready, run
 EXPECT = {"verdict": "not-hung", "class": "livelock", "waiter": "child"}
 
-if "role=child" in sys.argv:
+if ROLE == "child":
     read, write = os.pipe()
     os.set_blocking(read, False)
-    open(os.environ["READY"], "w").close()
+    ready()
     while True:
         try:
             os.read(read, 1)
         except BlockingIOError:
             pass
 else:
-    subprocess.run([sys.executable, __file__, "role=child"])
+    run("child")

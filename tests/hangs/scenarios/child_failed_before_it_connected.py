@@ -1,11 +1,12 @@
-"""The parent waits in accept for a child that ended in failure before it connected."""
-import os, socket, subprocess, sys
+"""A parent waits in accept for a child that failed before it connected."""
+import socket, sys
+from parts import ROLE, ready, start
 EXPECT = {"verdict": "orphaned-wait", "class": "died-at-boot", "waiter": "root"}
 
-if "role=child" in sys.argv:
+if ROLE == "child":
     sys.exit(3)
 else:
     door = socket.create_server(("127.0.0.1", 0))
-    child = subprocess.Popen([sys.executable, __file__, "role=child"])
-    open(os.environ["READY"], "w").close()
+    child = start("child")
+    ready()
     door.accept()

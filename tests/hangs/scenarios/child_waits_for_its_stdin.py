@@ -1,10 +1,11 @@
-"""The child reads its stdin to the end; the parent holds the write end and waits for the child's exit."""
-import os, subprocess, sys
+"""A child reads its stdin to the end. The parent holds the write end and waits for the child's exit."""
+import subprocess, sys
+from parts import ROLE, ready, start
 EXPECT = {"verdict": "deadlock", "class": "mutual-read", "waiter": "child", "holder": "root"}
 
-if "role=child" in sys.argv:
-    open(os.environ["READY"], "w").close()
+if ROLE == "child":
+    ready()
     sys.stdin.read()
 else:
-    child = subprocess.Popen([sys.executable, __file__, "role=child"], stdin=subprocess.PIPE)
+    child = start("child", stdin=subprocess.PIPE)
     child.wait()

@@ -1,6 +1,7 @@
-"""A shell's $(...) reads to the end of file; what was put into the background inside keeps the pipe open."""
-import os, subprocess
+"""The $(...) of a shell reads to the end of the file, and a background process inside it keeps the pipe open."""
+import subprocess
+from parts import ready
 EXPECT = {"verdict": "orphaned-wait", "class": "eof-never"}
 
-open(os.environ["READY"], "w").close()
+ready()
 subprocess.run(["bash", "-c", "said=$(sleep 600 & echo done); echo $said"])

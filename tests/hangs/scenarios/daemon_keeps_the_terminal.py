@@ -1,16 +1,17 @@
-"""A job was run in a terminal of its own, as ssh -t does; a daemon of it keeps the terminal, so that its end never comes."""
-import os, signal, subprocess, sys, time
+"""A job ran in a terminal of its own, as with ssh -t. A daemon of it keeps the terminal open, so its end never comes."""
+import os, signal, time
+from parts import ROLE, ready, start
 EXPECT = {"verdict": "orphaned-wait", "class": "eof-never", "waiter": "root", "holder": "daemon"}
 
-if "role=daemon" in sys.argv:
+if ROLE == "daemon":
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    open(os.environ["READY"], "w").close()
+    ready()
     time.sleep(600)
-elif "role=job" in sys.argv:
-    subprocess.Popen([sys.executable, __file__, "role=daemon"], start_new_session=True)
+elif ROLE == "job":
+    start("daemon", start_new_session=True)
 else:
     master, slave = os.openpty()
-    job = subprocess.Popen([sys.executable, __file__, "role=job"], stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+    job = start("job", stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
     os.close(slave)
     job.wait()
     while os.read(master, 4096):

@@ -1,18 +1,19 @@
-"""Programs at rest until a signal ends them: in pause, in sigwait, in an event that a handler sets, in an asyncio loop."""
-import asyncio, os, signal, subprocess, sys, threading
+"""Programs that rest until a signal: in pause, in sigwait, in an event that a handler sets, in an asyncio loop."""
+import asyncio, signal, threading
+from parts import ROLE, ready, start
 EXPECT = {"verdict": "not-hung"}
 
-if "role=pause" in sys.argv:
+if ROLE == "pause":
     signal.pause()
-elif "role=sigwait" in sys.argv:
+elif ROLE == "sigwait":
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     signal.sigwait({signal.SIGTERM})
-elif "role=event" in sys.argv:
+elif ROLE == "event":
     threading.Event().wait()
-elif "role=loop" in sys.argv:
+elif ROLE == "loop":
     asyncio.run(asyncio.Event().wait())
 else:
-    jobs = [subprocess.Popen([sys.executable, __file__, f"role={how}"]) for how in ("pause", "sigwait", "event", "loop")]
-    open(os.environ["READY"], "w").close()
+    jobs = [start(how) for how in ("pause", "sigwait", "event", "loop")]
+    ready()
     for job in jobs:
         job.wait()

@@ -1,5 +1,6 @@
-"""Two processes take two open file description locks in opposite orders; the kernel looks for no deadlock there."""
-import fcntl, os, struct, subprocess, sys, time
+"""Two processes take two open file description locks in opposite order. The kernel detects no deadlock among these."""
+import fcntl, os, struct
+from parts import ROLE, ready, start, wait_for
 EXPECT = {"verdict": "deadlock", "class": "file-lock", "waiter": ["left", "right"], "holder": ["left", "right"]}
 F_OFD_SETLKW = 38
 
@@ -12,16 +13,15 @@ def lock(name):
 def take(first, second):
     lock(first)
     open(first + ".held", "w").close()
-    while not os.path.exists(second + ".held"):
-        time.sleep(0.01)
-    open(os.environ["READY"], "w").close()
+    wait_for(second + ".held")
+    ready()
     lock(second)
 
 
-if "role=left" in sys.argv:
+if ROLE == "left":
     take("a", "b")
-elif "role=right" in sys.argv:
+elif ROLE == "right":
     take("b", "a")
 else:
-    parts = [subprocess.Popen([sys.executable, __file__, f"role={role}"]) for role in ("left", "right")]
+    parts = [start(role) for role in ("left", "right")]
     parts[0].wait()

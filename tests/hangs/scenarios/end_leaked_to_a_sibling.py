@@ -1,16 +1,17 @@
-"""The writer has ended; a sibling that has nothing to do with it was handed the write end by accident and sleeps."""
-import os, subprocess, sys, time
+"""The writer has ended. An unrelated sibling inherited the write end by accident and sleeps."""
+import os, sys, time
+from parts import ROLE, ready, run, start
 EXPECT = {"verdict": "orphaned-wait", "class": "eof-never", "waiter": "root", "holder": "sibling"}
 
-if "role=sibling" in sys.argv:
-    open(os.environ["READY"], "w").close()
+if ROLE == "sibling":
+    ready()
     time.sleep(600)
-elif "role=writer" in sys.argv:
+elif ROLE == "writer":
     os.write(int(sys.argv[1]), b"done")
 else:
     read, write = os.pipe()
-    subprocess.Popen([sys.executable, __file__, "role=sibling"], pass_fds=[write])
-    subprocess.run([sys.executable, __file__, str(write), "role=writer"], pass_fds=[write])
+    start("sibling", pass_fds=[write])
+    run("writer", str(write), pass_fds=[write])
     os.close(write)
     while os.read(read, 4096):
         pass

@@ -1,15 +1,16 @@
-"""An event loop waits without a time-out for the end of a socket pair whose other end a left-behind daemon inherited."""
-import os, selectors, socket, subprocess, sys, time
+"""An event loop waits without a time-out for the end of a socket pair. A leftover daemon inherited its other end."""
+import selectors, socket, time
+from parts import ROLE, ready, start
 EXPECT = {"verdict": "orphaned-wait", "class": "eof-never", "waiter": "root", "holder": "daemon"}
 
-if "role=daemon" in sys.argv:
-    open(os.environ["READY"], "w").close()
+if ROLE == "daemon":
+    ready()
     time.sleep(600)
-elif "role=step" in sys.argv:
-    subprocess.Popen([sys.executable, __file__, "role=daemon"])
+elif ROLE == "step":
+    start("daemon")
 else:
     ours, theirs = socket.socketpair()
-    step = subprocess.Popen([sys.executable, __file__, "role=step"], stdout=theirs.fileno())
+    step = start("step", stdout=theirs.fileno())
     theirs.close()
     step.wait()
     loop = selectors.DefaultSelector()

@@ -1,10 +1,11 @@
-"""A reader opens a FIFO that nobody opens for writing."""
-import os, subprocess, sys
+"""A reader opens a FIFO that no process opens for writing."""
+import os
+from parts import ROLE, ready, run
 EXPECT = {"verdict": "orphaned-wait", "class": "fifo-open", "waiter": "reader"}
 
-if "role=reader" in sys.argv:
-    open(os.environ["READY"], "w").close()
+if ROLE == "reader":
+    ready()
     open("queue")
 else:
     os.mkfifo("queue")
-    subprocess.run([sys.executable, __file__, "role=reader"])
+    run("reader")

@@ -1,18 +1,18 @@
-"""Two processes take two flocks in opposite order; the kernel looks for such cycles among fcntl locks alone."""
-import fcntl, os, subprocess, sys, time
+"""Two processes take two flocks in opposite order. The kernel detects such cycles among fcntl locks only."""
+import fcntl
+from parts import ROLE, ready, start, wait_for
 EXPECT = {"verdict": "deadlock", "class": "file-lock", "waiter": ["left", "right"], "holder": ["left", "right"]}
 
-if "role=root" in sys.argv:
-    workers = [subprocess.Popen([sys.executable, __file__, role]) for role in ("role=left", "role=right")]
+if ROLE == "root":
+    workers = [start(role) for role in ("left", "right")]
     for worker in workers:
         worker.wait()
 else:
-    own, other = ("a", "b") if "role=left" in sys.argv else ("b", "a")
+    own, other = ("a", "b") if ROLE == "left" else ("b", "a")
     first = open(own, "w")
     fcntl.flock(first, fcntl.LOCK_EX)
     open(own + ".taken", "w").close()
-    while not os.path.exists(other + ".taken"):
-        time.sleep(0.01)
+    wait_for(other + ".taken")
     second = open(other, "w")
-    open(os.environ["READY"], "w").close()
+    ready()
     fcntl.flock(second, fcntl.LOCK_EX)

@@ -1,16 +1,17 @@
-"""The only reader of a full pipe sits in a frozen cgroup: in /proc it looks asleep."""
+"""The only reader of a full pipe is in a frozen cgroup, where /proc shows it as asleep."""
 import os, pathlib, subprocess, sys, time
+from parts import ROLE, outlives, ready, start
 EXPECT = {"verdict": "orphaned-wait", "class": ["pipe-full", "stopped"], "waiter": "writer", "holder": "reader"}
 
-if "role=reader" in sys.argv:
+if ROLE == "reader":
     while True:
         os.read(0, 1)
         time.sleep(1)
-elif "role=writer" in sys.argv:
-    open(os.environ["READY"], "w").close()
+elif ROLE == "writer":
+    ready()
     os.write(1, b"x" * 300_000)
-elif "role=janitor" in sys.argv:
-    # Outlives the scenario, which is killed, to remove its cgroup.
+elif ROLE == "janitor":
+    # Removes the cgroup of the scenario, which is killed.
     group = pathlib.Path(sys.argv[1])
     while "populated 1" in (group / "cgroup.events").read_text():
         time.sleep(0.05)
@@ -20,13 +21,12 @@ else:
     top = next(pathlib.Path(fields[1]) for fields in mounts if fields[2] == "cgroup2")
     group = top / f"tracer-user-scenario-{os.getpid()}"
     group.mkdir()
-    reader = subprocess.Popen([sys.executable, __file__, "role=reader"], stdin=subprocess.PIPE)
+    reader = start("reader", stdin=subprocess.PIPE)
     (group / "cgroup.procs").write_text(str(reader.pid))
     (group / "cgroup.freeze").write_text("1")
     while "frozen 1" not in (group / "cgroup.events").read_text():
         time.sleep(0.01)
-    clean = {name: value for name, value in os.environ.items() if name != "READY"}
-    subprocess.Popen([sys.executable, __file__, str(group), "role=janitor"], env=clean, start_new_session=True)
-    writer = subprocess.Popen([sys.executable, __file__, "role=writer"], stdout=reader.stdin)
+    outlives("janitor", str(group))
+    writer = start("writer", stdout=reader.stdin)
     reader.stdin.close()
     writer.wait()

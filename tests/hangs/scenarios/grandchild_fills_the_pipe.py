@@ -1,13 +1,14 @@
-"""The pipe's reader waits for its child, which waits for its own child, which writes: the chain is longer than the circle."""
-import os, subprocess, sys
+"""The reader of a pipe waits for its child, which waits for its own child, which writes to the pipe."""
+import os, subprocess
+from parts import ROLE, ready, run, start
 EXPECT = {"verdict": "deadlock", "class": "pipe-full", "waiter": "leaf", "holder": "root"}
 
-if "role=leaf" in sys.argv:
-    open(os.environ["READY"], "w").close()
+if ROLE == "leaf":
+    ready()
     os.write(1, b"x" * 300_000)
-elif "role=middle" in sys.argv:
-    subprocess.run([sys.executable, __file__, "role=leaf"])
+elif ROLE == "middle":
+    run("leaf")
 else:
-    middle = subprocess.Popen([sys.executable, __file__, "role=middle"], stdout=subprocess.PIPE)
+    middle = start("middle", stdout=subprocess.PIPE)
     middle.wait()
     middle.stdout.read()

@@ -1,10 +1,11 @@
-"""The parent joins its child while it holds a lock in shared memory that the child needs."""
-import multiprocessing, os
+"""A parent joins its child while it holds a lock in shared memory that the child needs."""
+import multiprocessing
+from parts import ready
 EXPECT = {"verdict": "deadlock", "class": "futex-orphan"}
 
 
 def work(lock):
-    open(os.environ["READY"], "w").close()
+    ready()
     lock.acquire()
 
 

@@ -1,12 +1,13 @@
-"""A worker was killed before it delivered; its parent waits for the result on a pipe whose write end it still holds itself."""
-import os, signal, subprocess, sys, time
+"""A worker was killed before it delivered a result. Its parent reads from a pipe whose write end it holds itself."""
+import os, signal, time
+from parts import ROLE, ready, start
 EXPECT = {"verdict": "orphaned-wait", "class": "worker-killed", "waiter": "root"}
 
-if "role=worker" in sys.argv:
+if ROLE == "worker":
     time.sleep(600)
 else:
     read, write = os.pipe()
-    worker = subprocess.Popen([sys.executable, __file__, "role=worker"], pass_fds=[write])
+    worker = start("worker", pass_fds=[write])
     worker.send_signal(signal.SIGKILL)
-    open(os.environ["READY"], "w").close()
+    ready()
     os.read(read, 1)

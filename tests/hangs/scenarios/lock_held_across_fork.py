@@ -1,5 +1,6 @@
-"""A fork of a program with threads: the lock was held by a thread that fork did not copy, so nobody in the child releases it."""
-import os, sys, threading, time
+"""A program with threads forks while a thread holds a lock. The child has no copy of that thread to release it."""
+import os, threading, time
+from parts import ready
 EXPECT = {"verdict": "orphaned-wait", "class": "futex-orphan", "waiter": "root"}
 
 lock = threading.Lock()
@@ -15,7 +16,7 @@ while not lock.locked():
     time.sleep(0.01)
 child = os.fork()
 if child == 0:
-    open(os.environ["READY"], "w").close()
+    ready()
     lock.acquire()
 else:
     os.waitpid(child, 0)

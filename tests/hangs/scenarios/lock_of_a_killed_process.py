@@ -1,5 +1,6 @@
-"""A process was killed while it held a lock of multiprocessing; its parent has collected it, and waits for another one that wants the lock."""
-import multiprocessing, os, time
+"""A process is killed while it holds a multiprocessing lock. Its parent has reaped it and waits for another one that needs it."""
+import multiprocessing, time
+from parts import ready, wait_for
 EXPECT = {"verdict": "orphaned-wait", "class": ["futex-orphan", "worker-killed"]}
 
 
@@ -10,7 +11,7 @@ def hold(lock):
 
 
 def want(lock):
-    open(os.environ["READY"], "w").close()
+    ready()
     lock.acquire()
 
 
@@ -19,8 +20,7 @@ if __name__ == "__main__":
     lock = context.Lock()
     holder = context.Process(target=hold, args=(lock,))
     holder.start()
-    while not os.path.exists("held"):
-        time.sleep(0.01)
+    wait_for("held")
     holder.kill()
     holder.join()
     wanter = context.Process(target=want, args=(lock,))

@@ -1,11 +1,12 @@
-"""Two event loops, each in epoll for the other's first word over a socket pair."""
-import os, select, socket, subprocess, sys
+"""Two event loops, each in epoll for the other's first message on a socket pair."""
+import select, socket
+from parts import ROLE, ready, start
 EXPECT = {"verdict": "deadlock", "class": ["quiescent-loops", "mutual-read"], "waiter": ["left", "right"]}
 
-if "role=root" in sys.argv:
+if ROLE == "root":
     a, b = socket.socketpair()
-    left = subprocess.Popen([sys.executable, __file__, "role=left"], stdin=a.fileno())
-    right = subprocess.Popen([sys.executable, __file__, "role=right"], stdin=b.fileno())
+    left = start("left", stdin=a.fileno())
+    right = start("right", stdin=b.fileno())
     a.close()
     b.close()
     left.wait()
@@ -13,6 +14,6 @@ if "role=root" in sys.argv:
 else:
     poll = select.epoll()
     poll.register(0, select.EPOLLIN)
-    if "role=right" in sys.argv:
-        open(os.environ["READY"], "w").close()
+    if ROLE == "right":
+        ready()
     poll.poll()

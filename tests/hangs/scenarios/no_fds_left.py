@@ -1,9 +1,10 @@
-"""All fds that the limit allows are open: the next open fails. Slow or wrong, and no hang."""
-import os, resource, subprocess, sys, time
+"""All descriptors that the limit allows are open, and the next open fails. That is no hang."""
+import os, resource, time
+from parts import ROLE, ready, run
 EXPECT = {"verdict": "not-hung", "class": "exhaustion"}
 
-if "role=child" in sys.argv:
-    open(os.environ["READY"], "w").close()
+if ROLE == "child":
+    ready()
     resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))
     while True:
         try:
@@ -11,4 +12,4 @@ if "role=child" in sys.argv:
         except OSError:
             time.sleep(600)
 else:
-    subprocess.run([sys.executable, __file__, "role=child"])
+    run("child")

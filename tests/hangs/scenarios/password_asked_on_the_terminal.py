@@ -1,13 +1,14 @@
-"""A program asks for a password on /dev/tty, whatever its stdin is; whoever has the terminal waits for its output."""
+"""A program asks for a password on /dev/tty. The process at the other end of the terminal waits for its output."""
 import getpass, os, pty, sys
+from parts import ROLE, command, ready
 EXPECT = {"verdict": "deadlock", "class": "mutual-read", "waiter": "child", "holder": "root"}
 
-if "role=child" in sys.argv:
-    open(os.environ["READY"], "w").close()
+if ROLE == "child":
+    ready()
     getpass.getpass()
 else:
     child, master = pty.fork()
     if child == 0:
-        os.execv(sys.executable, [sys.executable, __file__, "role=child"])
+        os.execv(sys.executable, command("child"))
     while os.read(master, 100):
         pass

@@ -1,12 +1,13 @@
-"""As asyncio does it: the parent polls a pidfd for its child's exit, and nobody reads what the child writes."""
-import os, select, subprocess, sys
+"""The parent polls a pidfd for its child's exit, as asyncio does, and does not read the child's output."""
+import os, select, subprocess
+from parts import ROLE, ready, start
 EXPECT = {"verdict": "deadlock", "class": "pipe-full", "waiter": "child", "holder": "root"}
 
-if "role=child" in sys.argv:
-    open(os.environ["READY"], "w").close()
+if ROLE == "child":
+    ready()
     os.write(1, b"x" * 200_000)
 else:
-    child = subprocess.Popen([sys.executable, __file__, "role=child"], stdout=subprocess.PIPE)
+    child = start("child", stdout=subprocess.PIPE)
     poll = select.poll()
     poll.register(os.pidfd_open(child.pid), select.POLLIN)
     poll.poll()

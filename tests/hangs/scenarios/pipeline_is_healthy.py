@@ -1,6 +1,7 @@
-"""sleep | cat | wc: readers that wait for a writer which has its time."""
-import os, subprocess
+"""sleep | cat | wc: readers wait for a writer that takes its time."""
+import subprocess
+from parts import ready
 EXPECT = {"verdict": "not-hung"}
 
-open(os.environ["READY"], "w").close()
+ready()
 subprocess.run(["sh", "-c", "(sleep 600; echo done) | cat | wc -l"])

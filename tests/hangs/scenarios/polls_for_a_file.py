@@ -1,10 +1,11 @@
-"""A loop that sleeps and looks for a file that does not come: it moves, so it is not called hung, and is told."""
-import os, subprocess, sys, time
+"""A loop sleeps and checks for a file that does not appear. It moves, so it is reported and not called a hang."""
+import os, time
+from parts import ROLE, ready, run
 EXPECT = {"verdict": "not-hung", "class": "polling-sleep"}
 
-if "role=child" in sys.argv:
-    open(os.environ["READY"], "w").close()
+if ROLE == "child":
+    ready()
     while not os.path.exists("never"):
         time.sleep(0.1)
 else:
-    subprocess.run([sys.executable, __file__, "role=child"])
+    run("child")

@@ -1,10 +1,11 @@
-"""A child fills a POSIX message queue that nobody but itself and its waiting parent has."""
-import ctypes, os, subprocess, sys
+"""A child fills a POSIX message queue that only it and its waiting parent hold."""
+import ctypes, os, sys
+from parts import ROLE, ready, run
 EXPECT = {"verdict": "deadlock", "class": "sysv-ipc", "waiter": "child"}
 
 libc = ctypes.CDLL(None, use_errno=True)
-if "role=child" in sys.argv:
-    open(os.environ["READY"], "w").close()
+if ROLE == "child":
+    ready()
     while True:
         libc.mq_send(int(sys.argv[1]), b"x" * 100, 100, 0)
 else:
@@ -12,4 +13,4 @@ else:
     queue = libc.mq_open(name, os.O_RDWR | os.O_CREAT, 0o600, None)
     libc.mq_unlink(name)
     os.set_inheritable(queue, True)
-    subprocess.run([sys.executable, __file__, str(queue), "role=child"], pass_fds=[queue])
+    run("child", str(queue), pass_fds=[queue])

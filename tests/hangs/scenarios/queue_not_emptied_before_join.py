@@ -1,11 +1,12 @@
-"""A child puts more into a multiprocessing queue than its pipe takes, and the parent joins it before it gets anything."""
-import multiprocessing, os
+"""A child puts more into a multiprocessing queue than its pipe holds, and the parent joins it before it gets anything."""
+import multiprocessing
+from parts import ready
 EXPECT = {"verdict": "deadlock", "class": "pipe-full", "waiter": "root", "holder": "root"}
 
 
 def work(queue):
     queue.put("x" * 1_000_000)
-    open(os.environ["READY"], "w").close()
+    ready()
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""The parent selects on the child's stderr alone, the child fills stdout."""
-import os, select, subprocess, sys
+"""The parent selects on the child's stderr only, while the child fills its stdout."""
+import os, select, subprocess
+from parts import ROLE, ready, start
 EXPECT = {"verdict": "deadlock", "class": "pipe-full", "waiter": "child", "holder": "root"}
 
-if "role=child" in sys.argv:
-    open(os.environ["READY"], "w").close()
+if ROLE == "child":
+    ready()
     os.write(1, b"x" * 200_000)
 else:
-    child = subprocess.Popen([sys.executable, __file__, "role=child"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    child = start("child", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     select.select([child.stderr], [], [])

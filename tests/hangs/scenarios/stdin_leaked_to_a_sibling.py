@@ -1,17 +1,18 @@
-"""A filter waits for the end of its input, whose write end a sibling got by accident and keeps; whoever made the pipe has closed it."""
+"""A filter waits for the end of its input. A sibling inherited the write end by accident, and its maker has closed it."""
 import os, subprocess, sys, time
+from parts import ROLE, ready, start
 EXPECT = {"verdict": "orphaned-wait", "class": "eof-never", "waiter": "filter", "holder": "sibling"}
 
-if "role=filter" in sys.argv:
-    open(os.environ["READY"], "w").close()
+if ROLE == "filter":
+    ready()
     sys.stdin.read()
-elif "role=sibling" in sys.argv:
+elif ROLE == "sibling":
     time.sleep(600)
 else:
     read, write = os.pipe()
     os.set_inheritable(write, True)
-    subprocess.Popen([sys.executable, __file__, "role=sibling"], close_fds=False, stdin=subprocess.DEVNULL)
-    reader = subprocess.Popen([sys.executable, __file__, "role=filter"], stdin=read)
+    start("sibling", close_fds=False, stdin=subprocess.DEVNULL)
+    reader = start("filter", stdin=read)
     os.close(read)
     os.close(write)
     reader.wait()

@@ -1,16 +1,17 @@
-"""A background job reads its terminal and is stopped for it (SIGTTIN); its shell waits for it."""
-import os, pty, subprocess, sys
+"""A background job reads its terminal and is stopped for it (SIGTTIN). Its shell waits for it."""
+import os, pty, sys
+from parts import ROLE, command, ready, run
 EXPECT = {"verdict": "orphaned-wait", "class": "stopped", "waiter": "shell", "holder": "job"}
 
-if "role=job" in sys.argv:
+if ROLE == "job":
     os.setpgid(0, 0)
-    open(os.environ["READY"], "w").close()
+    ready()
     sys.stdin.readline()
-elif "role=shell" in sys.argv:
-    subprocess.run([sys.executable, __file__, "role=job"])
+elif ROLE == "shell":
+    run("job")
 else:
     shell, master = pty.fork()
     if shell == 0:
-        os.execv(sys.executable, [sys.executable, __file__, "role=shell"])
+        os.execv(sys.executable, command("shell"))
     while os.read(master, 100):
         pass

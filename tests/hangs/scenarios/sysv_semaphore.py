@@ -1,9 +1,9 @@
-"""A process waits for a SysV semaphore that nobody has ever raised, nor will."""
-import subprocess, sys
-from parts import sysv
+"""A process waits for a SysV semaphore that no process has ever raised."""
+import sys
+from parts import ROLE, run, sysv
 EXPECT = {"verdict": ["orphaned-wait", "external"], "class": "sysv-ipc", "waiter": "waiter"}
 
-if "role=waiter" in sys.argv:
+if ROLE == "waiter":
     sysv.wait(sys.argv[1])
 else:
-    subprocess.run([sys.executable, __file__, sysv.semaphore(), "role=waiter"])
+    run("waiter", sysv.semaphore())

@@ -1,18 +1,18 @@
-"""A process works while it holds a SysV semaphore; the one that waits for it will get it."""
+"""A process works while it holds a SysV semaphore that another one waits for."""
 import subprocess, sys, time
-from parts import sysv
+from parts import ROLE, run, start, sysv
 EXPECT = {"verdict": ["not-hung", "external"]}
 
-if "role=worker" in sys.argv:
+if ROLE == "worker":
     sysv.operate(sys.argv[1], -1)
     print("taken", flush=True)
     while True:
         time.sleep(0.05)
-elif "role=waiter" in sys.argv:
+elif ROLE == "waiter":
     sysv.wait(sys.argv[1])
 else:
     semaphore = sysv.semaphore()
     sysv.operate(semaphore, 1)
-    worker = subprocess.Popen([sys.executable, __file__, semaphore, "role=worker"], stdout=subprocess.PIPE)
+    worker = start("worker", semaphore, stdout=subprocess.PIPE)
     worker.stdout.readline()
-    subprocess.run([sys.executable, __file__, semaphore, "role=waiter"])
+    run("waiter", semaphore)

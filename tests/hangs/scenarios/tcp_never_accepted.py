@@ -1,12 +1,13 @@
-"""A client waits for an answer of a server that listens and never accepts: the kernel connected them all the same."""
-import os, socket, subprocess, sys, time
+"""A client waits for an answer of a server that listens and never accepts. The kernel has connected them all the same."""
+import socket, sys, time
+from parts import ROLE, ready, start
 EXPECT = {"verdict": "orphaned-wait", "class": "network-peer", "waiter": "client", "holder": "root"}
 
-if "role=client" in sys.argv:
+if ROLE == "client":
     out = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
-    open(os.environ["READY"], "w").close()
+    ready()
     out.recv(1)
 else:
     door = socket.create_server(("127.0.0.1", 0))
-    client = subprocess.Popen([sys.executable, __file__, str(door.getsockname()[1]), "role=client"])
+    client = start("client", str(door.getsockname()[1]))
     time.sleep(600)

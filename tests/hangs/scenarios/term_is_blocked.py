@@ -1,14 +1,14 @@
-"""SIGTERM was sent to a child that blocks it, and the parent waits for the exit."""
-import os, signal, subprocess, sys, time
+"""A parent sent SIGTERM to a child that blocks it, and waits for its exit."""
+import os, signal, time
+from parts import ROLE, ready, start, wait_for
 EXPECT = {"verdict": "orphaned-wait", "class": "signal-ineffective", "waiter": "root", "holder": "child"}
 
-if "role=child" in sys.argv:
+if ROLE == "child":
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    open(os.environ["READY"], "w").close()
+    ready()
     time.sleep(600)
 else:
-    child = subprocess.Popen([sys.executable, __file__, "role=child"])
-    while not os.path.exists(os.environ["READY"]):
-        time.sleep(0.05)
+    child = start("child")
+    wait_for(os.environ["READY"])
     child.terminate()
     child.wait()

@@ -1,8 +1,9 @@
-"""Two threads take two locks in opposite orders; the main thread joins them. No other process has a part in it."""
-import os, subprocess, sys, threading
+"""Two threads take two locks in opposite order, and the main thread joins them. No other process is involved."""
+import threading
+from parts import ROLE, ready, run
 EXPECT = {"verdict": "deadlock", "class": "in-process-wait", "waiter": "child"}
 
-if "role=child" in sys.argv:
+if ROLE == "child":
     first, second, both = threading.Lock(), threading.Lock(), threading.Barrier(2)
 
     def take(a, b):
@@ -14,8 +15,8 @@ if "role=child" in sys.argv:
     threads = [threading.Thread(target=take, args=pair) for pair in ((first, second), (second, first))]
     for thread in threads:
         thread.start()
-    open(os.environ["READY"], "w").close()
+    ready()
     for thread in threads:
         thread.join()
 else:
-    subprocess.run([sys.executable, __file__, "role=child"])
+    run("child")

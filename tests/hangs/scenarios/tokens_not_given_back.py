@@ -1,16 +1,17 @@
-"""A job server's pipe: a step that was killed took the last token with it, and all who could put one in wait for one."""
-import os, subprocess, sys
+"""A job server's pipe: a killed step took the last token, and each process that could return one waits for one."""
+import os, sys
+from parts import ROLE, ready, run, start
 EXPECT = {"verdict": "orphaned-wait", "class": "token-loss", "waiter": ["root", "job"]}
 
-if "role=thief" in sys.argv:
+if ROLE == "thief":
     os.read(int(sys.argv[1]), 1)
-elif "role=job" in sys.argv:
-    open(os.environ["READY"], "w").close()
+elif ROLE == "job":
+    ready()
     os.read(int(sys.argv[1]), 1)
 else:
     read, write = os.pipe()
     os.write(write, b"+")
     words = [str(read), str(write)]
-    subprocess.run([sys.executable, __file__, *words, "role=thief"], pass_fds=[read, write])
-    subprocess.Popen([sys.executable, __file__, *words, "role=job"], pass_fds=[read, write])
+    run("thief", *words, pass_fds=[read, write])
+    start("job", *words, pass_fds=[read, write])
     os.read(read, 1)

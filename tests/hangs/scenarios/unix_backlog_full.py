@@ -1,10 +1,11 @@
-"""A client waits in connect: the server's backlog is full, and the server waits for the client's exit instead of accepting."""
-import os, socket, subprocess, sys
+"""A client waits in connect: the server's backlog is full, and the server waits for the client's exit."""
+import socket
+from parts import ROLE, ready, run
 EXPECT = {"verdict": "deadlock", "waiter": "client", "holder": "root", "class": ["unix-socket-full", "network-peer"]}
 
-if "role=client" in sys.argv:
+if ROLE == "client":
     held = []
-    open(os.environ["READY"], "w").close()
+    ready()
     while True:
         held.append(socket.socket(socket.AF_UNIX))
         held[-1].connect("door")
@@ -12,5 +13,5 @@ else:
     door = socket.socket(socket.AF_UNIX)
     door.bind("door")
     door.listen(1)
-    subprocess.run([sys.executable, __file__, "role=client"])
+    run("client")
     door.accept()

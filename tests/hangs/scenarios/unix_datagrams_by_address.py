@@ -1,14 +1,15 @@
-"""As syslog clients do: an unconnected socket sends to a path, and the daemon that bound it waits for the sender."""
-import os, socket, subprocess, sys
+"""An unconnected socket sends to a path, as syslog clients do. The daemon that bound it waits for the sender."""
+import socket
+from parts import ROLE, ready, run
 EXPECT = {"verdict": "deadlock", "class": "unix-socket-full", "waiter": "sender", "holder": "root"}
 
-if "role=sender" in sys.argv:
+if ROLE == "sender":
     out = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    open(os.environ["READY"], "w").close()
+    ready()
     while True:
         out.sendto(b"x" * 100, "log")
 else:
     log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     log.bind("log")
-    subprocess.run([sys.executable, __file__, "role=sender"])
+    run("sender")
     log.recv(1)

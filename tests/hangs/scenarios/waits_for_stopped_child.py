@@ -1,9 +1,10 @@
-"""A step waits for a child that stopped itself, as a background job does that touches the terminal."""
-import os, signal, subprocess, sys
+"""A step waits for a child that stopped itself, as a background job that uses the terminal is stopped."""
+import os, signal
+from parts import ROLE, ready, run
 EXPECT = {"verdict": "orphaned-wait", "class": "stopped", "waiter": "root", "holder": "child"}
 
-if "role=child" in sys.argv:
-    open(os.environ["READY"], "w").close()
+if ROLE == "child":
+    ready()
     os.kill(os.getpid(), signal.SIGSTOP)
 else:
-    subprocess.run([sys.executable, __file__, "role=child"])
+    run("child")

@@ -1,5 +1,6 @@
-"""A pool replaces a worker that was killed, and waits for ever for the result of what that one had begun."""
+"""A pool replaces a killed worker and waits forever for the result of the task that it had begun."""
 import multiprocessing, os, signal, threading
+from parts import ready
 EXPECT = {"verdict": "orphaned-wait", "class": "worker-killed", "waiter": "root"}
 
 
@@ -11,5 +12,5 @@ def work(number):
 
 if __name__ == "__main__":
     with multiprocessing.get_context("fork").Pool(2) as pool:
-        threading.Timer(1, lambda: open(os.environ["READY"], "w").close()).start()
+        threading.Timer(1, lambda: ready()).start()
         pool.map(work, range(4), 1)

@@ -1,5 +1,6 @@
-"""SysV semaphores for scenarios, which are killed: a set that nobody removes stays for ever."""
-import ctypes, os, struct, subprocess, sys
+"""SysV semaphores. A set outlives the scenario, whose processes are killed, until it is removed."""
+import ctypes, struct, subprocess, sys
+from parts import ready, without_ready
 
 libc = ctypes.CDLL(None, use_errno=True)
 JANITOR = "import ctypes, os, sys; os.read(0, 1); ctypes.CDLL(None).semctl(int(sys.argv[1]), 0, 0)"
@@ -7,12 +8,11 @@ janitors = []
 
 
 def semaphore():
-    """A set of one, at 0, removed when the caller is gone; as a word for argv."""
+    """Makes a set of one, at 0, that is removed when the caller has ended. Gives its id, as a word for a command."""
     made = str(libc.semget(0, 1, 0o600))
-    # The janitor outlives the scenario, whose processes are known by READY in their environment.
-    clean = {name: value for name, value in os.environ.items() if name != "READY"}
+    # The runner ends processes with READY in their environment.
     command = [sys.executable, "-c", JANITOR, made, "role=janitor"]
-    janitors.append(subprocess.Popen(command, stdin=subprocess.PIPE, env=clean, start_new_session=True))
+    janitors.append(subprocess.Popen(command, stdin=subprocess.PIPE, env=without_ready(), start_new_session=True))
     return made
 
 
@@ -21,6 +21,6 @@ def operate(semaphore, by):
 
 
 def wait(semaphore):
-    """Takes it, having said that the scenario is ready."""
-    open(os.environ["READY"], "w").close()
+    """Reports that the scenario is ready, and takes the semaphore."""
+    ready()
     operate(semaphore, -1)

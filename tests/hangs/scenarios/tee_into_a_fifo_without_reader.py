@@ -1,4 +1,4 @@
-"""tee waits in open for a reader of its FIFO, so that what feeds tee finds its pipe full: the FIFO is the cause."""
+"""tee waits in open for a reader of its FIFO, and the pipe to tee is full. The FIFO is the cause."""
 import os, subprocess
 EXPECT = {"verdict": "orphaned-wait", "class": "fifo-open"}
 
