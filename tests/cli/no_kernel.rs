@@ -76,8 +76,7 @@ fn in_a_container_its_pids_are_not_mixed_with_those_of_the_machine() {
     let (code, summary, events) = recorded(command, "sleep 0.5; exit 7");
     assert_eq!((code, &summary["kernel_events"]), (Some(7), &false.into()), "{summary}");
     assert_eq!(summary["processes"]["leaked"].as_array().map(Vec::len), Some(0), "{summary}");
-    let noted =
-        events.iter().any(|event| event.to_string().contains("pid namespace is not the machine's first"));
+    let noted = events.iter().any(|event| event.to_string().contains("this is a container"));
     assert!(noted, "{events:?}");
 }
 
