@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::support::child::{TestChild, output};
 use crate::support::{TRACER, is_required};
 
+/// A user without privileges.
 const NOBODY: u32 = 65534;
 
 fn doctor(program: &Path, trace_dir: &Path, words: &[&str]) -> Command {

@@ -1,8 +1,8 @@
 //! The processes that tests trace: a program that is one of the helpers below, by the name of its first
 //! argument.
 //!
-//! So a test needs no compiler and no other program on the machine. It is built for tests alone: the feature
-//! it requires is theirs.
+//! So a test needs no compiler and no other program on the machine. The program is built for tests alone: no
+//! other build has the feature that it requires.
 //!
 //! A helper begins on the only thread there is. A leader that ends alone, and a fork that must not meet the
 //! locks of another thread, are then as simple as in C.

@@ -121,13 +121,13 @@ fn every_end(missed: bool) {
 
 /// All events of a process that has this pid, and what was lost.
 fn events_of(traced: &mut Traced, process: ProcessId) -> impl Iterator<Item = String> {
-    let ours = |event: &&Event| match &event.body {
+    let concerns = |event: &&Event| match &event.body {
         EventBody::Fork(fork) => fork.child.tgid == process.tgid || fork.parent.tgid == process.tgid,
         EventBody::Exit(exit) => exit.process.tgid == process.tgid,
         _ => false,
     };
     let events: Vec<String> =
-        traced.events.iter().filter(ours).map(|event| format!("  {process:?}: {event:?}")).collect();
+        traced.events.iter().filter(concerns).map(|event| format!("  {process:?}: {event:?}")).collect();
     events.into_iter().chain([format!("  lost: {:?}", traced.tracer().lost())])
 }
 
@@ -183,7 +183,7 @@ fn namespace(traced: &Traced, init: ProcessId, pidns: Option<u64>) -> Result<(),
     let own =
         std::fs::metadata("/proc/self/ns/pid").map(|found| std::os::unix::fs::MetadataExt::ino(&found)).ok();
     if pidns.is_none() || pidns == own {
-        return Err(format!("namespace {pidns:?} is ours ({own:?})"));
+        return Err(format!("namespace {pidns:?} is the test's own ({own:?})"));
     }
     let within: Vec<_> = traced.forks().filter(|fork| fork.parent == init).collect();
     let [first, second] = within[..] else { return Err(format!("{} processes within", within.len())) };
@@ -209,12 +209,12 @@ fn namespace(traced: &Traced, init: ProcessId, pidns: Option<u64>) -> Result<(),
 #[test]
 fn exits_of_processes_outside_the_session_are_not_recorded() {
     let Some(mut traced) = Traced::start(NO_STALLS) else { return };
-    let mut stranger = helper::held("ends_with", &["4"]);
+    let mut outsider = helper::held("ends_with", &["4"]);
     let mut member = helper::held("ends_with", &["9"]);
-    let (strange, known) = (stranger.process(), member.process());
+    let (outside, known) = (outsider.process(), member.process());
     traced.enroll(known);
-    stranger.go();
-    assert_eq!(stranger.wait().code(), Some(4));
+    outsider.go();
+    assert_eq!(outsider.wait().code(), Some(4));
     member.go();
     assert_eq!(member.wait().code(), Some(9));
     assert_eq!(traced.until_exit(known).status, Some(WaitStatus(9 << 8)));
@@ -228,6 +228,6 @@ fn exits_of_processes_outside_the_session_are_not_recorded() {
         })
         .collect();
     assert!(others.is_empty(), "{others:?}");
-    assert!(traced.tracer().fates().iter().all(|fate| fate.process != strange));
+    assert!(traced.tracer().fates().iter().all(|fate| fate.process != outside));
     traced.finish();
 }

@@ -88,10 +88,8 @@ fn the_peer_of_a_unix_socket_is_what_its_owner_knows() {
     assert_eq!(peer(client.as_fd()), Some(inode(server.as_fd())));
     let unconnected = UnixDatagram::unbound().unwrap();
     assert_eq!(peer(unconnected.as_fd()), Some(0));
-    for stranger in
-        [OwnedFd::from(UdpSocket::bind("127.0.0.1:0").unwrap()), std::io::pipe().unwrap().0.into()]
-    {
-        assert_eq!(peer(stranger.as_fd()), None, "not a UNIX socket");
+    for other in [OwnedFd::from(UdpSocket::bind("127.0.0.1:0").unwrap()), std::io::pipe().unwrap().0.into()] {
+        assert_eq!(peer(other.as_fd()), None, "not a UNIX socket");
     }
 }
 

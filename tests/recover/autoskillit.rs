@@ -49,12 +49,12 @@ fn schema_2_is_recovered_with_nulls_for_what_it_cannot_express() {
         snapshot("2026-05-01T10:00:15.000000+00:00", "node", "disk-sleep", 900, "nfs_wait"),
         "{\"captured_at\": \"2026-05-01T10:00:2".to_owned(),
     ];
-    write(dir.path(), NOBODY, schema_2(NOBODY, 4_711), &trace);
+    write(dir.path(), UNUSED_PID, schema_2(UNUSED_PID, 4_711), &trace);
     let report = sweep(&place, dir.path());
     assert_eq!((report.filed(), report.problems.len()), (1, 1), "{report:#?}");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 
-    let id = format!("crashed_{NOBODY}_2026-05-01T10-00-00.000000-00-00");
+    let id = format!("crashed_{UNUSED_PID}_2026-05-01T10-00-00.000000-00-00");
     assert_eq!(place.filed(), std::slice::from_ref(&id));
     let summary = place.summary(&id);
     assert_eq!((summary.owner_fate, summary.termination_reason.as_str()), (OwnerFate::Died, "UNKNOWN"));
@@ -81,22 +81,22 @@ fn schema_1_a_live_process_a_reboot_and_a_trace_without_a_sidecar() {
     let place = Place::new();
     let dir = tempfile::tempdir().unwrap();
     let one = serde_json::json!({
-        "schema_version": 1, "pid": NOBODY, "boot_id": null, "starttime_ticks": null,
+        "schema_version": 1, "pid": UNUSED_PID, "boot_id": null, "starttime_ticks": null,
         "session_id": "from-the-client", "enrolled_at": "2026-05-01T10:00:00+00:00", "comm": ""
     });
-    write(dir.path(), NOBODY, one, &[]);
+    write(dir.path(), UNUSED_PID, one, &[]);
     let (_sleeper, alive) = sleeper();
     write(dir.path(), alive.tgid, schema_2(alive.tgid, alive.start_ticks), &[]);
-    let mut rebooted = schema_2(NOBODY + 1, 5);
+    let mut rebooted = schema_2(UNUSED_PID + 1, 5);
     rebooted["boot_id"] = "another".into();
     write(
         dir.path(),
-        NOBODY + 1,
+        UNUSED_PID + 1,
         rebooted,
         &[snapshot("2026-05-01T10:00:05+00:00", "node", "sleeping", 0, "0")],
     );
     std::fs::write(dir.path().join("autoskillit_trace_77.jsonl"), b"").unwrap();
-    std::fs::write(dir.path().join("somebody_elses.json"), b"").unwrap();
+    std::fs::write(dir.path().join("other.json"), b"").unwrap();
 
     let report = sweep(&place, dir.path());
     assert_eq!((report.filed(), report.problems.len()), (2, 0), "{report:#?}");

@@ -252,10 +252,11 @@ fn hostile_files_in_the_directory_do_not_stop_the_sweep() {
     std::fs::write(path("enrollment_9-9.json"), b"").unwrap();
     std::fs::write(path("\u{1b}[2Jevil\n"), b"").unwrap();
     // A sparse line of a gigabyte, and a FIFO in place of a trace.
-    let traces = place.trace_names().into_iter().filter(|name| name.starts_with(&format!("trace_{NOBODY}")));
+    let traces =
+        place.trace_names().into_iter().filter(|name| name.starts_with(&format!("trace_{UNUSED_PID}")));
     let huge = path(&traces.clone().next().unwrap());
     std::fs::OpenOptions::new().write(true).open(&huge).unwrap().set_len(1 << 30).unwrap();
-    let replaced = path(&format!("trace_{}-4711.jsonl", NOBODY + 1));
+    let replaced = path(&format!("trace_{}-4711.jsonl", UNUSED_PID + 1));
     std::fs::remove_file(&replaced).unwrap();
     rustix::fs::mkfifoat(rustix::fs::CWD, &replaced, 0o600.into()).unwrap();
 

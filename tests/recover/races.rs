@@ -149,11 +149,11 @@ fn r8_a_changed_name_is_recorded_and_deletes_nothing() {
 /// one process.
 #[test]
 fn r9_another_process_under_the_pid_is_not_sampled() {
-    let (_sleeper, stranger) = sleeper();
-    let gone = ProcessId { start_ticks: stranger.start_ticks - 1, ..stranger };
+    let (_sleeper, current) = sleeper();
+    let gone = ProcessId { start_ticks: current.start_ticks - 1, ..current };
     let mut sampler = Sampler::new(ProcRoot::system());
     assert_eq!(sampler.sample([gone], 1), vec![]);
-    assert_eq!(sampler.sample([stranger], 2).len(), 1);
+    assert_eq!(sampler.sample([current], 2).len(), 1);
 }
 
 /// R10. T lives for less than a poll → it is never identified, and the run is recorded as crashed. Or O is

@@ -79,7 +79,7 @@ pub fn has_kernel_events() -> bool {
 }
 
 /// A pid that no process has: larger than any that Linux gives out.
-pub const NOBODY: u32 = 0x0040_0001;
+pub const UNUSED_PID: u32 = 0x0040_0001;
 
 /// A trace directory and a log of one test.
 pub struct Place {
@@ -207,7 +207,7 @@ pub fn pinned(id: &str, root: ProcessId) -> Enrollment {
 }
 
 pub fn dead_root(n: u32) -> ProcessId {
-    ProcessId { tgid: NOBODY + n, start_ticks: 4_711 }
+    ProcessId { tgid: UNUSED_PID + n, start_ticks: 4_711 }
 }
 
 pub fn header(id: &str, root: ProcessId) -> Input {

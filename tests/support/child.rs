@@ -77,7 +77,7 @@ pub struct TestChild {
     pidfd: OwnedFd,
     /// Its standard input, where that is a pipe.
     input: Option<File>,
-    /// Its standard output or error, where that is a pipe, or our end of its terminal.
+    /// Its standard output or error, where that is a pipe, or the test's end of its terminal.
     output: Option<File>,
     /// Output that was read and not yet handed out.
     unread: Vec<u8>,
@@ -132,7 +132,7 @@ impl TestChild {
         child
     }
 
-    /// Starts a command as the leader of a session on a terminal of its own, whose other end is ours.
+    /// Starts a command as the leader of a session on a terminal of its own, whose other end the test holds.
     #[track_caller]
     pub fn on_terminal(mut command: Command) -> Self {
         use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};

@@ -4,4 +4,4 @@ from parts import ready
 EXPECT = {"verdict": "orphaned-wait", "class": "eof-never"}
 
 ready()
-subprocess.run(["bash", "-c", "said=$(sleep 600 & echo done); echo $said"])
+subprocess.run(["bash", "-c", "out=$(sleep 600 & echo done); echo $out"])

@@ -9,10 +9,10 @@ if ROLE == "daemon":
 elif ROLE == "step":
     start("daemon")
 else:
-    ours, theirs = socket.socketpair()
-    step = start("step", stdout=theirs.fileno())
-    theirs.close()
+    own, other = socket.socketpair()
+    step = start("step", stdout=other.fileno())
+    other.close()
     step.wait()
     loop = selectors.DefaultSelector()
-    loop.register(ours, selectors.EVENT_READ)
+    loop.register(own, selectors.EVENT_READ)
     loop.select()

@@ -4,10 +4,10 @@ from parts import ROLE, ready, start
 EXPECT = {"verdict": "orphaned-wait", "class": "unix-socket-full", "waiter": "sender", "holder": "receiver"}
 
 if ROLE == "sender":
-    ours = socket.socket(fileno=0)
+    own = socket.socket(fileno=0)
     ready()
     while True:
-        ours.send(b"x" * 100)
+        own.send(b"x" * 100)
 elif ROLE == "receiver":
     time.sleep(600)
 else:

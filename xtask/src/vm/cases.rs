@@ -1,32 +1,32 @@
-//! What is tried in a guest: the rows of the table, and the tests behind each.
+//! What runs in a guest: the rows of the table, and the tests of each.
 
-/// How much is tried.
+/// How much runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
     /// What depends on the kernel: every row that has a [`Case::core`].
     Core,
     /// Everything.
     Long,
-    /// Of that, one test of each row that is [`Case::quick`]: for every run of all checks.
+    /// One core test of each row that is [`Case::quick`], for every run of all checks.
     Quick,
 }
 
 /// A row of the table.
 #[derive(Debug)]
 pub struct Case {
-    /// What it is called.
+    /// Its name in the table.
     pub name: &'static str,
     /// `program::module`: a module of a test program.
     pub suite: &'static str,
     /// Its tests, or all of them.
     pub tests: &'static [&'static str],
-    /// Those that a usual run is content with; none: it leaves the row out.
+    /// The tests of a usual run. None: it leaves the row out.
     pub core: &'static [&'static str],
-    /// Whether it is tried in every run of all checks. Python is not in the guest then.
+    /// Whether it runs with every run of all checks. The guest has no Python then.
     pub quick: bool,
 }
 
-/// Every row. What does not depend on the kernel (files, words, formats) is left out: it is tried where it is built.
+/// All rows. Tests that do not depend on the kernel (files, words, formats) run where they are built.
 pub const CASES: &[Case] = &[
     Case {
         name: "loads and attaches; `doctor`",
@@ -146,7 +146,7 @@ pub const CASES: &[Case] = &[
 ];
 
 impl Case {
-    /// The tests of a run; none means all of the suite's.
+    /// The tests of a run. None means all of the suite's.
     pub fn tests(&self, extent: Extent) -> &'static [&'static str] {
         match extent {
             Extent::Long => self.tests,
@@ -181,10 +181,10 @@ pub fn of(extent: Extent) -> Vec<&'static Case> {
     CASES.iter().filter(wanted).collect()
 }
 
-/// Suites, each with its tests; none means all.
+/// Suites, each with its tests. None means all.
 pub type Suites = Vec<(&'static str, Vec<&'static str>)>;
 
-/// The suites of a run in their order, and the tests to run of each; none means all.
+/// The suites of a run in their order, and the tests to run of each. None means all.
 pub fn suites(cases: &[&'static Case], extent: Extent) -> Suites {
     let mut suites = Suites::new();
     for case in cases {
@@ -200,7 +200,7 @@ pub fn suites(cases: &[&'static Case], extent: Extent) -> Suites {
 mod tests {
     use super::*;
 
-    /// Every test that is named exists: a name that no test has would pass by running nothing.
+    /// Every named test exists: with an unknown name the program would run nothing and succeed.
     #[test]
     fn every_named_test_is_there() {
         for case in CASES {
