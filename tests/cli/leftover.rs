@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::child::{TestChild, output};
+use crate::support::namespace::MountNamespace;
 use crate::support::{PATIENCE, TRACER, is_root, proc};
 
 /// A suite: multiprocessing workers and a small server, in a session of its own, which outlive the process
@@ -41,6 +42,8 @@ if __name__ == "__main__":
 /// A checkout with a suite in it, another one beside it, and a directory for sessions.
 struct Place {
     directory: tempfile::TempDir,
+    /// Its own `/dev/shm`, where a test needs one.
+    namespace: Option<MountNamespace>,
 }
 
 impl Place {
@@ -52,7 +55,12 @@ impl Place {
         for name in ["repo/suite.py", "other/suite.py"] {
             std::fs::write(directory.path().join(name), SUITE).expect("written");
         }
-        Self { directory }
+        Self { directory, namespace: None }
+    }
+
+    /// With shared memory that no other process of the machine uses.
+    fn with_own_shared_memory() -> Self {
+        Self { namespace: Some(MountNamespace::new("tmpfs", "/dev/shm")), ..Self::new() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -67,6 +75,9 @@ impl Place {
         command
             .env("TRACER_TRACE_DIR", self.path("traces"))
             .env("TRACER_LOG_DIR", self.path("traces").join("log"));
+        if let Some(namespace) = &self.namespace {
+            namespace.enter(&mut command);
+        }
         command
     }
 
@@ -374,11 +385,12 @@ fn stale_files_are_removed_and_live_ones_stay() {
 
 #[test]
 fn shared_memory_is_a_leftover_only_while_no_process_uses_it() {
-    let place = Place::new();
+    if !is_root() {
+        return;
+    }
+    let place = Place::with_own_shared_memory();
     // A file that a session wrote there belongs to it, once the session is over.
-    let names = ["gone", "open", "mapped"]
-        .map(|name| PathBuf::from(format!("/dev/shm/tracer-test-{}-{name}", std::process::id())));
-    let _removed = RemovedFiles(names.to_vec());
+    let names = ["gone", "open", "mapped"].map(|name| PathBuf::from(format!("/dev/shm/{name}")));
     let text = "import sys; [open(name, 'wb').write(b'x' * 4096) for name in sys.argv[1:]]";
     let mut run = place.command(TRACER, "other");
     run.args(["run", "--quiet", "--no-kernel", "--session-id", "shm", "--", "python3", "-c", text])
@@ -403,18 +415,9 @@ print('ready', flush=True); time.sleep(1000)";
     assert_eq!((about(&report, &names[1]), about(&report, &names[2])), (None, None), "{report:#}");
     let (code, reaped) = place.tracer(&["reap", "--session", "shm", "--yes"]);
     assert_eq!(code, Some(0), "{reaped:#}");
-    assert_eq!(names.each_ref().map(|name| name.exists()), [false, true, true]);
-}
-
-/// Files that are removed when this is dropped.
-struct RemovedFiles(Vec<PathBuf>);
-
-impl Drop for RemovedFiles {
-    fn drop(&mut self) {
-        for path in &self.0 {
-            let _ = std::fs::remove_file(path);
-        }
-    }
+    let root = place.namespace.as_ref().expect("its own").root();
+    let exists = |name: &PathBuf| root.join(name.strip_prefix("/").expect("absolute")).exists();
+    assert_eq!(names.each_ref().map(exists), [false, true, true]);
 }
 
 #[test]

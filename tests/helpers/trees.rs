@@ -146,17 +146,18 @@ pub fn storm(words: &[String]) {
     }
 }
 
-/// Holds a mount namespace with a BPF file system of its own, which other processes enter, until its input
-/// ends.
-pub fn holds_namespace(_: &[String]) {
-    // SAFETY: plain calls with constant strings.
+/// Words: a kind of file system, a path. Holds a mount namespace, which other processes enter, with such a file
+/// system at the path, until its input ends.
+pub fn holds_namespace(words: &[String]) {
+    let c_string = |word: &String| std::ffi::CString::new(word.as_str()).expect("no NUL");
+    let (kind, at) = (c_string(&words[0]), c_string(&words[1]));
+    // SAFETY: plain calls with strings that outlive them.
     unsafe {
         assert_eq!(libc::unshare(libc::CLONE_NEWNS), 0, "{}", std::io::Error::last_os_error());
         let null = std::ptr::null();
         let private = libc::mount(null, c"/".as_ptr(), null, libc::MS_REC | libc::MS_PRIVATE, null.cast());
         assert_eq!(private, 0, "{}", std::io::Error::last_os_error());
-        let at = c"/sys/fs/bpf".as_ptr();
-        let mounted = libc::mount(c"bpf".as_ptr(), at, c"bpf".as_ptr(), 0, c"mode=700".as_ptr().cast());
+        let mounted = libc::mount(kind.as_ptr(), at.as_ptr(), kind.as_ptr(), 0, c"mode=700".as_ptr().cast());
         assert_eq!(mounted, 0, "{}", std::io::Error::last_os_error());
     }
     send("open");

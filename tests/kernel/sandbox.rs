@@ -2,25 +2,20 @@
 //! found there was left by them.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 
 use crate::support::TRACER;
-use crate::support::child::TestChild;
-use crate::support::helper::{self, HELPER};
+use crate::support::helper::HELPER;
+use crate::support::namespace::MountNamespace;
 use crate::traced;
 
 /// See the module.
 pub struct TracerSandbox {
-    /// Holds the namespace.
-    holder: TestChild,
-    namespace: File,
+    namespace: MountNamespace,
     directory: tempfile::TempDir,
 }
 
@@ -28,9 +23,7 @@ impl TracerSandbox {
     /// `None`: this machine has no kernel events and need not have them.
     pub fn open() -> Option<Self> {
         traced::Traced::start(traced::NO_STALLS)?.finish();
-        let mut holder = TestChild::with_pipes(helper::command("holds_namespace", &[]));
-        assert_eq!(holder.line(), "open");
-        let namespace = File::open(format!("/proc/{}/ns/mnt", holder.process().tgid)).expect("its namespace");
+        let namespace = MountNamespace::new("bpf", "/sys/fs/bpf");
         let place = Some("/dev/shm").filter(|place| Path::new(place).is_dir());
         let directory = match place {
             Some(place) => tempfile::tempdir_in(place),
@@ -42,19 +35,12 @@ impl TracerSandbox {
             std::fs::create_dir(&path).expect("made");
             std::fs::set_permissions(path, PermissionsExt::from_mode(0o700)).expect("mode");
         }
-        Some(Self { holder, namespace, directory })
+        Some(Self { namespace, directory })
     }
 
     /// Makes a command run in here.
     pub fn inside(&self, mut command: Command) -> Command {
-        let namespace = self.namespace.as_raw_fd();
-        // SAFETY: between fork and exec one system call is made, on a descriptor that the child has.
-        unsafe {
-            command.pre_exec(move || match libc::setns(namespace, libc::CLONE_NEWNS) {
-                0 => Ok(()),
-                _ => Err(std::io::Error::last_os_error()),
-            });
-        }
+        self.namespace.enter(&mut command);
         command
     }
 
@@ -89,7 +75,7 @@ impl TracerSandbox {
 
     /// The names in the BPF file system, as seen from outside.
     pub fn pins(&self) -> BTreeSet<String> {
-        let root = format!("/proc/{}/root/sys/fs/bpf/tracer-user", self.holder.process().tgid);
+        let root = self.namespace.root().join("sys/fs/bpf/tracer-user");
         match std::fs::read_dir(root) {
             Ok(entries) => entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect(),
             Err(_) => BTreeSet::new(),

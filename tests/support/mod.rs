@@ -3,6 +3,7 @@
 
 pub mod child;
 pub mod helper;
+pub mod namespace;
 pub mod proc;
 
 use std::fmt::Display;
