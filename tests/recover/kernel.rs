@@ -13,7 +13,7 @@ use crate::support::PATIENCE;
 use crate::support::child::{TestChild, output};
 use crate::support::proc::{identify, state};
 
-/// A traced job that executes the lines it reads. It ends when its input does, with the test.
+/// A traced job that executes the lines it reads. It ends with the test.
 struct Job {
     tracer: TestChild,
     pid: u32,
@@ -28,7 +28,9 @@ impl Job {
         let script = "echo $$; while read -r line; do eval \"$line\"; done; exit 9";
         let words = [&["run", "--quiet", "--session-id", "s"], options, &["--", "sh", "-c", script]].concat();
         let mut tracer = TestChild::with_pipes(tracer(place.temp.path(), &words));
-        Self { pid: tracer.line().parse().unwrap(), tracer }
+        let pid = tracer.line().parse().unwrap();
+        tracer.track(pid);
+        Self { pid: pid.unsigned_abs(), tracer }
     }
 
     fn execute(&mut self, line: &str) {
@@ -177,9 +179,7 @@ fn a_hang_is_explained_by_the_process_that_took_the_session_over() {
         std::iter::from_fn(|| adopter.line_within(PATIENCE)).find(|line| line.contains("/fifo is full"));
     let hang = hang.expect("the hang is reported");
     assert!(hang.contains("the only read end left is held by sh"), "{hang}");
-    // Blocked for good, so the pid is the job's.
-    adopter.track(i32::try_from(job.pid).unwrap());
-    adopter.kill_tracked();
+    job.tracer.kill_tracked();
     assert!(adopter.wait().success());
     let summary = place.summary("s");
     assert_eq!(

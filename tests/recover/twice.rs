@@ -19,7 +19,8 @@ fn start() -> (TestChild, tempfile::NamedTempFile) {
     let mut command = Command::new(std::env::current_exe().expect("this program"));
     command.args(MODULES).args(["--test-threads", "4"]);
     command.stdin(Stdio::null()).stdout(copy()).stderr(copy());
-    (TestChild::start(&mut command), output)
+    // A run that is killed leaves children, which are in its group.
+    (TestChild::leading_group(command), output)
 }
 
 #[test]
