@@ -1,29 +1,36 @@
-//! What `/proc` and `/sys` say of the machine as a whole, for `doctor`.
+//! What `/proc` and `/sys` show of the machine as a whole.
 
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::ProcRoot;
+use super::mounts::{self, Mount};
+use super::{ProcRoot, stat, table};
+use crate::core::identity::INITIAL_PIDNS_INO;
 
-/// The inode of the machine's first pid namespace (`PROC_PID_INIT_INO`).
-const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
 /// The whole range of user ids, mapped to itself: the machine's first user namespace.
 const INITIAL_UID_MAP: [&str; 3] = ["0", "0", "4294967295"];
 
-/// Where to look.
+/// Reads what concerns the whole machine. Nothing is cached.
 #[derive(Clone, Debug)]
-pub struct Machine {
+pub struct MachineView {
     proc: ProcRoot,
     sys: PathBuf,
 }
 
-impl Machine {
-    /// This machine.
+impl MachineView {
+    /// Of this machine's `/proc` and `/sys`.
     pub fn system() -> Self {
-        Self { proc: ProcRoot::system(), sys: PathBuf::from("/sys") }
+        Self::of(ProcRoot::system())
     }
 
-    /// Directories laid out like `/proc` and `/sys`.
+    /// Of another `/proc`, and this machine's `/sys`.
+    pub fn of(proc: ProcRoot) -> Self {
+        Self { proc, sys: PathBuf::from("/sys") }
+    }
+
+    /// Of directories laid out like `/proc` and `/sys`.
     pub fn at(proc: impl Into<PathBuf>, sys: impl Into<PathBuf>) -> Self {
         Self { proc: ProcRoot::at(proc), sys: sys.into() }
     }
@@ -37,7 +44,12 @@ impl Machine {
         self.proc_text("self/stat").is_some_and(|text| !text.is_empty())
     }
 
-    /// Size of the kernel's type information, bytes. `None` without any.
+    /// Whether `/proc` shows every process of the machine: it is that of the first pid namespace, and hides none.
+    pub fn shows_every_process(&self) -> bool {
+        self.in_initial_pid_namespace() == Some(true) && self.mounts().is_some() && self.hidepid().is_none()
+    }
+
+    /// Size of the kernel's type information, bytes. `None` when the kernel has none.
     pub fn btf_size(&self) -> Option<io::Result<u64>> {
         let path = self.sys.join("kernel/btf/vmlinux");
         match std::fs::File::open(path).and_then(|file| file.metadata()) {
@@ -47,89 +59,71 @@ impl Machine {
         }
     }
 
-    /// The mode of lockdown: the word in brackets.
+    /// The lockdown mode: the word in brackets. `None` when the kernel has no lockdown.
     pub fn lockdown(&self) -> Option<String> {
         let text = std::fs::read_to_string(self.sys.join("kernel/security/lockdown")).ok()?;
         let (_, rest) = text.split_once('[')?;
         Some(rest.split_once(']')?.0.to_owned())
     }
 
-    /// Effective capabilities of this process, bit by number.
+    /// Effective capabilities of this process, a bit each. `None` when they cannot be read.
     pub fn capabilities(&self) -> Option<u64> {
-        let status = self.proc_text("self/status")?;
-        let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
-        u64::from_str_radix(line.trim(), 16).ok()
+        stat::status(self.proc_text("self/status")?.as_bytes()).capabilities
     }
 
-    /// Whether this is the machine's first user namespace.
+    /// Whether this is the machine's first user namespace. `None` when that cannot be read.
     pub fn in_initial_user_namespace(&self) -> Option<bool> {
         let map = self.proc_text("self/uid_map")?;
         Some(map.split_whitespace().eq(INITIAL_UID_MAP))
     }
 
-    /// Whether this is the machine's first pid namespace.
+    /// Whether this is the machine's first pid namespace. `None` when that cannot be read.
     pub fn in_initial_pid_namespace(&self) -> Option<bool> {
-        let link = std::fs::read_link(self.proc.path().join("self/ns/pid")).ok()?;
-        Some(link == Path::new(INITIAL_PID_NAMESPACE))
+        Some(table::own_pid_namespace(&self.proc)? == INITIAL_PIDNS_INO)
     }
 
     /// Whether the BPF file system is mounted where it belongs.
     pub fn has_bpffs(&self) -> bool {
         let place = self.sys.join("fs/bpf");
-        self.mounts().any(|mount| mount.kind == "bpf" && Path::new(&mount.place) == place)
+        self.mounts().iter().flatten().any(|mount| mount.kind == b"bpf" && mounted_at(mount, &place))
     }
 
-    /// `hidepid` of the mount of `/proc`, unless it is off.
+    /// The `hidepid` mode of the mount of `/proc`. `None` when it hides nothing, or cannot be read.
     pub fn hidepid(&self) -> Option<String> {
-        let mount = self.mounts().filter(|mount| Path::new(&mount.place) == self.proc.path()).last()?;
-        let mode = mount.options.split(',').find_map(|option| option.strip_prefix("hidepid="))?;
-        (!matches!(mode, "0" | "off")).then(|| mode.to_owned())
+        let mounts = self.mounts()?;
+        let mount = mounts.iter().rfind(|mount| mounted_at(mount, self.proc.path()))?;
+        let mode = mount.options.split(|b| *b == b',').find_map(|option| option.strip_prefix(b"hidepid="))?;
+        let mode = String::from_utf8_lossy(mode).into_owned();
+        (!matches!(mode.as_str(), "0" | "off")).then_some(mode)
     }
 
-    /// A number under `/proc/sys`.
+    /// A number in a file below `/proc/sys`.
     pub fn sysctl(&self, name: &str) -> Option<u64> {
         self.proc_text(&format!("sys/{name}"))?.trim().parse().ok()
     }
 
-    fn mounts(&self) -> impl Iterator<Item = Mount> + use<> {
-        let text = self.proc_text("self/mountinfo").unwrap_or_default();
-        let mounts: Vec<_> = text.lines().filter_map(Mount::parse).collect();
-        mounts.into_iter()
+    fn mounts(&self) -> Option<Vec<Mount>> {
+        let text = std::fs::read(self.proc.path().join("self/mountinfo")).ok()?;
+        Some(mounts::parse(&text).map(|(_, mount)| mount).collect())
     }
 }
 
-struct Mount {
-    place: String,
-    kind: String,
-    /// Of the file system, not of the mount: `hidepid` is one.
-    options: String,
-}
-
-impl Mount {
-    /// A line of mountinfo; see proc_pid_mountinfo(5).
-    fn parse(line: &str) -> Option<Self> {
-        let (left, right) = line.split_once(" - ")?;
-        let mut right = right.split(' ');
-        Some(Self {
-            place: left.split(' ').nth(4)?.to_owned(),
-            kind: right.next()?.to_owned(),
-            options: right.nth(1)?.to_owned(),
-        })
-    }
+fn mounted_at(mount: &Mount, place: &Path) -> bool {
+    Path::new(OsStr::from_bytes(&mount.point)) == place
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn machine(files: &[(&str, &str)]) -> (tempfile::TempDir, Machine) {
+    fn machine(files: &[(&str, &str)]) -> (tempfile::TempDir, MachineView) {
         let directory = tempfile::tempdir().expect("a directory");
         for (name, text) in files {
             let path = directory.path().join(name);
             std::fs::create_dir_all(path.parent().expect("has one")).expect("made");
             std::fs::write(path, text).expect("written");
         }
-        let machine = Machine::at(directory.path().join("proc"), directory.path().join("sys"));
+        let machine = MachineView::at(directory.path().join("proc"), directory.path().join("sys"));
         (directory, machine)
     }
 

@@ -1,24 +1,22 @@
-//! `/proc/PID/maps`: which file lies behind an address, and who else maps it.
+//! `/proc/PID/maps`: which file lies behind an address, and which processes map a file.
 
+use super::FileId;
 use super::mounts::device;
 use crate::core::evidence::{ByteString, FutexShared};
 
 /// A mapping.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mapping {
-    /// First address.
     pub start: u64,
-    /// One past the last.
+    /// Its last address, plus one.
     pub end: u64,
-    /// MAP_SHARED.
+    /// MAP_SHARED, not MAP_PRIVATE.
     pub shared: bool,
-    /// Offset in the file, bytes.
+    /// Where it starts in the file, bytes.
     pub offset: u64,
-    /// Device of the file; 0 for private anonymous memory.
-    pub dev: u64,
-    /// Inode.
-    pub ino: u64,
-    /// ByteString.
+    /// The mapped file; its inode is 0 for private anonymous memory.
+    pub file: FileId,
+    /// Path of the file, or the kernel's name of the memory (`[heap]`); `None` without one.
     pub path: Option<ByteString>,
 }
 
@@ -42,8 +40,7 @@ fn line(text: &[u8]) -> Option<Mapping> {
         end: u64::from_str_radix(end, 16).ok()?,
         shared: mode.as_bytes().get(3) == Some(&b's'),
         offset,
-        dev,
-        ino,
+        file: FileId { dev, ino },
         path: path.map(ByteString::from),
     })
 }
@@ -51,12 +48,12 @@ fn line(text: &[u8]) -> Option<Mapping> {
 /// The shared memory behind an address. `None` when it is private, or no mapping.
 pub(crate) fn shared_at(text: &[u8], address: u64) -> Option<FutexShared> {
     let found = parse(text).find(|m| (m.start..m.end).contains(&address))?;
-    if found.ino == 0 || !found.shared {
+    if found.file.ino == 0 || !found.shared {
         return None;
     }
     Some(FutexShared {
-        dev: found.dev,
-        ino: found.ino,
+        dev: found.file.dev,
+        ino: found.file.ino,
         offset: found.offset + (address - found.start),
         path: found.path,
         mapped_by: None,
@@ -68,9 +65,9 @@ pub(crate) fn is_private(text: &[u8], address: u64) -> bool {
     parse(text).find(|m| (m.start..m.end).contains(&address)).is_some_and(|m| !m.shared)
 }
 
-/// Whether a process maps a file.
-pub(crate) fn maps_file(text: &[u8], dev: u64, ino: u64) -> bool {
-    parse(text).any(|m| m.dev == dev && m.ino == ino)
+/// Whether one of the mappings is of a file.
+pub(crate) fn maps_file(text: &[u8], file: FileId) -> bool {
+    parse(text).any(|m| m.file == file)
 }
 
 #[cfg(test)]
@@ -88,7 +85,7 @@ mod tests {
         assert_eq!(shared_at(MAPS, 0x7f24), None);
         assert!(is_private(MAPS, 0x7f24) && !is_private(MAPS, 0x7f04) && !is_private(MAPS, 0x1));
         assert_eq!(shared_at(MAPS, 0x1), None);
-        assert!(maps_file(MAPS, rustix::fs::makedev(0xfe, 0), 12));
+        assert!(maps_file(MAPS, FileId { dev: rustix::fs::makedev(0xfe, 0), ino: 12 }));
     }
 
     #[test]

@@ -1,46 +1,42 @@
-//! The only reader of `/proc` and of netlink: samples, file descriptors, holders, locks.
+//! The only reader of `/proc`, and of the netlink sockets that complete it. Everything is read below a [`ProcRoot`].
+//!
+//! - `evidence`: one moment of the machine, for a diagnosis;
+//! - `snapshot`: samples of a session's processes, for its trace;
+//! - [`census`] and [`leftover_files`]: what earlier runs left on the machine;
+//! - [`table`] and [`machine`]: single questions about a process, or about the machine;
+//! - `net`: sockets, and the kernel's process connector.
 
-mod borrowed_fd;
-mod calls;
 pub mod census;
-mod cgroups;
-pub mod connector;
-pub mod ended;
-mod facts;
-mod fdinfo;
-mod fds;
-mod futex;
-mod last_failed;
-mod locks;
+mod evidence;
+mod file_id;
+pub mod leftover_files;
 pub mod machine;
 mod maps;
-mod memory;
 mod mounts;
-mod objects;
+mod net;
 mod proc_dir;
-mod process;
-mod sample;
+mod resources;
 pub mod snapshot;
-mod socket_tables;
-mod sockets;
 mod stat;
 mod sys;
-mod sysv;
 pub mod table;
-mod thread_sample;
-mod unix_peers;
-mod waits;
+mod text;
 
+use std::io;
 use std::path::{Path, PathBuf};
 
-pub use sample::{Ask, KernelReader, LookError, Request, look};
+use proc_dir::OpenRoot;
 
-/// Where `/proc` is. Tests give it a directory of their own making.
+pub use evidence::{Ask, CollectError, KernelReader, Request, collect};
+pub use file_id::FileId;
+pub use net::connector;
+
+/// Where `/proc` is. Tests use a directory of their own.
 #[derive(Clone, Debug)]
 pub struct ProcRoot(PathBuf);
 
 impl ProcRoot {
-    /// The machine's own.
+    /// This machine's `/proc`.
     pub fn system() -> Self {
         Self(PathBuf::from("/proc"))
     }
@@ -50,12 +46,16 @@ impl ProcRoot {
         Self(root.into())
     }
 
-    /// Whether it is the machine's own: numbers in it are those of system calls.
+    /// Whether it is this machine's: only then do its pids name processes in system calls.
     pub fn is_system(&self) -> bool {
         self.0 == Path::new("/proc")
     }
 
-    /// The directory.
+    pub(crate) fn open(&self) -> io::Result<OpenRoot> {
+        OpenRoot::open(&self.0, self.is_system())
+    }
+
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.0
     }

@@ -1,6 +1,6 @@
-//! Which file system an fd's mount is: `mountinfo`, by mount id.
+//! `/proc/PID/mountinfo`: file systems by the ids of their mounts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rustix::fs::makedev;
 
@@ -13,7 +13,7 @@ pub(crate) struct Mount {
     pub dev: u64,
     /// File system type.
     pub kind: Vec<u8>,
-    /// Path within the file system that is mounted.
+    /// Path within the file system whose subtree is mounted.
     pub root: Vec<u8>,
     /// Where it is mounted.
     pub point: Vec<u8>,
@@ -22,7 +22,7 @@ pub(crate) struct Mount {
 }
 
 impl Mount {
-    /// Its server may not answer: nothing of it may be touched by path, or the tracer hangs with the job.
+    /// Whether its server may not answer. Then nothing on it may be opened by path, or the tracer hangs with the job.
     pub(crate) fn may_hang(&self) -> bool {
         const REMOTE: [&str; 13] = [
             "nfs", "cifs", "smb", "fuse", "9p", "ceph", "afs", "gluster", "lustre", "virtiofs", "coda",
@@ -32,20 +32,21 @@ impl Mount {
     }
 }
 
-/// Mounts by id. Ids are the machine's, so one table serves all mount namespaces.
+/// Mounts by id. An id is unique on the machine, so one table serves all mount namespaces.
 #[derive(Debug, Default)]
 pub(crate) struct Mounts {
     known: HashMap<u32, Mount>,
-    asked: std::collections::HashSet<u64>,
+    /// Mount namespaces whose table was read, by inode.
+    read: HashSet<u64>,
 }
 
 impl Mounts {
-    /// The mount with this id, looked for in the process's namespace when it is not known yet.
+    /// The mount with this id, from the table of the process's namespace when it is not known yet.
     pub(crate) fn find(&mut self, id: u32, process: &ProcDir, buffer: &mut Vec<u8>) -> Option<&Mount> {
         if !self.known.contains_key(&id) {
-            // Once a namespace: a mount that was detached (`umount -l`) is in none.
+            // Once per namespace: a detached mount (`umount -l`) is in no table, and would be looked for again and again.
             let namespace = process.stat("ns/mnt").map(|s| s.st_ino).unwrap_or(0);
-            if self.asked.insert(namespace)
+            if self.read.insert(namespace)
                 && let Ok(text) = process.read("mountinfo", buffer)
             {
                 self.known.extend(parse(text));

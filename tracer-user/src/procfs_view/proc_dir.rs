@@ -1,16 +1,50 @@
-//! Reading `/proc` fast: directories are opened once, and files read relative to them into one buffer.
+//! Reading `/proc` fast: a directory is opened once, and files are read relative to it into one buffer.
 //!
-//! Everything here can vanish between any two calls; callers turn errors into "unknown" or a problem.
+//! Everything can vanish between any two calls: callers turn errors into "unknown" or into a problem.
 
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{self, AtFlags, Mode, OFlags, RawDir};
+use rustix::fs::{self, AtFlags, Mode, OFlags, RawDir, ResolveFlags, SeekFrom};
 
-/// No text file of `/proc` that is read whole is let grow beyond this (`fdinfo` of an epoll with 50 000 members fits).
-const FILE_CAP: usize = 8 << 20;
+/// Longest text that is read, where the caller sets no limit: the `fdinfo` of an epoll with 50 000 members fits.
+const MAX_TEXT: usize = 8 << 20;
+
+/// `/proc` itself, opened.
+#[derive(Debug)]
+pub(crate) struct OpenRoot {
+    pub dir: ProcDir,
+    is_system: bool,
+}
+
+impl OpenRoot {
+    pub(super) fn open(path: &Path, is_system: bool) -> io::Result<Self> {
+        Ok(Self { dir: ProcDir::open(path)?, is_system })
+    }
+
+    /// Whether it is this machine's: only then do its pids name processes in system calls.
+    pub(crate) fn is_system(&self) -> bool {
+        self.is_system
+    }
+
+    /// The directory of a process.
+    pub(crate) fn process(&self, tgid: u32) -> io::Result<ProcDir> {
+        self.dir.numbered(tgid)
+    }
+}
+
+/// Where a path of a process starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PathBase {
+    /// Its root directory.
+    Root,
+    /// Its working directory.
+    WorkingDirectory,
+    /// A directory it has open.
+    Fd(u32),
+}
 
 /// An open directory of `/proc`.
 #[derive(Debug)]
@@ -28,6 +62,11 @@ impl ProcDir {
         Ok(Self(fs::openat(&self.0, name, flags, Mode::empty())?))
     }
 
+    /// Opens the directory below this one whose name is a number: a process in `/proc`, a thread in `task`.
+    pub(crate) fn numbered(&self, number: u32) -> io::Result<Self> {
+        self.sub(Decimal::new(number).as_str())
+    }
+
     /// Opens a file below this one, for reading. Never waits for the other end of a FIFO.
     pub(crate) fn file(&self, name: &str) -> io::Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -36,13 +75,24 @@ impl ProcDir {
 
     /// Reads a whole file into `into`, which is emptied first.
     pub(crate) fn read<'b>(&self, name: &str, into: &'b mut Vec<u8>) -> io::Result<&'b [u8]> {
+        self.read_bounded(name, MAX_TEXT, into)
+    }
+
+    /// Reads a whole file of at most `limit` bytes into `into`, which is emptied first. A longer file is an error: the
+    /// beginning of a table shows less than there is.
+    pub(crate) fn read_bounded<'b>(
+        &self,
+        name: &str,
+        limit: usize,
+        into: &'b mut Vec<u8>,
+    ) -> io::Result<&'b [u8]> {
         into.clear();
         let file = self.file(name)?;
-        read_all(file.as_fd(), into)?;
+        read_all(file.as_fd(), limit, into)?;
         Ok(into)
     }
 
-    /// Where a symbolic link leads, as the kernel prints it.
+    /// The text of a symbolic link, as the kernel prints it; cut where it is longer than the buffer.
     pub(crate) fn link(&self, name: &str, buffer: &mut [u8]) -> io::Result<Vec<u8>> {
         let length = fs::readlinkat_raw(&self.0, name, &mut *buffer)?;
         Ok(buffer[..length].to_vec())
@@ -53,6 +103,18 @@ impl ProcDir {
         Ok(fs::statat(&self.0, name, AtFlags::empty())?)
     }
 
+    /// `stat` of the file that a path leads to, for the process whose directory this is.
+    pub(crate) fn follow(&self, base: PathBase, path: &[u8]) -> Option<fs::Stat> {
+        let (base, resolve) = match base {
+            PathBase::Root => (self.sub("root"), ResolveFlags::IN_ROOT),
+            PathBase::WorkingDirectory => (self.sub("cwd"), ResolveFlags::NO_MAGICLINKS),
+            PathBase::Fd(fd) => (self.sub(&format!("fd/{fd}")), ResolveFlags::NO_MAGICLINKS),
+        };
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let file = fs::openat2(&base.ok()?, path, flags, Mode::empty(), resolve).ok()?;
+        fs::fstat(&file).ok()
+    }
+
     /// Type of the file system that an entry, or what it links to, lies on. Opens nothing that could wait.
     pub(crate) fn filesystem(&self, name: &str) -> Option<u64> {
         let place = fs::openat(&self.0, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
@@ -61,27 +123,21 @@ impl ProcDir {
 
     /// The entries whose names are numbers, ascending.
     pub(crate) fn numbers(&self) -> io::Result<Vec<u32>> {
+        // A directory that was read before would go on where it was left.
+        fs::seek(&self.0, SeekFrom::Start(0))?;
         let mut found = Vec::new();
-        self.each(|name| {
-            if let Some(number) = name.to_str().ok().and_then(|text| text.parse().ok()) {
-                found.push(number);
-            }
-        })?;
+        let mut buffer = Vec::with_capacity(32 << 10);
+        let mut entries = RawDir::new(&self.0, buffer.spare_capacity_mut());
+        while let Some(entry) = entries.next() {
+            found.extend(number(entry?.file_name()));
+        }
         found.sort_unstable();
         Ok(found)
     }
+}
 
-    fn each(&self, mut visit: impl FnMut(&CStr)) -> io::Result<()> {
-        // A directory that was read before starts where it was left: a fresh description starts at the top.
-        let fresh =
-            fs::openat(&self.0, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        let mut buffer = Vec::with_capacity(32 << 10);
-        let mut entries = RawDir::new(fresh, buffer.spare_capacity_mut());
-        while let Some(entry) = entries.next() {
-            visit(entry?.file_name());
-        }
-        Ok(())
-    }
+fn number(name: &CStr) -> Option<u32> {
+    name.to_str().ok()?.parse().ok()
 }
 
 impl AsFd for ProcDir {
@@ -90,15 +146,15 @@ impl AsFd for ProcDir {
     }
 }
 
-/// Appends what is left of a file, at most [`FILE_CAP`] bytes.
-fn read_all(file: BorrowedFd<'_>, into: &mut Vec<u8>) -> io::Result<()> {
+/// Appends the rest of a file.
+fn read_all(file: BorrowedFd<'_>, limit: usize, into: &mut Vec<u8>) -> io::Result<()> {
     loop {
         if into.capacity() - into.len() < 1024 {
             into.reserve(4096);
         }
         match rustix::io::read(file, rustix::buffer::spare_capacity(into)) {
             Ok(0) => return Ok(()),
-            Ok(_) if into.len() > FILE_CAP => return Ok(()),
+            Ok(_) if into.len() > limit => return Err(io::ErrorKind::FileTooLarge.into()),
             Ok(_) => {}
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),

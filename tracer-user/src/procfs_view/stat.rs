@@ -1,23 +1,24 @@
 //! The texts of a thread: `stat`, `status`, `schedstat` and `syscall`.
 //!
-//! Total functions from bytes: whatever the text, they answer or say `None`.
+//! Total functions from bytes: whatever the text, each returns what it found, or `None`.
 
+use super::text::{decimal, hex, words};
 use crate::core::signal::SignalSet;
 
-/// `/proc/PID/stat` or `/proc/PID/task/TID/stat`.
+/// `/proc/PID/stat` or `/proc/PID/task/TID/stat`; proc_pid_stat(5) numbers the fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stat {
     /// Field 2, without its parentheses.
     pub comm: Vec<u8>,
     /// State letter.
     pub state: u8,
-    /// Parent.
+    /// Parent's tgid; 0 is the kernel.
     pub ppid: u32,
     /// Process group.
     pub pgrp: u32,
-    /// Session.
+    /// Login session.
     pub session: u32,
-    /// Controlling terminal, kernel device number; 0 is none.
+    /// Controlling terminal, as the kernel encodes device numbers; 0 is none.
     pub tty: u32,
     /// Foreground process group of that terminal; `None` without one.
     pub foreground: Option<u32>,
@@ -29,27 +30,35 @@ pub(crate) struct Stat {
     pub system_ticks: u64,
     /// Page faults that needed no disk.
     pub faults: u64,
-    /// It has collected a dead child: the kernel adds the faults and the CPU time of those up.
+    /// It has reaped a child: the kernel adds up the faults and the CPU time of reaped children.
     pub has_collected: bool,
-    /// How many threads.
+    /// Number of threads.
     pub threads: u32,
     /// Start, ticks since boot.
     pub start_ticks: u64,
+    /// Wait status of a zombie (field 52). 0 as well when the reader has no right to ptrace the process.
+    pub exit_code: Option<u32>,
 }
 
-/// Kernel thread.
+impl Stat {
+    /// It has ended, reaped or not.
+    pub(crate) fn is_dead(&self) -> bool {
+        matches!(self.state, b'Z' | b'X')
+    }
+}
+
+/// Flag of a kernel thread.
 pub(crate) const PF_KTHREAD: u64 = 0x0020_0000;
-/// Forked, and has not executed a program since.
+/// Flag of a process that was forked and has executed no program since.
 pub(crate) const PF_FORKNOEXEC: u64 = 0x0000_0040;
 
-/// Parses a `stat` line. A comm may hold spaces, parentheses and line ends: the last `)` closes it.
+/// Parses `stat`. A comm may hold spaces, parentheses and line ends: the last `)` closes it.
 pub(crate) fn stat(text: &[u8]) -> Option<Stat> {
     let open = text.iter().position(|b| *b == b'(')?;
     let close = text.iter().rposition(|b| *b == b')')?;
     let comm = text.get(open + 1..close)?.to_vec();
-    let rest = std::str::from_utf8(text.get(close + 1..)?).ok()?;
-    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-    // fields[0] is field 3 of proc(5).
+    let fields: Vec<&str> = words(text.get(close + 1..)?).collect();
+    // fields[0] is field 3.
     let number = |field: usize| fields.get(field - 3)?.parse::<i64>().ok();
     let unsigned = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
     Some(Stat {
@@ -67,36 +76,37 @@ pub(crate) fn stat(text: &[u8]) -> Option<Stat> {
         has_collected: [11, 13, 16, 17].into_iter().filter_map(unsigned).any(|sum| sum > 0),
         threads: number(20)?.try_into().ok()?,
         start_ticks: unsigned(22)?,
+        exit_code: unsigned(52).and_then(|code| code.try_into().ok()),
     })
 }
 
-/// What is used of `/proc/PID/status`. Absent lines are `None`: kernels differ, and zombies lack some.
+/// The part of `/proc/PID/status` that is used. An absent line is `None`: kernels differ, and zombies lack some.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Status {
-    /// Tracer; `None` when nobody traces (or the line is absent).
+    /// Tracer; `None` without one.
     pub tracer: Option<u32>,
     /// Effective user.
     pub euid: Option<u32>,
-    /// Real user.
-    pub uid: Option<u32>,
-    /// Its number in its innermost pid namespace, and how many namespaces deep that is (1: this one).
-    pub inner_pid: Option<(u32, u32)>,
-    /// Pending for the thread.
+    /// Its number in its innermost pid namespace.
+    pub inner_pid: Option<u32>,
+    /// Signals pending for the thread.
     pub pending: Option<SignalSet>,
-    /// Pending for the process.
+    /// Signals pending for the process.
     pub shared_pending: Option<SignalSet>,
-    /// Blocked.
+    /// Signals blocked.
     pub blocked: Option<SignalSet>,
-    /// Ignored.
+    /// Signals ignored.
     pub ignored: Option<SignalSet>,
-    /// Caught.
+    /// Signals caught.
     pub caught: Option<SignalSet>,
     /// Context switches by waiting.
     pub voluntary: Option<u64>,
-    /// Context switches by being pre-empted.
+    /// Context switches by being preempted.
     pub involuntary: Option<u64>,
-    /// Seccomp mode (2: filter).
-    pub seccomp: Option<u32>,
+    /// Resident memory, KiB.
+    pub rss_kb: Option<u64>,
+    /// Effective capabilities, a bit each.
+    pub capabilities: Option<u64>,
 }
 
 /// Parses `status`.
@@ -105,26 +115,21 @@ pub(crate) fn status(text: &[u8]) -> Status {
     for line in text.split(|b| *b == b'\n') {
         let Some(colon) = line.iter().position(|b| *b == b':') else { continue };
         let (key, value) = (&line[..colon], &line[colon + 1..]);
-        // `Name:` is escaped by the kernel, so a comm cannot forge a line.
+        // The kernel escapes the value of `Name:` (proc_task_name, fs/proc/array.c): a comm cannot forge a line.
         match key {
             b"TracerPid" => found.tracer = decimal(value).filter(|pid| *pid != 0),
-            b"Uid" => {
-                let mut ids = words(value);
-                found.uid = ids.next().and_then(|id| id.parse().ok());
-                found.euid = ids.next().and_then(|id| id.parse().ok());
-            }
-            b"NSpid" => {
-                let all: Vec<u32> = words(value).filter_map(|id| id.parse().ok()).collect();
-                found.inner_pid = all.last().map(|pid| (*pid, all.len() as u32));
-            }
+            // Real, effective, saved and file system user.
+            b"Uid" => found.euid = words(value).nth(1).and_then(|id| id.parse().ok()),
+            b"NSpid" => found.inner_pid = words(value).last().and_then(|pid| pid.parse().ok()),
             b"SigPnd" => found.pending = hex(value).map(SignalSet),
             b"ShdPnd" => found.shared_pending = hex(value).map(SignalSet),
             b"SigBlk" => found.blocked = hex(value).map(SignalSet),
             b"SigIgn" => found.ignored = hex(value).map(SignalSet),
             b"SigCgt" => found.caught = hex(value).map(SignalSet),
-            b"Seccomp" => found.seccomp = decimal(value),
-            b"voluntary_ctxt_switches" => found.voluntary = decimal64(value),
-            b"nonvoluntary_ctxt_switches" => found.involuntary = decimal64(value),
+            b"voluntary_ctxt_switches" => found.voluntary = decimal(value),
+            b"nonvoluntary_ctxt_switches" => found.involuntary = decimal(value),
+            b"VmRSS" => found.rss_kb = decimal(value),
+            b"CapEff" => found.capabilities = hex(value),
             _ => {}
         }
     }
@@ -144,14 +149,14 @@ pub(crate) enum SyscallText {
         number: u64,
         /// The registers of its arguments.
         args: [u64; 6],
-        /// Stack pointer: with the arguments it tells one call from the next of the same kind.
+        /// Stack pointer: with the arguments it distinguishes one call from the next of the same kind.
         stack: u64,
         /// Program counter.
         code: u64,
     },
 }
 
-/// Parses `syscall`. `None` for an empty text: what a kernel gives for a task that is gone.
+/// Parses `syscall`. `None` for an empty text, which a kernel shows for a task that is gone.
 pub(crate) fn syscall(text: &[u8]) -> Option<SyscallText> {
     let text = std::str::from_utf8(text).ok()?;
     let mut words = text.split_ascii_whitespace();
@@ -172,26 +177,6 @@ pub(crate) fn syscall(text: &[u8]) -> Option<SyscallText> {
 /// Nanoseconds on a CPU: the first number of `schedstat`.
 pub(crate) fn schedstat_cpu_ns(text: &[u8]) -> Option<u64> {
     words(text).next()?.parse().ok()
-}
-
-/// White-space separated words; none when the text is not ASCII.
-pub(crate) fn words(text: &[u8]) -> impl Iterator<Item = &str> {
-    std::str::from_utf8(text).unwrap_or("").split_ascii_whitespace()
-}
-
-/// A single decimal number.
-pub(crate) fn decimal(text: &[u8]) -> Option<u32> {
-    words(text).next()?.parse().ok()
-}
-
-/// A single decimal number.
-pub(crate) fn decimal64(text: &[u8]) -> Option<u64> {
-    words(text).next()?.parse().ok()
-}
-
-/// A single hexadecimal number without prefix.
-pub(crate) fn hex(text: &[u8]) -> Option<u64> {
-    u64::from_str_radix(words(text).next()?, 16).ok()
 }
 
 #[cfg(test)]
@@ -226,10 +211,10 @@ mod tests {
             b"Name:\ta:b\nTracerPid:\t5\nUid:\t1000\t0\t0\t0\nNSpid:\t812\t3\nShdPnd:\t0000000000004000\n\
             SigBlk:\t0000000000000002\nvoluntary_ctxt_switches:\t12\n";
         let status = status(text);
-        assert_eq!((status.tracer, status.uid, status.euid), (Some(5), Some(1000), Some(0)));
+        assert_eq!((status.tracer, status.euid), (Some(5), Some(0)));
         assert_eq!(
             (status.inner_pid, status.shared_pending, status.blocked),
-            (Some((3, 2)), Some(SignalSet(0x4000)), Some(SignalSet(2)))
+            (Some(3), Some(SignalSet(0x4000)), Some(SignalSet(2)))
         );
         assert_eq!((status.voluntary, status.involuntary, status.ignored), (Some(12), None, None));
     }

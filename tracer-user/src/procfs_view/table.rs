@@ -1,40 +1,45 @@
-//! Who there is, who made whom, and what of a job's output a process holds: the little that following a session
-//! takes, read quickly.
+//! The process table: which processes exist, which is whose parent, and the little that following a session takes.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::PathBuf;
 
-use super::ProcRoot;
+use super::stat::{self, Stat};
+use super::{FileId, ProcRoot, text};
 use crate::core::event::IdentityExtras;
-use crate::core::identity::ProcessId;
+use crate::core::identity::{ProcessId, WaitStatus};
+use crate::core::text::ByteString;
 
 /// A process and its parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kin {
+pub struct ProcessRow {
     /// The process.
     pub process: ProcessId,
-    /// Its parent's number; 0: the kernel.
+    /// Its parent's number; 0 is the kernel.
     pub ppid: u32,
     /// It has ended and was not reaped.
     pub zombie: bool,
 }
 
-/// The file behind a descriptor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct FileId {
-    device: u64,
-    inode: u64,
+/// Start and end of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetime {
+    /// Its start, clock ticks since boot.
+    pub start_ticks: u64,
+    /// How it ended, of a zombie that this process may look into.
+    pub status_of_zombie: Option<WaitStatus>,
 }
 
-/// One process; `None` when there is none of that number.
-///
-/// # Errors
-/// When it is there and cannot be read, which says nothing about it.
-pub fn kin(root: &ProcRoot, tgid: u32) -> io::Result<Option<Kin>> {
-    let stat = match fs::read(root.path().join(tgid.to_string()).join("stat")) {
-        Ok(stat) => stat,
+fn directory(root: &ProcRoot, tgid: u32) -> PathBuf {
+    root.path().join(tgid.to_string())
+}
+
+/// `stat` of a process; `None` when no process has this number.
+fn read_stat(root: &ProcRoot, tgid: u32) -> io::Result<Option<Stat>> {
+    let text = match fs::read(directory(root, tgid).join("stat")) {
+        Ok(text) => text,
         Err(error)
             if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH) =>
         {
@@ -42,76 +47,96 @@ pub fn kin(root: &ProcRoot, tgid: u32) -> io::Result<Option<Kin>> {
         }
         Err(error) => return Err(error),
     };
-    parse(tgid, &stat).map(Some).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+    stat::stat(&text).map(Some).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
 }
 
-/// When the process with this number started, clock ticks; `None` when there is none.
+/// The row of a process; `None` when no process has this number.
 ///
 /// # Errors
-/// As [`kin`].
+/// When the process exists and cannot be read.
+pub fn row(root: &ProcRoot, tgid: u32) -> io::Result<Option<ProcessRow>> {
+    let row = |stat: Stat| ProcessRow {
+        process: ProcessId { tgid, start_ticks: stat.start_ticks },
+        ppid: stat.ppid,
+        zombie: stat.is_dead(),
+    };
+    Ok(read_stat(root, tgid)?.map(row))
+}
+
+/// When the process with this number started, clock ticks since boot; `None` when no process has it.
+///
+/// # Errors
+/// As [`row`].
 pub fn start_ticks(root: &ProcRoot, tgid: u32) -> io::Result<Option<u64>> {
-    Ok(kin(root, tgid)?.map(|kin| kin.process.start_ticks))
+    Ok(read_stat(root, tgid)?.map(|stat| stat.start_ticks))
+}
+
+/// Start and end of the process with this number.
+///
+/// # Errors
+/// `NotFound` when no process has it, and the system's answer when it cannot be read.
+pub fn lifetime(root: &ProcRoot, tgid: u32) -> io::Result<Lifetime> {
+    let stat = read_stat(root, tgid)?.ok_or(io::ErrorKind::NotFound)?;
+    // The kernel shows 0 to a reader without the rights; reading `io` takes the same rights.
+    let permitted = stat.state == b'Z' && fs::read(directory(root, tgid).join("io")).is_ok();
+    let status_of_zombie = stat.exit_code.filter(|_| permitted).map(WaitStatus);
+    Ok(Lifetime { start_ticks: stat.start_ticks, status_of_zombie })
 }
 
 /// All processes that can be seen.
 ///
 /// # Errors
 /// When `/proc` cannot be listed.
-pub fn all(root: &ProcRoot) -> io::Result<Vec<Kin>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(root.path())? {
-        let Ok(entry) = entry else { continue };
-        let Some(tgid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        if let Ok(Some(kin)) = kin(root, tgid) {
-            found.push(kin);
-        }
-    }
-    Ok(found)
+pub fn all(root: &ProcRoot) -> io::Result<Vec<ProcessRow>> {
+    let entries = fs::read_dir(root.path())?.flatten();
+    let tgids = entries.filter_map(|entry| number(&entry.file_name()));
+    // A process that ended meanwhile, or cannot be read, is left out.
+    Ok(tgids.filter_map(|tgid| row(root, tgid).ok().flatten()).collect())
 }
 
 /// Threads of a process; empty when it is gone.
 pub fn threads(root: &ProcRoot, tgid: u32) -> Vec<u32> {
-    let Ok(entries) = fs::read_dir(root.path().join(tgid.to_string()).join("task")) else {
-        return Vec::new();
-    };
-    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    let Ok(entries) = fs::read_dir(directory(root, tgid).join("task")) else { return Vec::new() };
+    entries.flatten().filter_map(|entry| number(&entry.file_name())).collect()
 }
 
-/// What else identifies a process: its namespace and its number there.
+/// What identifies a process beside its number and start: its pid namespace, and its number there.
 pub fn extras(root: &ProcRoot, tgid: u32) -> IdentityExtras {
-    let directory = root.path().join(tgid.to_string());
-    let status = fs::read(directory.join("status")).unwrap_or_default();
-    let ns_pid = status
-        .split(|&byte| byte == b'\n')
-        .find_map(|line| line.strip_prefix(b"NSpid:"))
-        .and_then(|numbers| std::str::from_utf8(numbers).ok()?.split_whitespace().next_back()?.parse().ok());
+    let status = fs::read(directory(root, tgid).join("status")).unwrap_or_default();
     IdentityExtras {
         start_boottime_ns: None,
-        pidns_ino: fs::metadata(directory.join("ns/pid")).ok().map(|found| found.ino()),
-        ns_pid,
+        pidns_ino: namespace_of(root, &tgid.to_string(), "pid"),
+        ns_pid: stat::status(&status).inner_pid,
         pidfd_ino: None,
     }
 }
 
-/// Arguments of a process; empty when there are none or they cannot be read.
-pub fn arguments(root: &ProcRoot, tgid: u32) -> Vec<Vec<u8>> {
-    let bytes = fs::read(root.path().join(tgid.to_string()).join("cmdline")).unwrap_or_default();
-    let bytes = bytes.strip_suffix(b"\0").unwrap_or(&bytes);
-    if bytes.is_empty() { Vec::new() } else { bytes.split(|&byte| byte == 0).map(<[u8]>::to_vec).collect() }
+/// Inode of this process's pid namespace; `None` when it cannot be read.
+pub fn own_pid_namespace(root: &ProcRoot) -> Option<u64> {
+    namespace_of(root, "self", "pid")
+}
+
+fn namespace_of(root: &ProcRoot, process: &str, kind: &str) -> Option<u64> {
+    let link = fs::read_link(root.path().join(process).join("ns").join(kind)).ok()?;
+    text::inode_in_link(link.as_os_str().as_bytes(), kind)
+}
+
+/// Arguments of a process; empty when it has none or they cannot be read.
+pub fn arguments(root: &ProcRoot, tgid: u32) -> Vec<ByteString> {
+    text::arguments(&fs::read(directory(root, tgid).join("cmdline")).unwrap_or_default())
 }
 
 /// Name of a process; `None` when it cannot be read.
-pub fn comm(root: &ProcRoot, tgid: u32) -> Option<Vec<u8>> {
-    let mut name = fs::read(root.path().join(tgid.to_string()).join("comm")).ok()?;
+pub fn comm(root: &ProcRoot, tgid: u32) -> Option<ByteString> {
+    let mut name = fs::read(directory(root, tgid).join("comm")).ok()?;
     name.pop_if(|last| *last == b'\n');
-    Some(name)
+    Some(ByteString(name))
 }
 
 /// Working directory of a process; `None` when it cannot be read.
-pub fn working_directory(root: &ProcRoot, tgid: u32) -> Option<Vec<u8>> {
-    use std::os::unix::ffi::OsStringExt as _;
-    let path = fs::read_link(root.path().join(tgid.to_string()).join("cwd")).ok()?;
-    Some(path.into_os_string().into_vec())
+pub fn working_directory(root: &ProcRoot, tgid: u32) -> Option<ByteString> {
+    let path = fs::read_link(directory(root, tgid).join("cwd")).ok()?;
+    Some(ByteString(path.into_os_string().into_vec()))
 }
 
 /// Id of the running boot; `None` when it cannot be read.
@@ -120,36 +145,23 @@ pub fn boot_id(root: &ProcRoot) -> Option<String> {
     Some(id.trim().to_owned()).filter(|id| !id.is_empty())
 }
 
-/// The file behind one of our own descriptors; `None` when it is closed.
-pub fn file_id(fd: impl AsFd) -> Option<FileId> {
-    let found = rustix::fs::fstat(fd).ok()?;
-    Some(FileId { device: found.st_dev, inode: found.st_ino })
-}
-
-/// Which of its descriptors a process has open on one of the files; empty when it cannot be looked into.
+/// Which descriptors a process has open on one of the files; empty when it cannot be looked into.
 pub fn holds(root: &ProcRoot, tgid: u32, files: &[FileId]) -> Vec<u32> {
-    let Ok(entries) = fs::read_dir(root.path().join(tgid.to_string()).join("fd")) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(directory(root, tgid).join("fd")) else { return Vec::new() };
     let mut held: Vec<u32> = entries
         .flatten()
         .filter_map(|entry| {
-            let number = entry.file_name().to_str()?.parse().ok()?;
+            let fd = number(&entry.file_name())?;
             let found = fs::metadata(entry.path()).ok()?;
-            files.contains(&FileId { device: found.dev(), inode: found.ino() }).then_some(number)
+            files.contains(&FileId::from(&found)).then_some(fd)
         })
         .collect();
     held.sort_unstable();
     held
 }
 
-fn parse(tgid: u32, stat: &[u8]) -> Option<Kin> {
-    // The name is in parentheses and may hold anything, parentheses too: the last one ends it.
-    let after = &stat[stat.iter().rposition(|&byte| byte == b')')? + 1..];
-    let mut fields = std::str::from_utf8(after).ok()?.split_ascii_whitespace();
-    let zombie = matches!(fields.next()?, "Z" | "X");
-    let ppid = fields.next()?.parse().ok()?;
-    // Field 22 of the line; the state is field 3.
-    let start_ticks = fields.nth(17)?.parse().ok()?;
-    Some(Kin { process: ProcessId { tgid, start_ticks }, ppid, zombie })
+fn number(name: &OsStr) -> Option<u32> {
+    name.to_str()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -157,22 +169,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_with_parentheses_and_spaces_does_not_shift_the_fields() {
-        let stat = b"7 (a) b (c) S 3 7 7 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 4242 99 1";
-        let kin = parse(7, stat).unwrap();
-        assert_eq!((kin.ppid, kin.process.start_ticks, kin.zombie), (3, 4242, false));
-        assert_eq!(parse(7, b"7 (cut"), None);
-        assert_eq!(parse(7, b"7 (x) S 3"), None);
-    }
-
-    #[test]
     fn this_process_is_found_with_its_parent_and_holds_its_output() {
         let root = ProcRoot::system();
         let me = std::process::id();
-        let kin = kin(&root, me).unwrap().unwrap();
-        assert_eq!(kin.ppid, std::os::unix::process::parent_id());
-        assert!(all(&root).unwrap().contains(&kin));
-        let file = file_id(std::io::stderr()).unwrap();
+        let row = row(&root, me).unwrap().unwrap();
+        assert_eq!(row.ppid, std::os::unix::process::parent_id());
+        assert!(all(&root).unwrap().contains(&row));
+        let file = FileId::of_fd(std::io::stderr()).unwrap();
         assert!(holds(&root, me, &[file]).contains(&2));
         assert_eq!(start_ticks(&root, 0).unwrap(), None);
     }

@@ -101,7 +101,7 @@ fn target(proc_root: &ProcRoot, pid: u32) -> Result<ProcessId, AttachError> {
     if pid == std::process::id() {
         return Err(AttachError::Ourselves(pid));
     }
-    let found = table::kin(proc_root, pid).ok().flatten().ok_or(AttachError::NoProcess(pid))?;
+    let found = table::row(proc_root, pid).ok().flatten().ok_or(AttachError::NoProcess(pid))?;
     if found.zombie {
         return Err(AttachError::Zombie(pid));
     }

@@ -68,7 +68,7 @@ pub fn evidence(config: &Config) -> anyhow::Result<Evidence> {
         }
     };
     let request = Request { ask, quiet_window: config.quiet_window };
-    Ok(procfs_view::look(&ProcRoot::system(), &request, &mut kernel_reader::reader(true))?)
+    Ok(procfs_view::collect(&ProcRoot::system(), &request, &mut kernel_reader::reader(true))?)
 }
 
 /// Id and root process of the one live session whose id begins like this.

@@ -10,7 +10,7 @@ use rustix::process::{Resource, getrlimit};
 use super::options::Places;
 use crate::core::requirements::{Doctor, Findings, Tried};
 use crate::kernel::{KernelTracer, Settings};
-use crate::procfs_view::machine::Machine;
+use crate::procfs_view::machine::MachineView;
 use crate::signals::pidfd::PidFd;
 use crate::store::dir::{ResolveConfig, TraceDir};
 use crate::store::fault;
@@ -32,10 +32,10 @@ pub struct DoctorOptions {
 
 /// Looks at this machine.
 pub fn examine(options: &DoctorOptions) -> Doctor {
-    Doctor::of(&findings(&Machine::system(), options))
+    Doctor::of(&findings(&MachineView::system(), options))
 }
 
-fn findings(machine: &Machine, options: &DoctorOptions) -> Findings {
+fn findings(machine: &MachineView, options: &DoctorOptions) -> Findings {
     let uname = rustix::system::uname();
     let limit = getrlimit(Resource::Nofile);
     Findings {

@@ -31,8 +31,8 @@ use crate::core::evidence::Evidence;
 use crate::core::hang_watch::HangWatch;
 use crate::core::identity::ProcessId;
 use crate::core::summary::Leaked;
-use crate::procfs_view::table::{self, FileId};
-use crate::procfs_view::{self, Ask, LookError, ProcRoot, Request};
+use crate::procfs_view::table;
+use crate::procfs_view::{self, Ask, CollectError, FileId, ProcRoot, Request};
 use crate::signals::pidfd::{PidFd, Unavailable};
 use crate::signals::watched::watched;
 
@@ -79,7 +79,7 @@ pub enum DriverEvent {
 struct Look {
     why: Why,
     until: Instant,
-    evidence: JoinHandle<Result<Evidence, LookError>>,
+    evidence: JoinHandle<Result<Evidence, CollectError>>,
 }
 
 /// See the module.
@@ -239,7 +239,7 @@ impl SessionDriver {
         // What the kernel told of pipes whose fds cannot be borrowed is added when the evidence is there.
         let with_kernel = self.recorder.kernel().is_some();
         let evidence = tokio::task::spawn_blocking(move || {
-            procfs_view::look(&ProcRoot::system(), &request, &mut kernel_reader::reader(with_kernel))
+            procfs_view::collect(&ProcRoot::system(), &request, &mut kernel_reader::reader(with_kernel))
         });
         self.look = Some(Look { why, until, evidence });
     }

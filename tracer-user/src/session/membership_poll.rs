@@ -13,7 +13,7 @@ use crate::core::identity::{INITIAL_PIDNS_INO, NS_PER_TICK, ProcessId, WaitStatu
 use crate::core::proc_event::{ProcEvent, What};
 use crate::procfs_view::ProcRoot;
 use crate::procfs_view::connector::Connector;
-use crate::procfs_view::table::{self, Kin};
+use crate::procfs_view::table::{self, ProcessRow};
 
 /// Between two looks at all of `/proc` without the connector, and with it.
 const LOOK_ALONE: Duration = Duration::from_millis(200);
@@ -140,7 +140,7 @@ fn threads_are_gone(root: &ProcRoot, process: ProcessId, ending: u32) -> bool {
 
 /// Compares with all of `/proc` as it was before the events were read. Only who was `known` then can be missing.
 fn look_at_all(
-    all: &[Kin],
+    all: &[ProcessRow],
     job: ProcessId,
     known: &HashSet<ProcessId>,
     members: &mut HashMap<u32, ProcessId>,

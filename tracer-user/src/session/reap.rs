@@ -8,9 +8,9 @@ use super::preflight::{Look, PreflightOptions, look, with_descendants};
 use super::terminate::end;
 use crate::core::escalation::Termination;
 use crate::core::leftover::{Finding, Plan, REAP_SCHEMA, Reaped, Selection, Status};
+use crate::procfs_view::leftover_files;
 use crate::procfs_view::{ProcRoot, table};
 use crate::signals::escalation::Step;
-use crate::store::leftover_files;
 use anyhow::{Context as _, bail};
 
 /// What is asked.

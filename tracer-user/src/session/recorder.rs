@@ -15,7 +15,7 @@ use super::membership_poll::{Found, MembershipPoller};
 use super::observer::{Observer, Status};
 use super::recover::{ProcessRef, probe};
 use crate::core::event::{Event, EventBody, Exec, IdentityExtras};
-use crate::core::evidence::{ByteString, Evidence, ObjectFacts, ObjectId};
+use crate::core::evidence::{Evidence, ObjectFacts, ObjectId};
 use crate::core::gates::RootFate;
 use crate::core::identity::ProcessId;
 use crate::core::record::{
@@ -25,9 +25,9 @@ use crate::core::redact;
 use crate::core::session_state::{Input, SampleSet};
 use crate::core::summary::{Ending, Leaked, OwnerFate};
 use crate::kernel::{KernelTracer, Lost};
-use crate::procfs_view::ProcRoot;
 use crate::procfs_view::snapshot::Sampler;
 use crate::procfs_view::table;
+use crate::procfs_view::{FileId, ProcRoot};
 use crate::signals::receive::Received;
 use crate::signals::watched::watched;
 use crate::store::live::{Finish, FinishError, Finished, LiveSession};
@@ -139,8 +139,8 @@ impl SessionRecorder {
     fn join(&mut self, process: ProcessId, origin: Origin, observer: &mut dyn Observer) {
         let IdentityExtras { start_boottime_ns, pidns_ino, ns_pid, pidfd_ino } =
             table::extras(&self.proc_root, process.tgid);
-        let parent = table::kin(&self.proc_root, process.tgid).ok().flatten().map(|kin| kin.ppid);
-        let parent = parent.and_then(|ppid| table::kin(&self.proc_root, ppid).ok().flatten());
+        let parent = table::row(&self.proc_root, process.tgid).ok().flatten().map(|kin| kin.ppid);
+        let parent = parent.and_then(|ppid| table::row(&self.proc_root, ppid).ok().flatten());
         let line = ForkLine {
             who: process.into(),
             origin,
@@ -150,7 +150,7 @@ impl SessionRecorder {
             pidns_ino,
             ns_pid,
             pidfd_ino,
-            comm: table::comm(&self.proc_root, process.tgid).map(ByteString),
+            comm: table::comm(&self.proc_root, process.tgid),
         };
         self.push(Input::Joined(Box::new(line)), observer);
     }
@@ -295,17 +295,16 @@ impl SessionRecorder {
     }
 
     /// The session's processes that live, the root left out, and which of these files each has open.
-    pub fn leaked(&mut self, output: &[table::FileId]) -> Vec<Leaked> {
+    pub fn leaked(&mut self, output: &[FileId]) -> Vec<Leaked> {
         let tracker = self.live.state().tracker();
         let lives = |process: &ProcessId| {
-            table::kin(&self.proc_root, process.tgid)
+            table::row(&self.proc_root, process.tgid)
                 .is_ok_and(|kin| kin.is_some_and(|kin| kin.process == *process && !kin.zombie))
         };
         let alive = tracker.alive().filter(|process| *process != self.root && lives(process));
         self.leaked = alive
             .map(|process| {
-                let arguments = table::arguments(&self.proc_root, process.tgid);
-                let words: Vec<ByteString> = arguments.into_iter().map(ByteString).collect();
+                let words = table::arguments(&self.proc_root, process.tgid);
                 Leaked {
                     cmdline: redact::argv(&words),
                     output_fds: Some(table::holds(&self.proc_root, process.tgid, output)),
@@ -417,7 +416,7 @@ impl SessionRecorder {
                 Found::Executed(process) => {
                     // Gone already: there is nothing left to tell of what it executed.
                     let Some(comm) = table::comm(&self.proc_root, process.tgid) else { continue };
-                    let exec = Exec { process, by_thread: None, comm, filename: None };
+                    let exec = Exec { process, by_thread: None, comm: comm.0, filename: None };
                     self.push(
                         Input::Kernel(Event { boot_ns: clock::boot_ns(), body: EventBody::Exec(exec) }),
                         observer,

@@ -28,7 +28,7 @@ use crate::core::evidence::{Clock, Evidence, Scope};
 use crate::core::identity::WaitStatus;
 use crate::core::record::{EndReason, Origin};
 use crate::core::summary::{Leaked, Summary};
-use crate::procfs_view::table::{self, FileId};
+use crate::procfs_view::FileId;
 use crate::signals::receive::{Blocked, Received, Signals};
 
 /// Between the signals of one `kill` of a process group that we and the job are in: microseconds, if nobody is kept from
@@ -91,7 +91,7 @@ pub fn run(options: &RunOptions, observer: &mut dyn Observer) -> anyhow::Result<
     let blocked = Blocked::take().context("cannot take signals")?;
     let original = blocked.original();
     let output: Vec<FileId> =
-        [table::file_id(io::stdout()), table::file_id(io::stderr())].into_iter().flatten().collect();
+        [FileId::of_fd(io::stdout()), FileId::of_fd(io::stderr())].into_iter().flatten().collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("cannot start")?.block_on(async {
         let mut signals = blocked.listen()?;

@@ -232,12 +232,12 @@ fn enrollment(
         // Of the namespace in which the numbers above are numbers: ours.
         pidns_ino: table::extras(&proc_root, me).pidns_ino,
         ns_pid: extras.ns_pid,
-        comm: table::comm(&proc_root, root.tgid).map(ByteString),
+        comm: table::comm(&proc_root, root.tgid),
         cmdline: match session.command {
             Some(command) => command.iter().map(|word| ByteString(word.as_bytes().to_vec())).collect(),
-            None => table::arguments(&proc_root, root.tgid).into_iter().map(ByteString).collect(),
+            None => table::arguments(&proc_root, root.tgid),
         },
-        cwd: table::working_directory(&proc_root, root.tgid).map(ByteString),
+        cwd: table::working_directory(&proc_root, root.tgid),
         uid: Some(rustix::process::getuid().as_raw()),
         enrolled_at: time::render(clock::anchor().wall),
         owner: Owner {

@@ -13,7 +13,6 @@ pub mod dir;
 pub mod fault;
 pub mod fsops;
 pub mod index;
-pub mod leftover_files;
 pub mod lines;
 pub mod live;
 pub mod log;

@@ -1,4 +1,4 @@
-//! Which files are left: found by `store`, and proved unused by what `procfs_view` sees.
+//! Which files are left: found and proved unused by `procfs_view`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -11,9 +11,9 @@ use crate::core::identity::NS_PER_TICK;
 use crate::core::leftover::{Checkout, File, FileKind, FileState, Proc};
 use crate::core::text::ByteString;
 use crate::procfs_view::ProcRoot;
-use crate::procfs_view::census::{Users, users};
+use crate::procfs_view::census::{FileUsers, file_users};
+use crate::procfs_view::leftover_files::{self, Candidate, CandidateKind, InUse};
 use crate::session::clock;
-use crate::store::leftover_files::{self, Bound, Candidate, What};
 
 /// Levels of a checkout that are looked through.
 const CHECKOUT_DEPTH: usize = 8;
@@ -79,7 +79,7 @@ pub fn find(
 ) -> Vec<(Candidate, File)> {
     let candidates = candidates(ours);
     let now = clock::anchor();
-    let used = match users(root, &leftover_files::ids(&candidates)) {
+    let used = match file_users(root, &leftover_files::ids(&candidates)) {
         Ok(users) => users,
         Err(error) => {
             problems.push(format!("cannot tell who uses which file: {error}"));
@@ -92,17 +92,17 @@ pub fn find(
         if used.used.contains(&candidate.id) {
             continue;
         }
-        let (kind, state) = match candidate.what {
-            What::Socket => {
-                let state = match leftover_files::bound(&candidate.path) {
-                    Bound::Yes => continue,
-                    Bound::No => FileState::Stale("no socket is bound to it".to_owned()),
-                    Bound::Unknown(error) if why.is_some() => FileState::Unknown(error.to_string()),
-                    Bound::Unknown(_) => continue,
+        let (kind, state) = match candidate.kind {
+            CandidateKind::Socket => {
+                let state = match leftover_files::is_bound(&candidate.path) {
+                    InUse::Yes => continue,
+                    InUse::No => FileState::Stale("no socket is bound to it".to_owned()),
+                    InUse::Unknown(error) if why.is_some() => FileState::Unknown(error.to_string()),
+                    InUse::Unknown(_) => continue,
                 };
                 (FileKind::Socket, state)
             }
-            What::SharedMemory => {
+            CandidateKind::SharedMemory => {
                 if now.wall.as_second() - candidate.modified < YOUNG {
                     continue;
                 }
@@ -111,7 +111,7 @@ pub fn find(
                     unused(&candidate, &used, "nobody maps it or has it open".to_owned()),
                 )
             }
-            What::PidFile(pid) => {
+            CandidateKind::PidFile(pid) => {
                 let owner = processes.iter().find(|it| it.id.tgid == pid && !it.zombie);
                 let started = owner.map(|it| {
                     let since = now.boot_ns.saturating_sub(it.id.start_ticks * NS_PER_TICK) / 1_000_000_000;
@@ -135,12 +135,12 @@ pub fn find(
 
 /// Stale with this proof, unless somebody may use it: a process that cannot be looked into may, where the kernel
 /// does not tell.
-fn unused(candidate: &Candidate, used: &Users, proof: String) -> FileState {
-    match (leftover_files::in_use(&candidate.path), used.blind.as_slice()) {
-        (Bound::Yes, _) => FileState::Unknown("somebody who cannot be seen has it open".to_owned()),
-        (Bound::No, _) | (Bound::Unknown(_), []) => FileState::Stale(proof),
-        (Bound::Unknown(_), [pid]) => FileState::Unknown(format!("process {pid} cannot be looked into")),
-        (Bound::Unknown(_), [pid, more @ ..]) => {
+fn unused(candidate: &Candidate, used: &FileUsers, proof: String) -> FileState {
+    match (leftover_files::is_open(&candidate.path), used.unreadable.as_slice()) {
+        (InUse::Yes, _) => FileState::Unknown("somebody who cannot be seen has it open".to_owned()),
+        (InUse::No, _) | (InUse::Unknown(_), []) => FileState::Stale(proof),
+        (InUse::Unknown(_), [pid]) => FileState::Unknown(format!("process {pid} cannot be looked into")),
+        (InUse::Unknown(_), [pid, more @ ..]) => {
             FileState::Unknown(format!("process {pid} and {} others cannot be looked into", more.len()))
         }
     }

@@ -17,7 +17,7 @@ use crate::core::leftover::{Asked, Checkout, Finding, Kind, Preflight, Proc, Sce
 use crate::core::text::ByteString;
 use crate::procfs_view::ProcRoot;
 use crate::procfs_view::census::census;
-use crate::store::leftover_files::Candidate;
+use crate::procfs_view::leftover_files::Candidate;
 
 /// The schema of a baseline.
 const BASELINE: &str = "tracer.baseline/1";

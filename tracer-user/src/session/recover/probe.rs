@@ -8,7 +8,7 @@ use crate::core::gates::RootFate;
 use crate::core::identity::ProcessId;
 use crate::core::record::Source;
 use crate::procfs_view::ProcRoot;
-use crate::procfs_view::ended::Stat;
+use crate::procfs_view::table::{self, Lifetime};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -44,7 +44,7 @@ pub fn probe(root: &ProcRoot, wanted: ProcessRef) -> RootFate {
         Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => return dead(None),
         Err(errno) => return RootFate::Unknown(format!("no pidfd: {}", io::Error::from(errno))),
     };
-    let stat = Stat::read(root, wanted.pid);
+    let stat = table::lifetime(root, wanted.pid);
     match identify(&pidfd, wanted, &stat) {
         Identity::Other => return dead(None),
         Identity::Unknown(why) => return RootFate::Unknown(why),
@@ -63,7 +63,7 @@ enum Identity {
     Unknown(String),
 }
 
-fn identify(pidfd: &OwnedFd, wanted: ProcessRef, stat: &io::Result<Stat>) -> Identity {
+fn identify(pidfd: &OwnedFd, wanted: ProcessRef, stat: &io::Result<Lifetime>) -> Identity {
     if let (Some(enrolled), Ok(now)) = (wanted.pidfd_ino, rustix::fs::fstat(pidfd)) {
         return if enrolled == now.st_ino { Identity::Same } else { Identity::Other };
     }
@@ -110,7 +110,7 @@ mod tests {
 
     fn sleeper() -> (Mine, ProcessRef) {
         let child = Mine(Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap());
-        let ticks = Stat::read(&ProcRoot::system(), child.0.id()).unwrap().start_ticks;
+        let ticks = table::lifetime(&ProcRoot::system(), child.0.id()).unwrap().start_ticks;
         let wanted = ProcessRef { pid: child.0.id(), start_ticks: Some(ticks), pidfd_ino: None };
         (child, wanted)
     }

@@ -1,71 +1,33 @@
 //! From a system call's registers to what the thread waits for.
 //!
-//! By the call's name, so that both machines share one table; what the registers point to is read from the
-//! process's memory. Whatever cannot be read becomes `None` or [`Timeout::Unknown`], never a guess.
+//! Calls are matched by name, so that both architectures share one table. What the registers point to is read from the
+//! process's memory. What cannot be read becomes `None` or [`Timeout::Unknown`], never a guess.
 
+use super::clocks::Clocks;
 use super::memory::Memory;
 use crate::core::evidence::{ChildTarget, LockKind, PollFd, Timeout, Wait, events};
 use crate::core::signal::SignalSet;
 use crate::core::syscalls;
 
-/// The clocks that absolute time-outs are measured against, nanoseconds.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Now {
-    /// CLOCK_REALTIME.
-    pub realtime: u64,
-    /// CLOCK_MONOTONIC.
-    pub monotonic: u64,
-    /// CLOCK_BOOTTIME.
-    pub boottime: u64,
-}
-
-impl Now {
-    /// What the clocks say.
-    pub(crate) fn read() -> Self {
-        use rustix::time::{ClockId, clock_gettime};
-        let read = |clock| {
-            let time = clock_gettime(clock);
-            (time.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(time.tv_nsec as u64)
-        };
-        Self {
-            realtime: read(ClockId::Realtime),
-            monotonic: read(ClockId::Monotonic),
-            boottime: read(ClockId::Boottime),
-        }
-    }
-
-    fn of(self, clock: u64) -> Option<u64> {
-        match clock {
-            0 | 8 => Some(self.realtime),
-            1 => Some(self.monotonic),
-            7 | 9 => Some(self.boottime),
-            _ => None,
-        }
-    }
-}
-
-/// A call and where its pointers lead.
-pub(crate) struct Call<'c> {
-    /// Name.
+/// A system call that a thread is in, and where its pointers lead.
+pub(crate) struct BlockedCall<'c> {
     pub name: &'c str,
-    /// Number.
     pub number: u64,
-    /// Registers.
+    /// The registers of its arguments.
     pub args: [u64; 6],
-    /// The process's memory.
     pub memory: &'c Memory<'c>,
-    /// Wait channel: tells apart what `restart_syscall` restarts.
+    /// Wait channel: distinguishes the calls that `restart_syscall` restarts. `None` when it is unknown.
     pub wchan: Option<&'c str>,
     /// The caller's process group: `wait4(0)` means it.
     pub pgrp: u32,
-    /// Now.
-    pub now: Now,
+    /// When the call was read.
+    pub clocks: Clocks,
 }
 
-/// As many entries of a poll or select set are read as the kernel can be asked for by default.
-const SET_CAP: u64 = 1 << 16;
+/// Entries of a poll or select set that are read at most: as many as the kernel accepts by default.
+const MAX_SET: u64 = 1 << 16;
 
-impl Call<'_> {
+impl BlockedCall<'_> {
     /// What the call waits for.
     pub(crate) fn wait(&self) -> Wait {
         let [a0, a1, a2, a3, a4, _] = self.args;
@@ -145,17 +107,17 @@ impl Call<'_> {
         }
     }
 
-    /// A pointer to a relative `timespec`; null is for ever.
+    /// A pointer to a relative `timespec`; null means for ever.
     pub(super) fn relative(&self, at: u64) -> Timeout {
         if at == 0 { Timeout::Never } else { Timeout::After(self.memory.timespec(at)) }
     }
 
-    /// A pointer to an absolute `timespec`; null is for ever.
+    /// A pointer to an absolute `timespec` of the clock with a number; null means for ever.
     pub(super) fn absolute(&self, at: u64, clock: u64) -> Timeout {
         if at == 0 {
             return Timeout::Never;
         }
-        let left = |until: u64| Some(until.saturating_sub(self.now.of(clock)?));
+        let left = |until: u64| Some(until.saturating_sub(self.clocks.numbered(clock)?));
         Timeout::After(self.memory.timespec(at).and_then(left))
     }
 
@@ -169,7 +131,7 @@ impl Call<'_> {
 
     /// An array of `struct pollfd`.
     fn poll_set(&self, at: u64, count: u64) -> Option<Vec<PollFd>> {
-        if count > SET_CAP {
+        if count > MAX_SET {
             return None;
         }
         let bytes = self.memory.bytes(at, count as usize * 8)?;
@@ -183,10 +145,10 @@ impl Call<'_> {
 
     /// Three `fd_set`s: to read, to write, exceptional.
     fn select_set(&self, count: u64, sets: [u64; 3]) -> Option<Vec<PollFd>> {
-        if count > SET_CAP {
+        if count > MAX_SET {
             return None;
         }
-        let mut asked = std::collections::BTreeMap::<u32, u32>::new();
+        let mut set = std::collections::BTreeMap::<u32, u32>::new();
         for (at, event) in sets.into_iter().zip([events::IN, events::OUT, events::PRI]) {
             if at == 0 {
                 continue;
@@ -196,11 +158,11 @@ impl Call<'_> {
             for fd in 0..count {
                 let word = bytes.get(fd as usize / 64 * 8..)?.get(..8)?;
                 if u64::from_ne_bytes(word.try_into().ok()?) >> (fd % 64) & 1 == 1 {
-                    *asked.entry(fd as u32).or_default() |= event;
+                    *set.entry(fd as u32).or_default() |= event;
                 }
             }
         }
-        Some(asked.into_iter().map(|(fd, events)| PollFd { fd, events }).collect())
+        Some(set.into_iter().map(|(fd, events)| PollFd { fd, events }).collect())
     }
 
     fn wait4_target(&self, pid: i32) -> ChildTarget {
@@ -233,7 +195,7 @@ impl Call<'_> {
         }
     }
 
-    /// A call that a stop or the freezer interrupted and that went on: its registers are still the first call's.
+    /// A call that went on after a stop or the freezer interrupted it: its registers are still those of the first call.
     fn restarted(&self) -> Wait {
         match self.wchan {
             Some(name) if name.contains("poll") => {
@@ -271,7 +233,7 @@ impl Call<'_> {
         }
     }
 
-    /// A socket address as [`Wait::Connect`] wants it.
+    /// A socket address, in the form of [`Wait::Connect`]: a path, or an IP address and a port as text.
     pub(crate) fn address(&self, at: u64, length: u64) -> Option<Vec<u8>> {
         let bytes = self.memory.bytes(at, usize::try_from(length).ok().filter(|n| (2..=128).contains(n))?)?;
         let family = u16::from_ne_bytes([bytes[0], bytes[1]]);
@@ -309,7 +271,7 @@ impl Call<'_> {
     }
 }
 
-/// Milliseconds in an `int` argument: negative is for ever.
+/// Milliseconds in an `int` argument; negative means for ever.
 fn millis(arg: u64) -> Timeout {
     match u64::try_from(arg as i32) {
         Ok(millis) => Timeout::After(Some(millis * 1_000_000)),
@@ -326,15 +288,15 @@ const F_OFD_SETLKW: u64 = 38;
 mod tests {
     use std::path::Path;
 
-    use super::super::proc_dir::ProcDir;
     use super::*;
+    use crate::procfs_view::proc_dir::ProcDir;
 
-    /// The call of a thread of this very process, so that pointers lead somewhere.
+    /// The wait of a call of this very process, so that pointers lead somewhere.
     fn wait(name: &str, args: [u64; 6]) -> Wait {
         let own = ProcDir::open(Path::new("/proc/self")).unwrap();
         let memory = Memory::of(&own);
-        let now = Now { realtime: 5_000_000_000, monotonic: 2_000_000_000, boottime: 0 };
-        Call { name, number: 1, args, memory: &memory, wchan: None, pgrp: 42, now }.wait()
+        let clocks = Clocks { realtime: 5_000_000_000, monotonic: 2_000_000_000, boottime: 0 };
+        BlockedCall { name, number: 1, args, memory: &memory, wchan: None, pgrp: 42, clocks }.wait()
     }
 
     fn at<T>(value: &T) -> u64 {
@@ -381,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn children_are_told_apart() {
+    fn targets_of_wait_calls() {
         let target = |name, args| match wait(name, args) {
             Wait::WaitChild { target, .. } => target,
             other => panic!("{other:?}"),
@@ -407,7 +369,7 @@ mod tests {
             panic!()
         };
         assert_eq!((owner_tid, private), (Some(77), false));
-        // A condition variable or a stranger's word has no owner beside it.
+        // There is no owner beside the word of a condition variable, or of a program's own lock.
         let other: [u32; 5] = [2, 0, 0xf7d8_a740, 1, 0];
         let Wait::Futex { owner_tid, .. } = wait("futex", [at(&other), 128, 2, 0, 0, 0]) else { panic!() };
         assert_eq!(owner_tid, None);

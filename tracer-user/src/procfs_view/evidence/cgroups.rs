@@ -1,42 +1,58 @@
 //! cgroups: which one a process is in, whether it is frozen, and which limits it may have met.
+//!
+//! Both versions are read. The hierarchies are found in the tracer's own mount table.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::mounts;
-use super::proc_dir::ProcDir;
-use super::stat::decimal64;
 use crate::core::evidence::ByteString;
+use crate::procfs_view::mounts;
+use crate::procfs_view::proc_dir::ProcDir;
+use crate::procfs_view::text::decimal;
 
 /// What is known of a process's cgroups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CgroupFacts {
-    /// Path (version 2, else the freezer's).
+    /// Path in the version 2 hierarchy, else in the freezer's.
     pub path: Option<ByteString>,
     /// Frozen, itself or through an ancestor. `None` when no freezer could be read.
     pub frozen: Option<bool>,
-    /// Tightest `pids.max` and `pids.current` there.
-    pub pids: Option<(u64, u64)>,
+    /// Of the cgroup at or above the process's that has the least room left; `None` without a limit.
+    pub pids: Option<PidsLimit>,
     /// Time throttled by `cpu.max` so far, microseconds.
     pub throttled_us: Option<u64>,
 }
 
-/// Where the hierarchies are mounted; facts by the text of `/proc/PID/cgroup`.
+/// A limit on the number of processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PidsLimit {
+    pub max: u64,
+    pub current: u64,
+}
+
+impl PidsLimit {
+    fn room(self) -> u64 {
+        self.max.saturating_sub(self.current)
+    }
+}
+
+/// Where the hierarchies are mounted, and the facts of each cgroup that was met.
 #[derive(Debug, Default)]
 pub(crate) struct Cgroups {
     unified: Option<PathBuf>,
     freezer: Option<PathBuf>,
     pids: Option<PathBuf>,
     cpu: Option<PathBuf>,
+    /// By the text of `/proc/PID/cgroup`.
     known: HashMap<Vec<u8>, CgroupFacts>,
 }
 
 impl Cgroups {
-    /// Finds the hierarchies in our own mount table.
+    /// Finds the hierarchies in the tracer's own `mountinfo`.
     pub(crate) fn new(own_mountinfo: &[u8]) -> Self {
         let mut found = Self::default();
         for (_, mount) in mounts::parse(own_mountinfo) {
-            // A bind mount of a part of a hierarchy is not where the paths of /proc start.
+            // The paths in /proc start at a hierarchy's root, not at a bind mount of a part of it.
             if mount.root != b"/" {
                 continue;
             }
@@ -64,7 +80,7 @@ impl Cgroups {
         facts
     }
 
-    /// Microseconds throttled, read again; for the end of the quiet window.
+    /// Microseconds throttled, read again at the end of the quiet window.
     pub(crate) fn throttled_now(&self, text: &[u8]) -> Option<u64> {
         self.throttled(&split(text))
     }
@@ -79,7 +95,7 @@ impl Cgroups {
             facts.frozen = keyed(&dir, "cgroup.events", "frozen").map(|frozen| frozen == 1);
         }
         if let Some(dir) = below(&self.freezer, paths.freezer) {
-            // The root has no such file, and cannot be frozen.
+            // The root cgroup has no such file, and cannot be frozen.
             let state = read(&dir, "freezer.state").unwrap_or_default();
             facts.frozen = Some(facts.frozen == Some(true) || state.starts_with(b"FROZEN"));
         }
@@ -101,7 +117,7 @@ impl Cgroups {
     }
 }
 
-/// Paths in the hierarchies used.
+/// The paths of a process in the hierarchies that are used.
 #[derive(Default)]
 struct Paths<'t> {
     unified: Option<&'t [u8]>,
@@ -132,7 +148,7 @@ fn split(text: &[u8]) -> Paths<'_> {
     paths
 }
 
-/// The cgroup's directory. `None` when the path leads out of our cgroup namespace.
+/// The cgroup's directory. `None` when the path leads out of the tracer's cgroup namespace.
 fn below(root: &Option<PathBuf>, path: Option<&[u8]>) -> Option<PathBuf> {
     use std::os::unix::ffi::OsStrExt;
     let path = Path::new(std::ffi::OsStr::from_bytes(path?));
@@ -155,17 +171,16 @@ fn keyed(dir: &Path, file: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
-/// The cgroup above (or at) the path that has least room left.
-fn tightest_pids(root: &Option<PathBuf>, path: Option<&[u8]>) -> Option<(u64, u64)> {
+/// The limit at or above the path that has the least room left.
+fn tightest_pids(root: &Option<PathBuf>, path: Option<&[u8]>) -> Option<PidsLimit> {
     let top = root.as_ref()?;
     let mut dir = below(root, path)?;
-    let mut tightest: Option<(u64, u64)> = None;
+    let mut tightest: Option<PidsLimit> = None;
     while dir.starts_with(top) {
-        let number = |file| read(&dir, file).and_then(|text| decimal64(&text));
-        if let (Some(max), Some(current)) = (number("pids.max"), number("pids.current"))
-            && tightest.is_none_or(|(m, c)| max.saturating_sub(current) < m.saturating_sub(c))
-        {
-            tightest = Some((max, current));
+        let number = |file| read(&dir, file).and_then(|text| decimal(&text));
+        if let (Some(max), Some(current)) = (number("pids.max"), number("pids.current")) {
+            let limit = PidsLimit { max, current };
+            tightest = tightest.filter(|known| known.room() <= limit.room()).or(Some(limit));
         }
         if !dir.pop() {
             break;
@@ -180,7 +195,8 @@ mod tests {
 
     #[test]
     fn both_versions_are_read_from_their_directories() {
-        let top = std::env::temp_dir().join(format!("tracer-user-cgroups-{}", std::process::id()));
+        let directory = tempfile::tempdir().unwrap();
+        let top = directory.path();
         let make = |path: &str, text: &str| {
             let path = top.join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -199,10 +215,12 @@ mod tests {
         );
         let mut cgroups = Cgroups::new(mountinfo.as_bytes());
         let thawed = cgroups.of(b"6:freezer:/\n0::/job\n");
-        assert_eq!((thawed.frozen, thawed.pids, thawed.throttled_us), (Some(false), Some((10, 9)), Some(70)));
+        assert_eq!(
+            (thawed.frozen, thawed.pids, thawed.throttled_us),
+            (Some(false), Some(PidsLimit { max: 10, current: 9 }), Some(70))
+        );
         assert_eq!(thawed.path.unwrap().as_bytes(), b"/job");
         assert_eq!(cgroups.of(b"6:freezer:/stuck\n0::/job\n").frozen, Some(true));
         assert_eq!(cgroups.of(b"0::/../else\n").frozen, None);
-        std::fs::remove_dir_all(&top).unwrap();
     }
 }

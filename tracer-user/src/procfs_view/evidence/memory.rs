@@ -3,31 +3,31 @@
 use std::cell::OnceCell;
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::proc_dir::ProcDir;
+use crate::procfs_view::proc_dir::ProcDir;
 
-/// Longest path the kernel takes.
+/// Longest path that the kernel accepts, bytes.
 const PATH_MAX: usize = 4096;
 
-/// A process's memory, opened when it is first asked for.
+/// A process's memory, opened when it is first read.
 pub(crate) struct Memory<'d> {
     process: &'d ProcDir,
     file: OnceCell<Option<OwnedFd>>,
 }
 
 impl<'d> Memory<'d> {
-    /// Of the process whose `/proc` directory this is.
+    /// The memory of the process, or thread, whose directory this is.
     pub(crate) fn of(process: &'d ProcDir) -> Self {
         Self { process, file: OnceCell::new() }
     }
 
-    /// Bytes from an address on. `None` when they cannot all be read.
+    /// `length` bytes from an address on. `None` when not all of them can be read.
     pub(crate) fn bytes(&self, address: u64, length: usize) -> Option<Vec<u8>> {
         let mut bytes = vec![0; length];
-        (self.some(address, &mut bytes)? == length).then_some(bytes)
+        (self.read_some(address, &mut bytes)? == length).then_some(bytes)
     }
 
-    /// Reads as many bytes as there are, up to the buffer's length.
-    fn some(&self, address: u64, into: &mut [u8]) -> Option<usize> {
+    /// Reads as many bytes as there are, at most as many as the buffer holds.
+    fn read_some(&self, address: u64, into: &mut [u8]) -> Option<usize> {
         let file = self.file.get_or_init(|| self.process.file("mem").ok()).as_ref()?;
         let mut done = 0;
         while done < into.len() {
@@ -40,24 +40,24 @@ impl<'d> Memory<'d> {
         (done > 0 || into.is_empty()).then_some(done)
     }
 
-    /// Native 32-bit number.
+    /// A 32-bit number in native byte order.
     pub(crate) fn u32(&self, address: u64) -> Option<u32> {
         Some(u32::from_ne_bytes(self.bytes(address, 4)?.try_into().ok()?))
     }
 
-    /// Native 64-bit number.
+    /// A 64-bit number in native byte order.
     pub(crate) fn u64(&self, address: u64) -> Option<u64> {
         Some(u64::from_ne_bytes(self.bytes(address, 8)?.try_into().ok()?))
     }
 
-    /// A `struct timespec` in nanoseconds. `None` when unreadable or negative.
+    /// A `struct timespec` in nanoseconds. `None` when it is unreadable or negative.
     pub(crate) fn timespec(&self, address: u64) -> Option<u64> {
         let seconds = self.u64(address)? as i64;
         let nanos = self.u64(address.checked_add(8)?)? as i64;
         u64::try_from(seconds).ok()?.saturating_mul(1_000_000_000).checked_add(u64::try_from(nanos).ok()?)
     }
 
-    /// A `struct timeval` in nanoseconds.
+    /// A `struct timeval` in nanoseconds. `None` when it is unreadable or negative.
     pub(crate) fn timeval(&self, address: u64) -> Option<u64> {
         let seconds = self.u64(address)? as i64;
         let micros = self.u64(address.checked_add(8)?)? as i64;
@@ -65,10 +65,10 @@ impl<'d> Memory<'d> {
         u64::try_from(seconds).ok()?.saturating_mul(1_000_000_000).checked_add(micros)
     }
 
-    /// A text that ends with a zero byte, without it.
+    /// A string up to the zero byte that ends it.
     pub(crate) fn text(&self, address: u64) -> Option<Vec<u8>> {
         let mut bytes = vec![0; PATH_MAX];
-        let count = self.some(address, &mut bytes)?;
+        let count = self.read_some(address, &mut bytes)?;
         let end = bytes[..count].iter().position(|b| *b == 0)?;
         bytes.truncate(end);
         Some(bytes)

@@ -1,6 +1,6 @@
-//! Calls that sleep at a futex, and whom the word or the mutex around it names as owner.
+//! Calls that sleep at a futex, and the owner that the word or the mutex around it names.
 
-use super::calls::Call;
+use super::syscall::BlockedCall;
 use crate::core::evidence::{FutexOp, Timeout, Wait};
 
 const FUTEX_PRIVATE_FLAG: u32 = 128;
@@ -9,8 +9,8 @@ const FUTEX2_PRIVATE: u32 = 128;
 const FUTEX_TID_MASK: u32 = 0x3fff_ffff;
 const PID_MAX: u32 = 4_194_304;
 
-impl Call<'_> {
-    /// futex, futex_wait, futex_waitv.
+impl BlockedCall<'_> {
+    /// The wait of futex, futex_wait or futex_waitv.
     pub(super) fn futex(&self) -> Wait {
         let [addr, a1, a2, a3, a4, a5] = self.args;
         match self.name {
@@ -68,8 +68,9 @@ impl Call<'_> {
         Wait::Futex { addr, private, value, word, op, timeout, owner_tid, shared: None }
     }
 
-    /// Whom glibc noted as owner beside a mutex's word, where the bytes there look like one of its mutexes:
-    /// `{ int lock; unsigned count; int owner; unsigned nusers; int kind; … }`.
+    /// The owner that glibc notes beside a mutex's word, where the bytes there look like one of its mutexes:
+    /// `{ int lock; unsigned count; int owner; unsigned nusers; int kind; … }`
+    /// (`struct __pthread_mutex_s`, sysdeps/nptl/bits/struct_mutex.h).
     fn mutex_owner(&self, addr: u64, word: Option<u32>) -> Option<u32> {
         let word = word?;
         let fields = self.memory.bytes(addr, 20)?;

@@ -1,7 +1,7 @@
-//! `/proc/PID/fdinfo/N`: access mode, locks, and what the anonymous kinds tell about themselves.
+//! `/proc/PID/fdinfo/N`: access mode, locks, and what is particular to each anonymous kind.
 
-use super::stat::{decimal, decimal64, hex, words};
 use crate::core::evidence::{Access, FdLock, LockKind, LockMode};
+use crate::procfs_view::text::{decimal, hex, words};
 
 const O_NONBLOCK: u32 = 0o4000;
 const O_CLOEXEC: u32 = 0o2_000_000;
@@ -9,46 +9,82 @@ const O_PATH: u32 = 0o10_000_000;
 
 /// An item of an epoll interest set, as its line shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Watched {
-    /// fd when it was added.
+pub(crate) struct EpollEntry {
+    /// Number of the fd when it was added: it may be another file by now.
     pub fd: u32,
-    /// Events.
+    /// `EPOLL*` bits.
     pub events: u32,
-    /// Inode of the file.
+    /// Inode of the file; 0 when the kernel does not show it.
     pub ino: u64,
 }
 
-/// What fdinfo told.
+/// An eventfd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EventFdInfo {
+    pub count: u64,
+    /// Identity of the object behind the fd (Linux 5.4 and later).
+    pub id: Option<u64>,
+}
+
+/// The process of a pidfd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PidFdTarget {
+    /// Its tgid.
+    Process(u32),
+    /// It has ended and was reaped.
+    Gone,
+}
+
+impl PidFdTarget {
+    /// `None` when the process is gone.
+    pub(crate) fn tgid(self) -> Option<u32> {
+        match self {
+            Self::Process(tgid) => Some(tgid),
+            Self::Gone => None,
+        }
+    }
+
+    /// -1 stands for a reaped process, and 0 for one outside the pid namespace of `/proc`, which is unknown here
+    /// (`pidfd_show_fdinfo`, fs/pidfs.c).
+    fn parse(value: &[u8]) -> Option<Self> {
+        match decimal::<i64>(value)? {
+            -1 => Some(Self::Gone),
+            pid => u32::try_from(pid).ok().filter(|pid| *pid != 0).map(Self::Process),
+        }
+    }
+}
+
+/// The lines of an fdinfo that are used. An absent line is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FdInfo {
-    /// `flags`, octal.
+    /// Open flags (`O_*`).
     pub flags: Option<u32>,
-    /// Mount the file was opened through.
+    /// Id of the mount that the file was opened through.
     pub mount: Option<u32>,
     /// Inode (Linux 5.14 and later).
     pub ino: Option<u64>,
-    /// Locks held through it.
+    /// Locks held through the fd.
     pub locks: Vec<FdLock>,
-    /// eventfd: counter and identity.
-    pub eventfd: Option<(u64, Option<u64>)>,
-    /// epoll: its interest set; empty for an epoll that watches nothing and for all other kinds.
-    pub watched: Vec<Watched>,
-    /// pidfd: its process; `Some(None)` when that has been collected or lies in another pid namespace.
-    pub pidfd: Option<Option<u32>>,
-    /// signalfd: mask.
+    /// Of an eventfd.
+    pub eventfd: Option<EventFdInfo>,
+    /// Interest set of an epoll; empty for an epoll that watches nothing, and for all other kinds.
+    pub interest: Vec<EpollEntry>,
+    /// Of a pidfd.
+    pub pidfd: Option<PidFdTarget>,
+    /// Signals that a signalfd receives, a bit each.
     pub signals: Option<u64>,
-    /// timerfd: nanoseconds left (0: not armed).
+    /// Time until a timerfd expires, nanoseconds; 0 when it is not armed.
     pub timer_left_ns: Option<u64>,
-    /// timerfd: expirations not read.
+    /// Expirations of a timerfd that were not read.
     pub timer_ticks: Option<u64>,
-    /// Master side of a pty: its index.
+    /// Index of a pty, of its master side.
     pub tty_index: Option<u32>,
-    /// UNIX socket: fds in messages that it has not received yet (Linux 5.9 and later).
+    /// fds in messages that a UNIX socket has not received yet (Linux 5.9 and later).
     pub fds_in_flight: Option<u32>,
 }
 
 impl FdInfo {
-    /// Access mode.
+    /// How the fd was opened.
     pub(crate) fn access(&self) -> Access {
         match self.flags {
             Some(flags) if flags & O_PATH == 0 => match flags & 3 {
@@ -61,18 +97,16 @@ impl FdInfo {
         }
     }
 
-    /// O_NONBLOCK.
     pub(crate) fn nonblocking(&self) -> bool {
         self.flags.is_some_and(|flags| flags & O_NONBLOCK != 0)
     }
 
-    /// Close-on-exec.
     pub(crate) fn cloexec(&self) -> bool {
         self.flags.is_some_and(|flags| flags & O_CLOEXEC != 0)
     }
 }
 
-/// Parses fdinfo. Lines it does not know are passed over.
+/// Parses fdinfo. Unknown lines are passed over.
 pub(crate) fn parse(text: &[u8]) -> FdInfo {
     let mut info = FdInfo::default();
     let mut event_count = None;
@@ -83,21 +117,21 @@ pub(crate) fn parse(text: &[u8]) -> FdInfo {
         match key {
             b"flags" => info.flags = words(value).next().and_then(|w| u32::from_str_radix(w, 8).ok()),
             b"mnt_id" => info.mount = decimal(value),
-            b"ino" => info.ino = decimal64(value),
+            b"ino" => info.ino = decimal(value),
             b"lock" => info.locks.extend(lock(value)),
             b"eventfd-count" => event_count = hex(value),
-            b"eventfd-id" => event_id = decimal64(value),
-            b"tfd" => info.watched.extend(watched(value)),
-            b"Pid" => info.pidfd = Some(decimal(value).filter(|pid| *pid > 0)),
+            b"eventfd-id" => event_id = decimal(value),
+            b"tfd" => info.interest.extend(epoll_entry(value)),
+            b"Pid" => info.pidfd = PidFdTarget::parse(value),
             b"sigmask" => info.signals = hex(value),
             b"it_value" => info.timer_left_ns = timespec(value),
-            b"ticks" => info.timer_ticks = decimal64(value),
+            b"ticks" => info.timer_ticks = decimal(value),
             b"tty-index" => info.tty_index = decimal(value),
             b"scm_fds" => info.fds_in_flight = decimal(value),
             _ => {}
         }
     }
-    info.eventfd = event_count.map(|count| (count, event_id));
+    info.eventfd = event_count.map(|count| EventFdInfo { count, id: event_id });
     info
 }
 
@@ -109,7 +143,7 @@ fn lock(text: &[u8]) -> Option<FdLock> {
     Some(FdLock { kind, mode: lock_mode(words.next()?)? })
 }
 
-/// First word of a lock.
+/// The kind of a lock, from its first word.
 pub(crate) fn lock_kind(word: &str) -> Option<LockKind> {
     Some(match word {
         "FLOCK" => LockKind::Flock,
@@ -120,7 +154,7 @@ pub(crate) fn lock_kind(word: &str) -> Option<LockKind> {
     })
 }
 
-/// Mode of a lock.
+/// The mode of a lock, from its word.
 pub(crate) fn lock_mode(word: &str) -> Option<LockMode> {
     match word {
         "READ" => Some(LockMode::Read),
@@ -130,7 +164,7 @@ pub(crate) fn lock_mode(word: &str) -> Option<LockMode> {
 }
 
 /// `        5 events:       19 data:                5  pos:0 ino:3e9 sdev:e`
-fn watched(text: &[u8]) -> Option<Watched> {
+fn epoll_entry(text: &[u8]) -> Option<EpollEntry> {
     let mut words = words(text);
     let fd = words.next()?.parse().ok()?;
     let mut events = None;
@@ -142,7 +176,7 @@ fn watched(text: &[u8]) -> Option<Watched> {
             ino = u64::from_str_radix(number, 16).ok();
         }
     }
-    Some(Watched { fd, events: events?, ino: ino.unwrap_or(0) })
+    Some(EpollEntry { fd, events: events?, ino: ino.unwrap_or(0) })
 }
 
 /// `(4, 999999000)`
@@ -173,16 +207,21 @@ mod tests {
               tfd:        7 events:        0 data: ffff  pos:0 ino:10 sdev:9\n",
         );
         assert_eq!(
-            info.watched,
-            [Watched { fd: 5, events: 0x4000_001d, ino: 0x3e9 }, Watched { fd: 7, events: 0, ino: 0x10 }]
+            info.interest,
+            [
+                EpollEntry { fd: 5, events: 0x4000_001d, ino: 0x3e9 },
+                EpollEntry { fd: 7, events: 0, ino: 0x10 }
+            ]
         );
     }
 
     #[test]
     fn the_other_kinds() {
-        assert_eq!(parse(b"eventfd-count:               1f\neventfd-id: 3\n").eventfd, Some((0x1f, Some(3))));
-        assert_eq!(parse(b"Pid:\t-1\n").pidfd, Some(None));
-        assert_eq!(parse(b"Pid:\t812\nNSpid:\t812\n").pidfd, Some(Some(812)));
+        let eventfd = parse(b"eventfd-count:               1f\neventfd-id: 3\n").eventfd;
+        assert_eq!(eventfd, Some(EventFdInfo { count: 0x1f, id: Some(3) }));
+        assert_eq!(parse(b"Pid:\t-1\n").pidfd, Some(PidFdTarget::Gone));
+        assert_eq!(parse(b"Pid:\t0\n").pidfd, None);
+        assert_eq!(parse(b"Pid:\t812\nNSpid:\t812\n").pidfd, Some(PidFdTarget::Process(812)));
         assert_eq!(parse(b"it_value: (4, 5)\n").timer_left_ns, Some(4_000_000_005));
         assert_eq!(parse(b"scm_fds: 2\n").fds_in_flight, Some(2));
         assert_eq!(parse(b"tty-index:\t3\n").tty_index, Some(3));

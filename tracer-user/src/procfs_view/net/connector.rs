@@ -1,5 +1,5 @@
-//! The kernel's process connector: fork, exec and exit without BPF, told over netlink. To everybody from Linux 6.6
-//! on, before that to those with CAP_NET_ADMIN.
+//! The kernel's process connector: fork, exec and exit without BPF, as netlink messages. Any process may listen from
+//! Linux 6.6 on, and before that one with CAP_NET_ADMIN.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -13,12 +13,12 @@ use rustix::net::{
 
 use crate::core::proc_event::{ProcEvent, listen_request, parse};
 
-/// Room for what is told while nobody reads: some thousand events.
+/// Room for the events between two reads: some thousand.
 const BUFFER_BYTES: usize = 1 << 20;
 /// `CN_IDX_PROC` as a group.
 const GROUP: u32 = 1;
 
-/// See the module.
+/// A socket that receives the events.
 #[derive(Debug)]
 pub struct Connector {
     socket: OwnedFd,
@@ -27,26 +27,26 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// Begins to listen. The numbers it tells are those of the initial pid namespace.
+    /// Begins to listen. The pids in events are those of the initial pid namespace.
     ///
     /// # Errors
-    /// Where the kernel has no connector, or does not serve us.
+    /// Where the kernel has no connector, or refuses this process.
     pub fn open() -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::NETLINK, SocketType::DGRAM, flags, Some(CONNECTOR))?;
-        // More than the default is welcome and not needed.
+        // The default size serves as well, with more losses.
         let _ = set_socket_recv_buffer_size(&socket, BUFFER_BYTES);
         bind(&socket, &SocketAddrNetlink::new(0, GROUP))?;
         send(&socket, &listen_request(), SendFlags::empty())?;
         Ok(Self { socket, buffer: vec![0; 16 << 10], lost: 0 })
     }
 
-    /// Everything that was told since the last call.
+    /// Appends the events since the last call.
     pub fn drain(&mut self, events: &mut Vec<ProcEvent>) {
         loop {
             match recv(&self.socket, &mut self.buffer, RecvFlags::DONTWAIT) {
                 Ok((read, _)) => events.extend(parse(&self.buffer[..read.min(self.buffer.len())])),
-                // The socket was full. How many did not fit is not told: at least one.
+                // The socket was full: at least one event was lost. The kernel does not count them.
                 Err(Errno::NOBUFS) => self.lost += 1,
                 Err(Errno::INTR) => {}
                 Err(_) => return,

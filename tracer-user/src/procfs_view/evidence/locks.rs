@@ -1,10 +1,10 @@
-//! `/proc/locks`: who holds and who waits.
+//! `/proc/locks`: which locks are held, and which are waited for.
 
 use super::fdinfo::{lock_kind, lock_mode};
-use super::mounts::device;
 use crate::core::evidence::{LockEntry, ObjectId};
+use crate::procfs_view::mounts::device;
 
-/// Parses `/proc/locks`. A line that it does not understand is passed over.
+/// Parses `/proc/locks`. A line of an unknown form is passed over.
 pub(crate) fn parse(text: &[u8]) -> Vec<LockEntry> {
     let text = String::from_utf8_lossy(text);
     text.lines().filter_map(line).collect()

@@ -1,32 +1,29 @@
-//! What a test runner wrote down of its last run: pytest's `lastfailed`, read beside the process, without starting the runner.
+//! What a test runner recorded of its last run: pytest's `lastfailed` in the working directory of the process.
 //!
-//! The directory is the job's, and whoever works there may have put anything in that place: nothing is followed, nothing is waited for,
-//! and only a regular file of the process's own user is read, up to a bound.
+//! The directory is the job's, and another user may have put anything in that place: no link is followed, no open
+//! waits, and only a regular file of the process's own user is read, up to a bound.
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 
-use super::proc_dir::{Decimal, ProcDir};
 use crate::core::evidence::{ByteString, Evidence, LastFailed, Process};
+use crate::procfs_view::proc_dir::{OpenRoot, ProcDir};
 
-/// Where pytest keeps it, below its root directory.
+/// Where pytest keeps the file, below its root directory.
 const PLACE: &str = ".pytest_cache/v/cache/lastfailed";
-/// As much as is read, bytes.
-const MOST_BYTES: usize = 1 << 20;
-/// As many tests as are kept.
-const MOST_TESTS: usize = 20;
+/// Bytes that are read at most.
+const MAX_BYTES: usize = 1 << 20;
+/// Tests that are kept at most.
+const MAX_TESTS: usize = 20;
 
-/// Fills [`Evidence::last_failed`], from the working directories of the question's pytest processes.
-pub(crate) fn gather(evidence: &mut Evidence, root: &ProcDir) {
+/// Fills [`Evidence::last_failed`] from the working directories of the pytest processes in scope.
+pub(crate) fn add(evidence: &mut Evidence, root: &OpenRoot) {
     let mut places = Vec::new();
     for process in evidence.processes.iter().filter(|p| p.in_scope && !p.zombie && is_pytest(p)) {
-        // Its workers work in the same directory.
+        // pytest's workers share its working directory.
         let Some(place) = process.cwd.clone().filter(|cwd| !places.contains(cwd)) else { continue };
         places.push(place);
-        let tests = root
-            .sub(Decimal::new(process.id.tgid).as_str())
-            .and_then(|own| own.sub("cwd"))
-            .ok()
-            .and_then(|directory| read(&directory, process.uid));
+        let directory = root.process(process.id.tgid).and_then(|own| own.sub("cwd"));
+        let tests = directory.ok().and_then(|directory| read(&directory, process.uid));
         if let Some(tests) = tests.filter(|tests| !tests.is_empty()) {
             evidence.last_failed.push(LastFailed { process: process.id, tests });
         }
@@ -49,7 +46,7 @@ fn read(directory: &ProcDir, uid: Option<u32>) -> Option<Vec<ByteString>> {
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || Some(stat.st_uid) != uid {
         return None;
     }
-    let mut text = vec![0; MOST_BYTES];
+    let mut text = vec![0; MAX_BYTES];
     let mut length = 0;
     while length < text.len() {
         match rustix::io::read(&file, &mut text[length..]).ok()? {
@@ -63,7 +60,7 @@ fn read(directory: &ProcDir, uid: Option<u32>) -> Option<Vec<ByteString>> {
 /// `{"tests/test_a.py::test_b": true, …}`
 fn parse(text: &[u8]) -> Option<Vec<ByteString>> {
     let failed: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(text).ok()?;
-    Some(failed.keys().take(MOST_TESTS).map(|test| ByteString::from(test.as_str())).collect())
+    Some(failed.keys().take(MAX_TESTS).map(|test| ByteString::from(test.as_str())).collect())
 }
 
 #[cfg(test)]
@@ -93,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_the_runner_s_own_regular_file_is_left_alone() {
+    fn only_a_regular_file_of_the_runners_user_is_read() {
         let (directory, opened) = place(b"{\"a.py::x\": true}");
         assert_eq!(read(&opened, own_uid().map(|uid| uid + 1)), None);
         let file = directory.path().join(PLACE);

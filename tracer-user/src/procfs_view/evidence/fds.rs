@@ -5,30 +5,28 @@ use std::io;
 use rustix::fs::{AtFlags, FileType, StatxFlags, makedev, statx};
 
 use super::fdinfo::{self, FdInfo};
-use super::mounts::Mounts;
-use super::proc_dir::{Decimal, ProcDir};
 use crate::core::evidence::{AnonKind, ByteString, Fd, ObjectId, PtySide};
+use crate::procfs_view::mounts::Mounts;
+use crate::procfs_view::proc_dir::{Decimal, ProcDir};
 
-/// An fd and what else was learned while looking at it.
+/// An fd, and what reading it showed beside the evidence's own fields.
 #[derive(Clone, Debug)]
-pub(crate) struct Opened {
+pub(crate) struct OpenFd {
     /// As the evidence has it. The object of a socket is [`ObjectId::Socket`] until its family is known.
     pub fd: Fd,
-    /// fdinfo.
     pub info: FdInfo,
-    /// Path, for what has one.
+    /// Path of what has one, without the kernel's ` (deleted)`.
     pub path: Option<ByteString>,
-    /// Unlinked.
+    /// Its path was unlinked.
     pub deleted: bool,
-    /// File system type.
+    /// Type of the file system it lies on.
     pub filesystem: Option<ByteString>,
 }
 
-/// Buffers and tables that serve all processes.
+/// Reads fds, and keeps the tables and buffers that serve all processes.
 #[derive(Debug, Default)]
-pub(crate) struct Scanner {
-    /// Mounts met so far.
-    pub mounts: Mounts,
+pub(crate) struct FdReader {
+    mounts: Mounts,
     text: Vec<u8>,
     link: Vec<u8>,
 }
@@ -36,12 +34,12 @@ pub(crate) struct Scanner {
 /// Longest link text: a path and ` (deleted)`.
 const LINK_MAX: usize = 4096 + 16;
 const DELETED: &[u8] = b" (deleted)";
-/// `MQUEUE_MAGIC`, `ipc/mqueue.c`.
+/// File system type of POSIX message queues (ipc/mqueue.c).
 const MQUEUE_MAGIC: u64 = 0x1980_0202;
 
-impl Scanner {
-    /// All fds of a process. `tty` is its controlling terminal, which `/dev/tty` stands for.
-    pub(crate) fn table(&mut self, process: &ProcDir, tgid: u32, tty: u32) -> io::Result<Vec<Opened>> {
+impl FdReader {
+    /// All fds of a process. `tty` is its controlling terminal, to which `/dev/tty` refers.
+    pub(crate) fn table(&mut self, process: &ProcDir, tgid: u32, tty: u32) -> io::Result<Vec<OpenFd>> {
         let links = process.sub("fd")?;
         let infos = process.sub("fdinfo")?;
         self.link.resize(LINK_MAX, 0);
@@ -50,12 +48,12 @@ impl Scanner {
             let digits = Decimal::new(number);
             let link = match links.link(digits.as_str(), &mut self.link) {
                 Ok(link) => link,
-                // Closed since the directory was read.
+                // It was closed after the directory was listed.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };
             let info = infos.read(digits.as_str(), &mut self.text).map(fdinfo::parse).unwrap_or_default();
-            let mut opened = Opened {
+            let mut opened = OpenFd {
                 fd: Fd {
                     number,
                     object: ObjectId::Unknown,
@@ -83,7 +81,7 @@ impl Scanner {
     /// An fd whose link is a path: file, FIFO, device, terminal, memfd, message queue.
     fn path_object(
         &mut self,
-        opened: &mut Opened,
+        opened: &mut OpenFd,
         mut path: Vec<u8>,
         process: &ProcDir,
         links: &ProcDir,
@@ -115,10 +113,10 @@ impl Scanner {
         }
         let flags = AtFlags::STATX_DONT_SYNC | AtFlags::NO_AUTOMOUNT;
         let Ok(stat) = statx(links, digits, flags, StatxFlags::TYPE | StatxFlags::INO) else { return };
-        // Locks and epoll name the super block's device, which for some file systems is not what stat says.
+        // Locks and epoll name the device of the super block, which for some file systems is not the one stat shows.
         let dev = mount.map_or(makedev(stat.stx_dev_major, stat.stx_dev_minor), |m| m.dev);
         let ino = stat.stx_ino;
-        // A queue that mq_open made lies on the kernel's own mount, which no mountinfo lists.
+        // A queue of mq_open lies on the kernel's own mount, which no mountinfo lists.
         if mount.is_none() && links.filesystem(digits) == Some(MQUEUE_MAGIC) {
             opened.fd.object = ObjectId::MessageQueue { dev, ino };
             return;
@@ -136,11 +134,11 @@ impl Scanner {
     }
 }
 
-/// A character device that is a terminal.
-pub(crate) fn terminal(major: u32, minor: u32, controlling: u32) -> Option<ObjectId> {
+/// The terminal that a character device is; `None` when it is none.
+fn terminal(major: u32, minor: u32, controlling: u32) -> Option<ObjectId> {
     const TTYAUX: u32 = 5;
     match (major, minor) {
-        // /dev/tty is whatever the process's controlling terminal is.
+        // /dev/tty is the process's controlling terminal.
         (TTYAUX, 0) if controlling != 0 => {
             let (major, minor) = split_device(controlling);
             terminal(major, minor, 0)
@@ -152,7 +150,7 @@ pub(crate) fn terminal(major: u32, minor: u32, controlling: u32) -> Option<Objec
     }
 }
 
-/// Major and minor of a device number as `/proc/PID/stat` prints it.
+/// Major and minor of a device number as `/proc/PID/stat` shows it (`new_encode_dev`, include/linux/kdev_t.h).
 pub(crate) fn split_device(device: u32) -> (u32, u32) {
     ((device >> 8) & 0xfff, (device & 0xff) | ((device >> 12) & 0xfff00))
 }
@@ -162,7 +160,7 @@ fn named_object(link: &[u8], info: &FdInfo, tgid: u32, number: u32) -> ObjectId 
     let text = std::str::from_utf8(link).unwrap_or("");
     let Some((class, name)) = text.split_once(':') else { return ObjectId::Unknown };
     let ino = || name.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
-    // No number names an anonymous inode's file: this one is surely nobody else's.
+    // The kernel shows no number for the file of an anonymous inode: the fd itself is a number no other process has.
     let own = u64::from(tgid) << 32 | u64::from(number);
     let kind = match class {
         "pipe" => return ino().map_or(ObjectId::Unknown, |ino| ObjectId::Pipe { ino }),
@@ -184,7 +182,7 @@ fn named_object(link: &[u8], info: &FdInfo, tgid: u32, number: u32) -> ObjectId 
         _ => return ObjectId::Unknown,
     };
     let id = match kind {
-        AnonKind::EventFd => info.eventfd.and_then(|(_, id)| id).unwrap_or(own),
+        AnonKind::EventFd => info.eventfd.and_then(|eventfd| eventfd.id).unwrap_or(own),
         _ => own,
     };
     ObjectId::Anon { kind, id }
@@ -199,12 +197,12 @@ mod tests {
     use crate::core::evidence::Access;
 
     #[test]
-    fn own_fds_are_told_apart() {
+    fn kinds_of_own_fds() {
         let (reader, writer) = rustix::pipe::pipe().unwrap();
-        let file = tempfile_unlinked();
+        let file = tempfile::tempfile().unwrap();
         let event = rustix::event::eventfd(3, rustix::event::EventfdFlags::empty()).unwrap();
         let own = ProcDir::open(Path::new("/proc/self")).unwrap();
-        let table = Scanner::default().table(&own, std::process::id(), 0).unwrap();
+        let table = FdReader::default().table(&own, std::process::id(), 0).unwrap();
         let find = |fd: i32| table.iter().find(|o| o.fd.number == fd as u32).unwrap();
         let (r, w) = (find(reader.as_raw_fd()), find(writer.as_raw_fd()));
         assert_eq!((r.fd.object, r.fd.access), (w.fd.object, Access::Read));
@@ -214,14 +212,7 @@ mod tests {
         assert!(f.deleted && matches!(f.fd.object, ObjectId::File { .. }), "{f:?}");
         let e = find(event.as_raw_fd());
         assert!(matches!(e.fd.object, ObjectId::Anon { kind: AnonKind::EventFd, .. }));
-        assert_eq!(e.info.eventfd.unwrap().0, 3);
-    }
-
-    fn tempfile_unlinked() -> std::fs::File {
-        let path = std::env::temp_dir().join(format!("tracer-user-fds-{}", std::process::id()));
-        let file = std::fs::File::create_new(&path).unwrap();
-        std::fs::remove_file(&path).unwrap();
-        file
+        assert_eq!(e.info.eventfd.unwrap().count, 3);
     }
 
     #[test]
