@@ -43,16 +43,16 @@ pub fn census(root: &ProcRoot) -> io::Result<Census> {
         let id = row.process;
         let Ok(own) = opened.process(id.tgid) else { continue };
         census.processes.push(process(&own, row, &mut buffer));
-        if let Ok(namespace) = own.stat("ns/net") {
-            namespaces.entry(namespace.st_ino).or_insert(id.tgid);
+        if let Some(namespace) = own.namespace("net") {
+            namespaces.entry(namespace).or_insert(id.tgid);
         }
         for inode in open_sockets(&own) {
             holders.entry(inode).or_default().push(id);
         }
     }
     add_listeners(&mut census, sockets::here(&opened), None, &holders);
-    if let Ok(ours) = opened.dir.stat("self/ns/net") {
-        namespaces.remove(&ours.st_ino);
+    if let Some(own) = opened.dir.sub("self").ok().and_then(|own| own.namespace("net")) {
+        namespaces.remove(&own);
     }
     for (inode, tgid) in namespaces {
         // The process may be gone meanwhile, or its number another one's.
@@ -226,4 +226,121 @@ fn files_of(process: &ProcDir, buffer: &mut Vec<u8>) -> io::Result<Vec<FileId>> 
         }
     }
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::procfs_view::fake_proc::{FakeProc, FakeProcess, FakeThread};
+
+    fn root(proc: &FakeProc) -> ProcRoot {
+        ProcRoot::at(proc.path())
+    }
+
+    #[test]
+    fn processes_are_listed_with_what_can_be_read_of_them() {
+        let proc = FakeProc::new();
+        let process =
+            FakeProcess::new(7).comm(b"a) b\nc ").parent(3).start(42).arguments(&[b"run", b"", b"x"]);
+        process.link("cwd", "/work dir").link("exe", "/bin/run (deleted)").write(&proc);
+        FakeProcess::new(8).zombie(9).write(&proc);
+        FakeProcess::new(9).write(&proc);
+        FakeProcess::new(10).comm(b"systemd").write(&proc);
+        proc.remove("9/stat").file("not-a-number/stat", "").unreadable("8/cmdline");
+        let census = census(&root(&proc)).unwrap();
+        let ids: Vec<_> = census.processes.iter().map(|it| (it.id.tgid, it.zombie, it.reaper)).collect();
+        assert_eq!(ids, [(7, false, false), (8, true, false), (10, false, true)]);
+        let first = &census.processes[0];
+        assert_eq!((first.comm.as_bytes(), first.ppid), (&b"a) b\nc "[..], 3));
+        assert_eq!(first.cmdline, ["run", "", "x"].map(ByteString::from));
+        assert_eq!(first.cwd, Some(ByteString::from("/work dir")));
+        assert_eq!(first.uid, Some(rustix::process::geteuid().as_raw()));
+        assert_eq!((&census.processes[1].cmdline, &census.processes[1].exe), (&Vec::new(), &None));
+    }
+
+    #[test]
+    fn listeners_are_listed_with_their_holders() {
+        let proc = FakeProc::new();
+        let row = |local: &str, remote: &str, state: &str, inode: u32| {
+            format!("   0: {local} {remote} {state} 0:0 00:0 0 0 0 {inode} 1\n")
+        };
+        let none = "00000000:0000";
+        let tcp = row("0100007F:1F90", none, "0A", 70) + &row("0100007F:1F90", "0100007F:0016", "01", 71);
+        let udp = row("0100007F:0035", none, "07", 72) + &row("0100007F:0036", "0100007F:0016", "01", 73);
+        let unix =
+            "x: 2 0 00010000 0001 01 74 /run/a b\nx: 3 0 0 0001 03 75 /run/a b\nx: 2 0 10000 1 01 76 @x\n";
+        proc.file("thread-self/net/tcp", format!("head\n{tcp}"));
+        proc.file("thread-self/net/udp", format!("head\n{udp}"));
+        proc.file("thread-self/net/unix", format!("head\n{unix}"));
+        let fds = FakeProcess::new(7).fd(3, "socket:[70]", 2).fd(4, "socket:[70]", 2);
+        fds.fd(5, "socket:[71]", 2).write(&proc);
+        FakeProcess::new(8).start(5).fd(3, "socket:[70]", 2).fd(4, "socket:[74]", 2).write(&proc);
+        let census = census(&root(&proc)).unwrap();
+        let found: Vec<_> = census
+            .listeners
+            .iter()
+            .map(|it| {
+                let holders: Vec<u32> = it.holders.iter().map(|id| id.tgid).collect();
+                (it.protocol, it.address.as_str(), holders)
+            })
+            .collect();
+        let expected = [
+            ("tcp", "127.0.0.1:8080", vec![7, 8]),
+            ("udp", "127.0.0.1:53", vec![]),
+            ("unix", "/run/a b", vec![8]),
+            ("unix", "@x", vec![]),
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(census.problems, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_network_namespace_that_cannot_be_read_is_passed_over_and_a_table_is_a_problem() {
+        let proc = FakeProc::new();
+        FakeProcess::new(7).namespace("net", 99).write(&proc);
+        proc.unreadable("thread-self/net/tcp").unreadable("thread-self/net/unix");
+        let census = census(&root(&proc)).unwrap();
+        assert_eq!((census.processes.len(), census.listeners.len()), (1, 0));
+        let what: Vec<_> =
+            census.problems.iter().filter_map(|it| it.split_once(':')).map(|it| it.0).collect();
+        assert_eq!(what, ["UNIX sockets", "IP sockets"]);
+    }
+
+    #[test]
+    fn a_proc_that_cannot_be_listed_is_an_error() {
+        let proc = FakeProc::new();
+        let nowhere = ProcRoot::at(proc.path().join("nowhere"));
+        assert!(census(&nowhere).is_err());
+        assert!(file_users(&nowhere, &HashSet::new()).is_err());
+    }
+
+    #[test]
+    fn files_are_used_by_those_who_map_or_open_them_or_cannot_be_looked_into() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, name).unwrap();
+            let id = FileId::from(&std::fs::metadata(&path).unwrap());
+            (path.into_os_string().into_encoded_bytes(), id)
+        };
+        let [(open_path, open), (_, mapped), (_, unused), (other_path, _)] =
+            ["open", "mapped", "unused", "other"].map(file);
+        let proc = FakeProc::new();
+        let (major, minor) = (rustix::fs::major(mapped.dev), rustix::fs::minor(mapped.dev));
+        let maps = format!("1000-2000 rw-s 00000000 {major:02x}:{minor:02x} {} /x\n", mapped.ino);
+        FakeProcess::new(7).file("maps", maps).fd(3, &other_path, 2).write(&proc);
+        FakeProcess::new(8).file("maps", "").fd(3, &open_path, 2).fd(4, "socket:[1]", 2).write(&proc);
+        FakeProcess::new(9).threads([FakeThread::new(9)]).write(&proc);
+        FakeProcess::new(10).zombie(0).write(&proc);
+        FakeProcess::new(11).file("maps", "").write(&proc);
+        proc.unreadable("9/maps").remove("11/fd").file("11/fd", "");
+        let users = file_users(&root(&proc), &HashSet::from([open, mapped, unused])).unwrap();
+        assert_eq!(users.used, HashSet::from([open, mapped]));
+        assert_eq!(sorted(users.unreadable), [9, 11]);
+    }
+
+    fn sorted(mut numbers: Vec<u32>) -> Vec<u32> {
+        numbers.sort_unstable();
+        numbers
+    }
 }

@@ -8,6 +8,9 @@
 
 pub mod census;
 mod evidence;
+#[cfg(test)]
+#[path = "../../../tests/support/fake_proc.rs"]
+mod fake_proc;
 mod file_id;
 pub mod leftover_files;
 pub mod machine;

@@ -45,7 +45,7 @@ impl Mounts {
     pub(crate) fn find(&mut self, id: u32, process: &ProcDir, buffer: &mut Vec<u8>) -> Option<&Mount> {
         if !self.known.contains_key(&id) {
             // Once per namespace: a detached mount (`umount -l`) is in no table, and would be looked for again and again.
-            let namespace = process.stat("ns/mnt").map(|s| s.st_ino).unwrap_or(0);
+            let namespace = process.namespace("mnt").unwrap_or(0);
             if self.read.insert(namespace)
                 && let Ok(text) = process.read("mountinfo", buffer)
             {

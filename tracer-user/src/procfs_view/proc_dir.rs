@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use super::text;
 use rustix::fs::{self, AtFlags, Mode, OFlags, RawDir, ResolveFlags, SeekFrom};
 
 /// Longest text that is read, where the caller sets no limit: the `fdinfo` of an epoll with 50 000 members fits.
@@ -96,6 +97,12 @@ impl ProcDir {
     pub(crate) fn link(&self, name: &str, buffer: &mut [u8]) -> io::Result<Vec<u8>> {
         let length = fs::readlinkat_raw(&self.0, name, &mut *buffer)?;
         Ok(buffer[..length].to_vec())
+    }
+
+    /// Inode of a namespace of the process whose directory this is. `None` when this process may not know it.
+    pub(crate) fn namespace(&self, kind: &str) -> Option<u64> {
+        let link = self.link(&format!("ns/{kind}"), &mut [0; 64]).ok()?;
+        text::inode_in_link(&link, kind)
     }
 
     /// `stat` of an entry, following links.

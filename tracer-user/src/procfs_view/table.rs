@@ -167,6 +167,7 @@ fn number(name: &OsStr) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::procfs_view::fake_proc::{FakeProc, FakeProcess};
 
     #[test]
     fn this_process_is_found_with_its_parent_and_holds_its_output() {
@@ -178,5 +179,37 @@ mod tests {
         let file = FileId::of_fd(std::io::stderr()).unwrap();
         assert!(holds(&root, me, &[file]).contains(&2));
         assert_eq!(start_ticks(&root, 0).unwrap(), None);
+    }
+
+    #[test]
+    fn a_process_is_unknown_only_when_it_exists_and_cannot_be_read() {
+        let proc = FakeProc::new();
+        let root = ProcRoot::at(proc.path());
+        FakeProcess::new(7).comm(b"a (b) c\n\xff").parent(3).start(4242).write(&proc);
+        let process = ProcessId { tgid: 7, start_ticks: 4242 };
+        assert_eq!(row(&root, 7).unwrap(), Some(ProcessRow { process, ppid: 3, zombie: false }));
+        assert_eq!(comm(&root, 7), Some(ByteString(b"a (b) c\n\xff".to_vec())));
+        assert_eq!(row(&root, 8).unwrap(), None);
+        FakeProcess::new(8).write(&proc);
+        proc.file("8/stat", "8 (cut");
+        FakeProcess::new(9).write(&proc);
+        proc.unreadable("9/stat");
+        assert!(row(&root, 8).is_err() && row(&root, 9).is_err());
+        assert_eq!(all(&root).unwrap().into_iter().map(|row| row.process).collect::<Vec<_>>(), [process]);
+    }
+
+    #[test]
+    fn the_status_of_a_zombie_is_known_to_those_who_may_read_its_counters() {
+        let proc = FakeProc::new();
+        let root = ProcRoot::at(proc.path());
+        FakeProcess::new(7).zombie(9).start(5).file("io", "rchar: 0\n").write(&proc);
+        let known = Lifetime { start_ticks: 5, status_of_zombie: Some(WaitStatus(9)) };
+        assert_eq!(lifetime(&root, 7).unwrap(), known);
+        proc.unreadable("7/io");
+        assert_eq!(lifetime(&root, 7).unwrap(), Lifetime { status_of_zombie: None, ..known });
+        FakeProcess::new(7).start(5).file("io", "rchar: 0\n").write(&proc);
+        assert_eq!(lifetime(&root, 7).unwrap().status_of_zombie, None, "it lives");
+        proc.remove("7");
+        assert_eq!(lifetime(&root, 7).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

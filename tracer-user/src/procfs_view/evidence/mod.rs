@@ -14,6 +14,8 @@ mod fifo_open;
 mod futex;
 mod holders;
 mod last_failed;
+#[cfg(test)]
+mod live_tests;
 mod locks;
 mod memory;
 mod objects;
@@ -23,6 +25,8 @@ mod scope;
 mod second_reading;
 mod syscall;
 mod sysv;
+#[cfg(test)]
+mod tests;
 mod thread_sample;
 mod unix_peers;
 mod wait_targets;

@@ -52,7 +52,7 @@ pub(crate) fn objects(evidence: &mut Evidence, collector: &mut Collector<'_>, ke
 /// The sockets of our network namespace, and of those of the processes in scope.
 fn socket_tables(evidence: &mut Evidence, collector: &Collector<'_>) -> Sockets {
     let mut all = sockets::here(collector.root);
-    let own = collector.root.dir.stat("self/ns/net").map(|stat| stat.st_ino).ok();
+    let own = collector.root.dir.sub("self").ok().and_then(|own| own.namespace("net"));
     let mut seen: HashSet<u64> = own.into_iter().collect();
     for process in evidence.processes.iter().filter(|process| process.in_scope) {
         let Some(namespace) = process.netns else { continue };

@@ -115,8 +115,8 @@ impl<'r> Collector<'r> {
         let mut link = |name: &str| dir.link(name, &mut buffer).ok();
         process.exe = link("exe").map(ByteString);
         process.cwd = link("cwd").map(ByteString);
-        process.pidns = link("ns/pid").and_then(|link| text::inode_in_link(&link, "pid"));
-        process.netns = link("ns/net").and_then(|link| text::inode_in_link(&link, "net"));
+        process.pidns = dir.namespace("pid");
+        process.netns = dir.namespace("net");
         if !process.in_scope {
             return;
         }

@@ -230,10 +230,14 @@ fn descriptors(directory: &ProcDir) -> Option<Descriptors> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::collections::BTreeMap;
 
     use super::*;
+    use crate::core::signal::SignalSet;
+    use crate::procfs_view::fake_proc::{FakeProc, FakeProcess, FakeThread};
     use crate::procfs_view::table;
+
+    const ID: ProcessId = ProcessId { tgid: 9, start_ticks: 77 };
 
     fn own_id() -> ProcessId {
         let me = std::process::id();
@@ -241,17 +245,12 @@ mod tests {
         ProcessId { tgid: me, start_ticks: ticks }
     }
 
-    /// A process directory with the files a case needs.
-    fn fake(root: &Path, pid: u32, comm: &[u8], ticks: u64) {
-        let dir = root.join(pid.to_string());
-        std::fs::create_dir_all(dir.join("fd")).unwrap();
-        let mut stat = format!("{pid} (").into_bytes();
-        stat.extend_from_slice(comm);
-        stat.extend_from_slice(
-            format!(") Z 1 1 1 0 -1 0 0 0 0 0 30 12 0 0 20 0 1 0 {ticks} 0 0 {} 1 1 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0", u64::MAX)
-                .as_bytes(),
-        );
-        std::fs::write(dir.join("stat"), stat).unwrap();
+    fn process() -> FakeProcess {
+        FakeProcess::new(9).start(77)
+    }
+
+    fn sampler(proc: &FakeProc) -> Sampler {
+        Sampler::new(ProcRoot::at(proc.path()))
     }
 
     #[test]
@@ -259,7 +258,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let mut sampler = Sampler::new(ProcRoot::system());
         let snapshot = sampler.one(own_id(), 1).unwrap();
-        assert!(snapshot.cpu_percent.is_none(), "nothing to compare with at the first look");
+        assert!(snapshot.cpu_percent.is_none(), "there is nothing to compare the first snapshot with");
         assert!(snapshot.vm_rss_kb.unwrap() > 100 && snapshot.threads.unwrap() >= 1);
         assert!(snapshot.fd_count.unwrap() >= 3 && snapshot.fd_soft_limit.is_some());
         assert!(
@@ -275,29 +274,93 @@ mod tests {
 
     #[test]
     fn a_pid_of_another_process_is_not_followed() {
-        let stranger = ProcessId { start_ticks: own_id().start_ticks + 1, ..own_id() };
-        assert!(Sampler::new(ProcRoot::system()).one(stranger, 1).is_none());
+        let proc = FakeProc::new();
+        process().write(&proc);
+        let mut sampler = sampler(&proc);
+        assert!(sampler.one(ID, 1).is_some());
+        assert!(sampler.one(ProcessId { start_ticks: 78, ..ID }, 1).is_none());
     }
 
     #[test]
-    fn what_is_missing_is_none_and_a_broken_name_stops_nothing() {
-        let temp = tempfile::tempdir().unwrap();
-        fake(temp.path(), 9, b"l) Z (\xc3", 77);
-        let mut sampler = Sampler::new(ProcRoot::at(temp.path()));
-        let snapshot = sampler.one(ProcessId { tgid: 9, start_ticks: 77 }, 1).unwrap();
-        assert_eq!(snapshot.comm, Some(ByteString(b"l) Z (\xc3".to_vec())));
+    fn a_process_that_vanishes_has_no_snapshot() {
+        let proc = FakeProc::new();
+        process().write(&proc);
+        let mut sampler = sampler(&proc);
+        proc.remove("9/stat");
+        assert!(sampler.one(ID, 1).is_none());
+        proc.file("9/stat", "9 (cut) S 1");
+        assert!(sampler.one(ID, 1).is_none());
+        proc.remove("9");
+        assert_eq!(sampler.sample([ID], 1), []);
+    }
+
+    #[test]
+    fn what_is_missing_or_unreadable_is_none() {
+        let proc = FakeProc::new();
+        process().comm(b"l) Z (\xc3\n").zombie(0).cpu(42).write(&proc);
+        proc.remove("9/status").remove("9/wchan").remove("9/fd");
+        for name in ["9/syscall", "9/io", "9/limits", "9/oom_score"] {
+            proc.unreadable(name);
+        }
+        let snapshot = sampler(&proc).one(ID, 1).unwrap();
+        assert_eq!(snapshot.comm, Some(ByteString(b"l) Z (\xc3\n".to_vec())));
         assert_eq!((snapshot.state, snapshot.cpu_ns), (Some(ProcState::Zombie), Some(420_000_000)));
-        assert_eq!((snapshot.oom_score, snapshot.wchan, snapshot.vm_rss_kb), (None, None, None));
-        assert_eq!((snapshot.fd_count, snapshot.fd_soft_limit), (Some(0), None));
+        assert_eq!((snapshot.oom_score, snapshot.vm_rss_kb, snapshot.sig_blk), (None, None, None));
+        assert_eq!((snapshot.wchan, snapshot.syscall, snapshot.io_rchar), (None, None, None));
+        assert_eq!((snapshot.fd_count, snapshot.fd_soft_limit, snapshot.connections), (None, None, None));
     }
 
     #[test]
-    fn cpu_use_is_of_the_time_between_looks() {
-        let temp = tempfile::tempdir().unwrap();
-        fake(temp.path(), 9, b"busy", 77);
-        let id = ProcessId { tgid: 9, start_ticks: 77 };
-        let mut sampler = Sampler::new(ProcRoot::at(temp.path()));
-        sampler.before.insert(id, CpuMark { boot_ns: 0, cpu_ns: 320_000_000, sample: 0 });
-        assert_eq!(sampler.one(id, 1_000_000_000).unwrap().cpu_percent, Some(10.0));
+    fn files_of_a_process_are_read_into_their_fields() {
+        let proc = FakeProc::new();
+        let io = "rchar: 1\nwchar: 2\nsyscr: 3\nsyscw: 4\nread_bytes: 5\nwrite_bytes: 6\n\
+                  cancelled_write_bytes: 0\n";
+        process().file("io", io).file("oom_score", "666\n").fd(1, "/dev/null", 1).write(&proc);
+        let snapshot = sampler(&proc).one(ID, 1).unwrap();
+        assert_eq!((snapshot.io_rchar, snapshot.io_write_bytes), (Some(1), Some(6)));
+        assert_eq!((snapshot.oom_score, snapshot.vm_rss_kb), (Some(666), Some(12)));
+        assert_eq!((snapshot.fd_count, snapshot.sig_ign), (Some(1), Some(SignalSet(0))));
+        assert_eq!(snapshot.connections, Some(BTreeMap::new()), "it has no socket at all");
+    }
+
+    #[test]
+    fn switches_are_those_of_all_threads() {
+        let proc = FakeProc::new();
+        let threads = [FakeThread::new(9).switches(5), FakeThread::new(10).switches(7), FakeThread::new(11)];
+        process().threads(threads).write(&proc);
+        let mut sampler = sampler(&proc);
+        let switches = |snapshot: Option<ProcSnapshot>| snapshot.unwrap().ctx_switches_voluntary;
+        assert_eq!(switches(sampler.one(ID, 1)), Some(17));
+        // A thread that ended meanwhile.
+        proc.remove("9/task/10/status");
+        assert_eq!(switches(sampler.one(ID, 2)), Some(10));
+        proc.remove("9/task");
+        assert_eq!(switches(sampler.one(ID, 3)), None);
+    }
+
+    #[test]
+    fn connections_are_the_processs_own_by_state() {
+        let proc = FakeProc::new();
+        let row = |state: &str, inode: u32| {
+            format!("   0: 0100007F:1F90 00000000:0000 {state} 0:0 00:0 0 0 0 {inode} 1\n")
+        };
+        let table = ["head\n".to_owned(), row("0A", 70), row("01", 71), row("01", 72), row("01", 99)];
+        let process = process().fd(3, "socket:[70]", 2).fd(4, "socket:[71]", 2).fd(5, "socket:[72]", 2);
+        process.clone().file("net/tcp", table.concat()).write(&proc);
+        let counts = sampler(&proc).one(ID, 1).unwrap().connections;
+        let expected = [("ESTABLISHED".to_owned(), 2), ("LISTEN".to_owned(), 1)];
+        assert_eq!(counts, Some(BTreeMap::from(expected)));
+        process.write(&proc);
+        assert_eq!(sampler(&proc).one(ID, 1).unwrap().connections, None, "the table cannot be read");
+    }
+
+    #[test]
+    fn cpu_use_is_of_the_time_between_snapshots() {
+        let proc = FakeProc::new();
+        process().cpu(32).write(&proc);
+        let mut sampler = sampler(&proc);
+        assert_eq!(sampler.sample([ID], 0)[0].cpu_percent, None);
+        process().cpu(42).write(&proc);
+        assert_eq!(sampler.sample([ID], 1_000_000_000)[0].cpu_percent, Some(10.0));
     }
 }
