@@ -5,6 +5,7 @@ pub mod bench;
 pub mod build_ebpf;
 pub mod demo;
 pub mod exec;
+pub mod field;
 pub mod guard;
 pub mod run;
 pub mod setup;
@@ -41,6 +42,8 @@ enum Task {
     /// Its child
     #[command(hide = true)]
     DemoChild,
+    /// Compares the tool's diagnosis of real software that hangs with the truth
+    Field(field::Args),
     /// One test program, which may take only so long
     #[command(hide = true)]
     Guard(guard::Args),
@@ -66,6 +69,7 @@ pub fn main() -> ExitCode {
         Task::Demo(args) => demo::run(&args),
         Task::DemoParent => demo::parent(),
         Task::DemoChild => demo::child(),
+        Task::Field(args) => field::run(&args),
         Task::Guard(args) => guard::run(&args),
         Task::Run(args) => run::run(&args),
         Task::Setup => setup::run(),
