@@ -190,15 +190,9 @@ pub fn healthy(bench: &Bench) -> Result<Vec<String>> {
         for (name, log, mut run) in running {
             let ended = run.0.wait()?;
             ensure!(ended.success(), "{name}: {ended}");
-            let session = fs::read_dir(log.path().join("sessions"))?.next().context("not filed")??;
-            let trace = fs::read_to_string(session.path().join("events.jsonl"))?;
-            let verdicts = trace.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            for verdict in verdicts
-                .filter(|line| line["kind"] == "diagnosis")
-                .map(|mut line| line["diagnosis"]["verdict"].take())
-            {
+            for diagnosis in diagnoses(log.path())? {
                 looks += 1;
-                if matches!(verdict.as_str(), Some("deadlock" | "orphaned-wait" | "livelock")) {
+                if matches!(diagnosis["verdict"].as_str(), Some("deadlock" | "orphaned-wait" | "livelock")) {
                     alarms.push(name);
                 }
             }
@@ -208,7 +202,22 @@ pub fn healthy(bench: &Bench) -> Result<Vec<String>> {
     Ok(vec![format!("{} false alarms in {} runs with {looks} diagnoses{named}", alarms.len(), jobs.len())])
 }
 
-fn replace_log(words: &mut [String], log: &Path) -> Result<()> {
+/// The diagnoses of the only session in a log folder, in their order.
+///
+/// # Errors
+/// When the session was not filed.
+pub fn diagnoses(log: &Path) -> Result<Vec<Value>> {
+    let session = fs::read_dir(log.join("sessions"))?.next().context("not filed")??;
+    let trace = fs::read_to_string(session.path().join("events.jsonl"))?;
+    let lines = trace.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    Ok(lines.filter(|line| line["kind"] == "diagnosis").map(|mut line| line["diagnosis"].take()).collect())
+}
+
+/// Sets the folder in which a run files its session.
+///
+/// # Errors
+/// When the words are not those of a run.
+pub fn replace_log(words: &mut [String], log: &Path) -> Result<()> {
     let at = words.iter().position(|word| word == "--log-dir").context("no --log-dir")?;
     words[at + 1] = log.display().to_string();
     Ok(())

@@ -6,6 +6,7 @@
 mod hangs;
 mod hook;
 mod measure;
+mod quiet_jobs;
 mod recovery;
 mod rows;
 pub mod workload;
@@ -26,6 +27,9 @@ pub struct Args {
     /// Rounds
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// For quiet-jobs: a slice of the programs, once
+    #[arg(long)]
+    quick: bool,
 }
 
 /// What every row is given.
@@ -37,6 +41,7 @@ pub struct Bench {
     /// A place in memory for traces.
     place: TempDir,
     rounds: usize,
+    quick: bool,
 }
 
 /// A row of the table: adding one is adding one of these to [`rows::ROWS`].
@@ -67,6 +72,7 @@ pub fn run(args: &Args) -> Result<()> {
         this: std::env::current_exe()?,
         place: tempfile::tempdir_in(crate::demo::memory())?,
         rounds: args.rounds.max(1),
+        quick: args.quick,
     };
     println!("{}", machine());
     for row in

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::measure::{contenders, lines, paired, traced, traced_with};
-use super::{Bench, Row, hangs, hook, recovery};
+use super::{Bench, Row, hangs, hook, quiet_jobs, recovery};
 
 /// All of them, in the order they are measured.
 pub const ROWS: &[Row] = &[
@@ -71,6 +71,11 @@ pub const ROWS: &[Row] = &[
         name: "healthy",
         about: "healthy jobs under `--hang-after 2s` that are called hung; goal: none",
         measure: hangs::healthy,
+    },
+    Row {
+        name: "quiet-jobs",
+        about: "healthy jobs of real software under `--hang-after 2s --on-hang interrupt` that are called hung; goal: none",
+        measure: quiet_jobs::quiet_jobs,
     },
 ];
 

@@ -1,0 +1,3 @@
+# jshell at its prompt, asked after a while
+# needs: expect jshell
+TERM=dumb expect -c 'set timeout 30; log_user 0; set stty_init "rows 24 cols 80"; spawn jshell; expect -re {jshell>}; sleep @REST@; send "/exit\r"; expect eof'

@@ -1,0 +1,3 @@
+# php at its prompt, asked after a while
+# needs: expect php
+TERM=dumb expect -c 'set timeout 30; log_user 0; set stty_init "rows 24 cols 80"; spawn php -a; expect -re {php >}; sleep @REST@; send "exit\r"; expect eof'

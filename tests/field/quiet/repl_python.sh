@@ -1,0 +1,3 @@
+# python at its prompt, asked after a while
+# needs: expect python3
+TERM=dumb expect -c 'set timeout 30; log_user 0; set stty_init "rows 24 cols 80"; spawn python3 -q; expect -re {>>>}; sleep @REST@; send "exit()\r"; expect eof'
