@@ -9,6 +9,7 @@
 
 mod corpus;
 mod false_alarms;
+mod field;
 mod pytest_recipe;
 mod runner;
 #[path = "../support/mod.rs"]
