@@ -120,4 +120,3 @@ pub fn counts_own_calls(_: &[String]) {
     send("ended");
     receive();
 }
-
