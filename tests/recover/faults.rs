@@ -12,7 +12,6 @@ use std::time::Instant;
 
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
-use tracer_user::core::record::NoteLine;
 use tracer_user::core::session_state::Input;
 use tracer_user::store::fault::POINTS;
 use tracer_user::store::writer::{Appended, Sink};
@@ -136,7 +135,7 @@ impl Sink for Broken {
 }
 
 fn note(n: usize) -> Input {
-    Input::Note(NoteLine { code: "n".to_owned(), text: format!("{n:0>200}") })
+    Input::Note { code: "n".to_owned(), text: format!("{n:0>200}") }
 }
 
 #[test]

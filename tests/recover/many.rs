@@ -7,7 +7,7 @@ use tracer_user::core::record::EndReason;
 use tracer_user::core::record::SessionId;
 use tracer_user::core::session_state::Input;
 use tracer_user::core::session_state::SessionState;
-use tracer_user::core::summary::{Ending, Meta, OwnerFate, summarize};
+use tracer_user::core::summary::{OwnerFate, SessionEnding, SessionMeta, summarize};
 use tracer_user::session::recover::RecoverConfig;
 use tracer_user::session::sessions::{Filter, list};
 use tracer_user::store::{Filing, LogConfig, SessionLog};
@@ -149,7 +149,7 @@ fn a_hundred_thousand_sessions_are_listed() {
     let place = Place::new();
     let log = place.log();
     let id = SessionId::parse("s").unwrap();
-    let ending = Ending {
+    let ending = SessionEnding {
         owner_fate: OwnerFate::Finished,
         degraded: false,
         end: None,
@@ -157,8 +157,13 @@ fn a_hundred_thousand_sessions_are_listed() {
         leaked: &[],
     };
     let summary = summarize(&id, &enrollment("s", dead_root(0)), SessionState::new().tracker(), &ending);
-    log.file(Filing { summary, meta: Meta::default(), lines: &mut std::iter::empty(), diagnosis: None })
-        .unwrap();
+    log.file(Filing {
+        summary,
+        meta: SessionMeta::default(),
+        lines: &mut std::iter::empty(),
+        diagnosis: None,
+    })
+    .unwrap();
     let index = place.temp.path().join("log/sessions.jsonl");
     let row = std::fs::read_to_string(&index).unwrap();
     let mut many = String::with_capacity(row.len() * 100_001);

@@ -11,7 +11,7 @@ use tracer_user::core::event::{Event, EventBody, Fork, IdentityExtras};
 use tracer_user::core::gates::{Action, Policy, Reason};
 use tracer_user::core::identity::{ProcessId, WaitStatus};
 use tracer_user::core::record::sidecar::Enrollment;
-use tracer_user::core::record::{EndReason, Origin, Source};
+use tracer_user::core::record::{EndReason, ExitSource, Origin};
 use tracer_user::core::session_state::{Input, SampleSet};
 use tracer_user::core::snapshot::ProcSnapshot;
 use tracer_user::core::summary::OwnerFate;
@@ -305,7 +305,8 @@ fn r17_an_orphaned_grandchild_still_belongs_to_the_session() {
         FakeKernel::with("s", vec![ended(root, at, 0), ended(dead_root(1), at, 0), runs(grandchild)], vec![]);
     recover(&RecoverConfig { kernel: Arc::new(kernel), ..place.config() }, &mut || true);
     let summary = place.summary("s");
-    let leaked: Vec<_> = summary.processes.leaked.iter().map(|leaked| ProcessId::from(leaked.who)).collect();
+    let leaked: Vec<_> =
+        summary.processes.leaked.iter().map(|leaked| ProcessId::from(leaked.process)).collect();
     assert_eq!((leaked, summary.anomalies.get("leaked_process")), (vec![grandchild], Some(&1)));
     assert_eq!(identify(grandchild.tgid), grandchild, "it was not touched");
 }
@@ -495,6 +496,6 @@ fn an_end_that_no_process_saw_has_proc_as_its_source() {
     let events = std::fs::read_to_string(place.temp.path().join("log/sessions/s/events.jsonl")).unwrap();
     let exit = events.lines().find(|line| line.contains("\"exit\"")).unwrap();
     let line: serde_json::Value = serde_json::from_str(exit).unwrap();
-    assert_eq!(line["source"], serde_json::to_value(Source::Proc).unwrap());
+    assert_eq!(line["source"], serde_json::to_value(ExitSource::Proc).unwrap());
     assert!(line["status"].is_null());
 }

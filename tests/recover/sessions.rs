@@ -14,8 +14,8 @@ use tracer_user::core::gates::{Policy, Reason};
 use tracer_user::core::identity::{ProcessId, WaitStatus};
 use tracer_user::core::record::sidecar::{Enrollment, Owner, SIDECAR_SCHEMA};
 use tracer_user::core::record::{HeaderLine, Origin, Thresholds};
-use tracer_user::core::session_state::Input;
-use tracer_user::core::summary::{Ending, OwnerFate};
+use tracer_user::core::session_state::{Input, Join};
+use tracer_user::core::summary::{OwnerFate, SessionEnding};
 use tracer_user::core::time::Anchor;
 use tracer_user::kernel::{KernelTracer, Settings};
 use tracer_user::procfs_view::ProcRoot;
@@ -230,17 +230,7 @@ pub fn header(id: &str, root: ProcessId) -> Input {
 }
 
 pub fn joined(process: ProcessId, origin: Origin) -> Input {
-    Input::Joined(Box::new(tracer_user::core::record::ForkLine {
-        who: process.into(),
-        origin,
-        parent: None,
-        parent_tid: None,
-        start_boottime_ns: None,
-        pidns_ino: None,
-        ns_pid: None,
-        pidfd_ino: None,
-        comm: Some("job".into()),
-    }))
+    Input::Joined(Join { comm: Some("job".into()), ..Join::new(process, origin) })
 }
 
 /// A started session: its header and its root are in the trace.
@@ -283,7 +273,7 @@ pub fn leave(traces: &TraceDir, session: LiveSession) {
 }
 
 pub fn finish() -> Finish<'static> {
-    let ending = Ending {
+    let ending = SessionEnding {
         owner_fate: OwnerFate::Finished,
         degraded: false,
         end: Some(Timestamp::now()),

@@ -11,7 +11,7 @@ use tracer_user::core::record::sidecar::{Enrollment, Owner, SIDECAR_SCHEMA, Side
 use tracer_user::core::record::{EndReason, HeaderLine, Line, Thresholds};
 use tracer_user::core::session_state::{Input, SampleSet};
 use tracer_user::core::snapshot::ProcSnapshot;
-use tracer_user::core::summary::{Ending, OwnerFate};
+use tracer_user::core::summary::{OwnerFate, SessionEnding};
 use tracer_user::core::time::Anchor;
 use tracer_user::store::{
     Claim, ClaimError, Finish, Limits, LiveSession, LogConfig, ResolveConfig, SessionLog, TraceDir,
@@ -75,7 +75,7 @@ fn header(pid: u32) -> Input {
 }
 
 fn finish() -> Finish<'static> {
-    let ending = Ending {
+    let ending = SessionEnding {
         owner_fate: OwnerFate::Finished,
         degraded: false,
         end: Some(anchor().wall),

@@ -9,7 +9,7 @@ use super::status_line::StatusLine;
 use crate::core::diagnosis::{Diagnosis, Verdict};
 use crate::core::record::Line;
 use crate::core::report as core_report;
-use crate::core::summary::{Leaked, Summary};
+use crate::core::summary::{LeakedProcess, Summary};
 use crate::core::text::ByteString;
 use crate::core::text::duration;
 use crate::core::text::printable;
@@ -125,18 +125,18 @@ pub fn summary_line(summary: &Summary, filed: Option<&std::path::Path>) -> Strin
 }
 
 /// A process that outlived the job, in one line: who, since which fork, of whom, and what it holds.
-pub fn leaked_line(leaked: &Leaked) -> String {
+pub fn leaked_line(leaked: &LeakedProcess) -> String {
     let named = |comm: &Option<ByteString>| comm.as_ref().map_or_else(|| "?".to_owned(), ByteString::escaped);
     let mut line = format!(
         "leaked: pid {} ({}) `{}` outlived the job",
-        leaked.who.pid,
+        leaked.process.pid,
         named(&leaked.comm),
         leaked.cmdline.join(" ")
     );
     let ancestors: Vec<String> = (leaked.lineage.iter())
         .map(|it| {
             let ended = if it.ended { ", ended" } else { "" };
-            format!("pid {} ({}{ended})", it.who.pid, named(&it.comm))
+            format!("pid {} ({}{ended})", it.process.pid, named(&it.comm))
         })
         .collect();
     match (leaked.forked_after_ms, ancestors.is_empty()) {

@@ -284,7 +284,7 @@ fn facts(summary: &Summary) -> Vec<(&'static str, String)> {
         facts.push(("tracer", fate.to_owned()));
     }
     for leaked in &processes.leaked {
-        facts.push(("leaked", format!("pid {} ({})", leaked.who.pid, name(leaked.comm.as_ref()))));
+        facts.push(("leaked", format!("pid {} ({})", leaked.process.pid, name(leaked.comm.as_ref()))));
     }
     for (key, value) in &summary.labels {
         facts.push(("label", format!("{key}={}", redact::line(value))));

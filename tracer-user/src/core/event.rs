@@ -108,6 +108,23 @@ pub struct ProcessFate {
     pub extras: IdentityExtras,
 }
 
+impl Exit {
+    /// An end of which only the status may be known.
+    pub fn of(process: ProcessId, status: Option<WaitStatus>) -> Self {
+        Self {
+            process,
+            status,
+            parent: None,
+            reaper_tgid: None,
+            killer: None,
+            oom_victim: None,
+            cpu_ns: None,
+            comm: Vec::new(),
+            seen_late: false,
+        }
+    }
+}
+
 /// A process that sent a signal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Killer {

@@ -5,7 +5,7 @@
 //! guesses: what could not be found out is a reason to leave the session where it is.
 
 use super::identity::WaitStatus;
-use super::record::Source;
+use super::record::ExitSource;
 use serde::Serialize;
 use std::time::Duration;
 
@@ -89,12 +89,12 @@ pub enum RootFate {
         /// When, CLOCK_BOOTTIME nanoseconds; `None` when nobody saw it.
         boot_ns: Option<u64>,
         /// Who says so.
-        source: Source,
+        source: ExitSource,
     },
     /// It runs.
     Runs {
         /// Who says so.
-        source: Source,
+        source: ExitSource,
     },
     /// It could not be found out, and why.
     Unknown(String),
@@ -103,7 +103,7 @@ pub enum RootFate {
 impl RootFate {
     /// The kernel's own record, which needs no process number of this namespace.
     fn is_kernels(&self) -> bool {
-        matches!(self, Self::Ended { source, .. } | Self::Runs { source } if *source == Source::FateMap)
+        matches!(self, Self::Ended { source, .. } | Self::Runs { source } if *source == ExitSource::FateMap)
     }
 }
 
@@ -291,7 +291,7 @@ mod tests {
             root: RootFate::Ended {
                 status: Some(WaitStatus(7 << 8)),
                 boot_ns: Some(1),
-                source: Source::FateMap,
+                source: ExitSource::FateMap,
             },
         }
     }
@@ -308,7 +308,7 @@ mod tests {
         );
         assert_eq!(action(&dead()), Action::Recover);
         assert_eq!(action(&Evidence { lock: Lock::Held, ..dead() }), Action::Skip);
-        let runs = Evidence { root: RootFate::Runs { source: Source::Proc }, ..dead() };
+        let runs = Evidence { root: RootFate::Runs { source: ExitSource::Proc }, ..dead() };
         assert_eq!(action(&runs), Action::Skip);
         assert_eq!(judge(&runs, Policy { adopt: true, ..POLICY }).action, Action::Adopt);
         assert_eq!(
@@ -337,7 +337,7 @@ mod tests {
 
     #[test]
     fn another_boot_ends_a_session_whatever_runs_under_its_number() {
-        let runs = RootFate::Runs { source: Source::Proc };
+        let runs = RootFate::Runs { source: ExitSource::Proc };
         let evidence = Evidence { boot: Boot::Other, namespace: Namespace::Unknown, root: runs, ..dead() };
         assert_eq!(
             judge(&evidence, POLICY),
@@ -348,7 +348,7 @@ mod tests {
 
     #[test]
     fn numbers_of_another_namespace_say_nothing_but_the_kernels_record_does() {
-        let gone = RootFate::Ended { status: None, boot_ns: None, source: Source::Proc };
+        let gone = RootFate::Ended { status: None, boot_ns: None, source: ExitSource::Proc };
         for namespace in [Namespace::Other, Namespace::Unknown] {
             assert_eq!(action(&Evidence { namespace, root: gone.clone(), ..dead() }), Action::Skip);
             assert_eq!(action(&Evidence { namespace, ..dead() }), Action::Recover);

@@ -1,31 +1,25 @@
-//! Which process: never a bare pid.
+//! The identity of a process: never a bare pid.
 //!
 //! Invariant: two [`ProcessId`]s of one boot are equal only if they name the same process. A tgid can be reused
-//! only after its process was reaped, and a later process has a later start time; the kernel's tick is 10 ms,
-//! and allocating all other pids first takes longer than that.
+//! only after its process was reaped, and a later process has a later start time. The kernel's tick is 10 ms, and
+//! allocating all other pids first takes longer than that.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Nanoseconds of CLOCK_BOOTTIME in one clock tick of `/proc` (USER_HZ is 100 on every architecture served).
 pub const NS_PER_TICK: u64 = tracer_ebpf::limits::NS_PER_TICK;
 
-/// Inode of the machine's first pid namespace (`PROC_PID_INIT_INO`, `include/linux/proc_ns.h`, up to 7.x).
+/// Inode of the initial pid namespace (`PROC_PID_INIT_INO`, `include/linux/proc_ns.h`, up to 7.x).
 pub const INITIAL_PIDNS_INO: u64 = 0xEFFF_FFFC;
 
 /// A process of this boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ProcessId {
-    /// Thread group id, in the initial pid namespace as far as the kernel told it, else as `/proc` shows it.
+    /// Thread group id: in the initial pid namespace where the kernel reported it, else as `/proc` shows it.
     pub tgid: u32,
     /// Start time in clock ticks since boot: field 22 of `/proc/PID/stat`, `start_boottime` / 10 ms in the kernel.
     pub start_ticks: u64,
-}
-
-impl ProcessId {
-    /// From the kernel's nanoseconds.
-    pub fn from_boottime_ns(tgid: u32, start_boottime_ns: u64) -> Self {
-        Self { tgid, start_ticks: start_boottime_ns / NS_PER_TICK }
-    }
 }
 
 impl std::fmt::Display for ProcessId {
@@ -34,29 +28,29 @@ impl std::fmt::Display for ProcessId {
     }
 }
 
-/// A wait status as `waitpid` gives it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// A wait status as `waitpid` returns it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct WaitStatus(pub u32);
 
 impl WaitStatus {
-    /// Exit code, when the process exited by itself.
+    /// The exit code; `None` when a signal ended the process.
     pub fn exit_code(self) -> Option<u8> {
         (self.0 & 0x7f == 0).then_some(((self.0 >> 8) & 0xff) as u8)
     }
 
-    /// Signal number, when a signal ended it.
+    /// The number of the signal that ended the process; `None` when it exited by itself.
     pub fn signal(self) -> Option<u8> {
         let number = (self.0 & 0x7f) as u8;
         (number != 0 && number != 0x7f).then_some(number)
     }
 
-    /// Whether it dumped core. False for an exit.
+    /// The process dumped core. False when it exited by itself.
     pub fn core_dumped(self) -> bool {
         self.signal().is_some() && self.0 & 0x80 != 0
     }
 
-    /// What a shell, and `tracer-user run`, makes of it: the exit code, or 128 + signal number.
+    /// The exit status that a shell and `tracer-user run` make of it: the exit code, or 128 + signal number.
     pub fn shell_code(self) -> u8 {
         self.exit_code().or_else(|| self.signal().map(|n| 128 + n)).unwrap_or(255)
     }
@@ -74,10 +68,5 @@ mod tests {
         assert_eq!((killed.exit_code(), killed.signal(), killed.shell_code()), (None, Some(9), 137));
         let dumped = WaitStatus(11 | 0x80);
         assert_eq!((dumped.signal(), dumped.core_dumped()), (Some(11), true));
-    }
-
-    #[test]
-    fn ticks_are_the_integer_division_of_boottime() {
-        assert_eq!(ProcessId::from_boottime_ns(5, 19_999_999), ProcessId { tgid: 5, start_ticks: 1 });
     }
 }

@@ -1,10 +1,10 @@
-//! A session's life as lines for people: what happened, to whom, how long after the beginning.
+//! The lines of a trace in words for people, each with its time since the beginning.
 
-use super::record::{Body, ExitLine, Line, Origin, StallLine, StallPhase, Who};
+use super::record::{Body, ExitLine, Line, Origin, ProcessKey, StallLine, StallPhase};
 use super::session_state::resource_id;
 use super::text::{ByteString, duration};
 
-/// One line of the trace in words, without its time; `None` for what only programs read (snapshots, samples).
+/// One line of the trace in words, without its time; `None` for snapshots and samples, which only programs read.
 pub fn describe(line: &Line) -> Option<String> {
     Some(match &line.body {
         Body::Header(header) => {
@@ -14,21 +14,21 @@ pub fn describe(line: &Line) -> Option<String> {
         Body::Fork(fork) => {
             let name = fork.comm.as_ref().map_or_else(|| "?".to_owned(), ByteString::escaped);
             match (fork.origin, fork.parent) {
-                (Origin::Root, _) => format!("root     pid {} ({name})", fork.who.pid),
+                (Origin::Root, _) => format!("root     pid {} ({name})", fork.process.pid),
                 (Origin::Fork, Some(parent)) => {
-                    format!("fork     pid {} ({name}) by pid {}", fork.who.pid, parent.pid)
+                    format!("fork     pid {} ({name}) by pid {}", fork.process.pid, parent.pid)
                 }
                 (_, Some(parent)) => {
-                    format!("found    pid {} ({name}), child of pid {}", fork.who.pid, parent.pid)
+                    format!("found    pid {} ({name}), child of pid {}", fork.process.pid, parent.pid)
                 }
-                (_, None) => format!("found    pid {} ({name})", fork.who.pid),
+                (_, None) => format!("found    pid {} ({name})", fork.process.pid),
             }
         }
         Body::Exec(exec) => {
             let file = exec.filename.as_ref().unwrap_or(&exec.comm).escaped();
             match exec.by_thread {
-                Some(thread) => format!("exec     pid {} by thread {thread}: {file}", exec.who.pid),
-                None => format!("exec     pid {}: {file}", exec.who.pid),
+                Some(thread) => format!("exec     pid {} by thread {thread}: {file}", exec.process.pid),
+                None => format!("exec     pid {}: {file}", exec.process.pid),
             }
         }
         Body::Exit(exit) => format!("exit     {}", exit_text(exit)),
@@ -39,13 +39,13 @@ pub fn describe(line: &Line) -> Option<String> {
                 (None, _) => "the kernel".to_owned(),
             };
             let fate = if signal.delivered { "" } else { ", not delivered" };
-            format!("signal   {} to pid {} from {sender}{fate}", signal.signal, signal.who.pid)
+            format!("signal   {} to pid {} from {sender}{fate}", signal.signal, signal.process.pid)
         }
         Body::Stall(stall) => format!("stall    {}", stall_text(stall)),
         Body::Anomaly(anomaly) => {
             let of = match (&anomaly.process, &anomaly.comm) {
-                (Some(who), Some(comm)) => format!(" pid {} ({})", who.pid, comm.escaped()),
-                (Some(who), None) => format!(" pid {}", who.pid),
+                (Some(process), Some(comm)) => format!(" pid {} ({})", process.pid, comm.escaped()),
+                (Some(process), None) => format!(" pid {}", process.pid),
                 (None, _) => String::new(),
             };
             let length = anomaly
@@ -68,7 +68,7 @@ pub fn describe(line: &Line) -> Option<String> {
     })
 }
 
-/// A line with its time since `began_boot_ns`.
+/// One line of the trace in words, with its time since `began_boot_ns`.
 pub fn timed(line: &Line, began_boot_ns: u64) -> Option<String> {
     let since = line.boot_ns.saturating_sub(began_boot_ns);
     describe(line).map(|text| format!("{:>10.6} s  {text}", since as f64 / 1e9))
@@ -84,19 +84,19 @@ pub fn exit_text(exit: &ExitLine) -> String {
             let killer = exit
                 .killer
                 .as_ref()
-                .filter(|killer| killer.pid != exit.who.pid)
+                .filter(|killer| killer.pid != exit.process.pid)
                 .map_or_else(String::new, |killer| {
                     format!(", sent by pid {} ({})", killer.pid, killer.comm.escaped())
                 });
             let oom = if exit.oom_victim == Some(true) { ", out of memory" } else { "" };
             format!("killed by {signal}{core}{killer}{oom}")
         }
-        (None, None) => "gone, nobody saw how".to_owned(),
+        (None, None) => "gone, its exit status is unknown".to_owned(),
     };
-    format!("pid {}{name} {how}", exit.who.pid)
+    format!("pid {}{name} {how}", exit.process.pid)
 }
 
-/// A blocked write in words: who, where, how full, for how long.
+/// A blocked write in words: the writer, the resource, how full it is, for how long.
 pub fn stall_text(stall: &StallLine) -> String {
     let fd = stall.fd.map_or_else(String::new, |fd| format!(" fd {fd}"));
     let fill = match (stall.slots_used, stall.slots) {
@@ -108,15 +108,15 @@ pub fn stall_text(stall: &StallLine) -> String {
     };
     let resource = resource_id(stall);
     let length = duration(stall.length_ns);
-    let who = format!("pid {} ({}){fd}", stall.who.pid, stall.comm.escaped());
+    let writer = format!("pid {} ({}){fd}", stall.process.pid, stall.comm.escaped());
     match stall.phase {
-        StallPhase::Open => format!("{who} has been blocked for {length} writing to {resource}{fill}"),
-        StallPhase::Close => format!("{who} went on after {length} blocked writing to {resource}"),
+        StallPhase::Open => format!("{writer} has been blocked for {length} writing to {resource}{fill}"),
+        StallPhase::Close => format!("{writer} continued after {length} blocked writing to {resource}"),
     }
 }
 
-fn pids(processes: &[Who]) -> String {
-    let numbers: Vec<String> = processes.iter().map(|who| format!("pid {}", who.pid)).collect();
+fn pids(processes: &[ProcessKey]) -> String {
+    let numbers: Vec<String> = processes.iter().map(|process| format!("pid {}", process.pid)).collect();
     numbers.join(", ")
 }
 
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stall_says_who_where_how_full_and_for_how_long() {
+    fn a_stall_names_the_writer_the_resource_its_fill_and_the_time() {
         let stall = Stall {
             process: ProcessId { tgid: 7, start_ticks: 1 },
             tid: 7,

@@ -128,7 +128,7 @@ fn join_tree(
         }
     }
     loop {
-        // Who was forked by a member since it became one is one by itself, and known by its event.
+        // ProcessKey was forked by a member since it became one is one by itself, and known by its event.
         recorder.catch_up(observer);
         members.extend(recorder.alive().iter().map(|process| process.tgid));
         let Ok(all) = table::all(proc_root) else { return };

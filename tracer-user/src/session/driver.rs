@@ -30,7 +30,7 @@ use crate::core::escalation::Termination;
 use crate::core::evidence::Evidence;
 use crate::core::hang_watch::HangWatch;
 use crate::core::identity::ProcessId;
-use crate::core::summary::Leaked;
+use crate::core::summary::LeakedProcess;
 use crate::procfs_view::table;
 use crate::procfs_view::{self, Ask, CollectError, FileId, ProcRoot, Request};
 use crate::signals::pidfd::{PidFd, Unavailable};
@@ -95,7 +95,7 @@ pub struct SessionDriver {
     time_is_over_at: Option<Instant>,
     look: Option<Look>,
     escalate: Option<Pin<Box<dyn Future<Output = Vec<Termination>>>>>,
-    /// Who lives, for the ladder.
+    /// ProcessKey lives, for the ladder.
     living: Rc<RefCell<Vec<ProcessId>>>,
     grace: Duration,
     /// Readable when the root has ended; see [`Self::watch_root`].
@@ -150,7 +150,7 @@ impl SessionDriver {
 
     /// Goes on until what was about to end with the root has ended; gives who is still alive then, and which of
     /// these files each has open.
-    pub async fn settle(&mut self, output: &[FileId], observer: &mut dyn Observer) -> Vec<Leaked> {
+    pub async fn settle(&mut self, output: &[FileId], observer: &mut dyn Observer) -> Vec<LeakedProcess> {
         let deadline = Instant::now() + SETTLE;
         loop {
             self.recorder.settle(observer);

@@ -6,7 +6,7 @@ pub mod clock;
 pub mod diagnose;
 pub mod doctor;
 pub mod driver;
-pub mod history;
+
 pub mod job;
 mod kernel_reader;
 pub mod membership_poll;

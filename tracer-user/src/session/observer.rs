@@ -1,4 +1,4 @@
-//! Who is told what happens while a session goes on: `cli` prints it, tests collect it.
+//! ProcessKey is told what happens while a session goes on: `cli` prints it, tests collect it.
 
 use super::driver::Why;
 use crate::core::diagnosis::Diagnosis;

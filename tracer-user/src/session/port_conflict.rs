@@ -1,4 +1,4 @@
-//! Who held an address when a job failed: `EADDRINUSE`, explained by the listener's owner.
+//! ProcessKey held an address when a job failed: `EADDRINUSE`, explained by the listener's owner.
 //!
 //! No tracepoint tells that binding failed, what a system call returned is too dear to look at for every call there is,
 //! and a job's output is none of ours. So this claims no more than it knows: that the job failed, and that somebody was
@@ -31,7 +31,7 @@ pub fn explain(places: &Places, command: &[OsString], ran_for: Duration) -> Vec<
         let _ = send.send(preflight::listeners(&places, ports.into_iter().collect()));
     });
     let found = looking.ok().and_then(|_| receive.recv_timeout(AT_MOST).ok()?.ok()).unwrap_or_default();
-    // Who came after the job had begun was not in its way when it asked first.
+    // ProcessKey came after the job had begun was not in its way when it asked first.
     let older = |finding: &Finding| finding.processes.iter().any(|it| it.age_seconds >= ran_for.as_secs());
     found.iter().filter(|finding| older(finding)).map(line).collect()
 }

@@ -10,20 +10,17 @@ use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 
 use super::clock;
-use super::history::Recent;
 use super::membership_poll::{Found, MembershipPoller};
 use super::observer::{Observer, Status};
 use super::recover::{ProcessRef, probe};
-use crate::core::event::{Event, EventBody, Exec, IdentityExtras};
-use crate::core::evidence::{Evidence, ObjectFacts, ObjectId};
+use crate::core::event::{Event, EventBody, Exec, Exit};
+use crate::core::evidence::Evidence;
 use crate::core::gates::RootFate;
-use crate::core::identity::ProcessId;
-use crate::core::record::{
-    EndReason, ExitLine, ForkLine, HeaderLine, LostLine, LostWhere, NoteLine, Origin, Source,
-};
+use crate::core::identity::{ProcessId, WaitStatus};
+use crate::core::record::{EndReason, ExitSource, HeaderLine, LostPlace, Origin};
 use crate::core::redact;
-use crate::core::session_state::{Input, SampleSet};
-use crate::core::summary::{Ending, Leaked, OwnerFate};
+use crate::core::session_state::{EventHistory, Input, Join, SampleSet};
+use crate::core::summary::{LeakedProcess, OwnerFate, SessionEnding};
 use crate::kernel::{KernelTracer, Lost};
 use crate::procfs_view::snapshot::Sampler;
 use crate::procfs_view::table;
@@ -50,11 +47,11 @@ pub struct SessionRecorder {
     began_boot_ns: u64,
     told_lost: Lost,
     /// What a diagnosis may need of the past.
-    recent: Recent,
+    recent: EventHistory,
     /// By signal, when the last was sent that [`Self::root_had`].
     answered_boot_ns: HashMap<u32, u64>,
     /// Those that outlived the root, as they were last seen.
-    leaked: Vec<Leaked>,
+    leaked: Vec<LeakedProcess>,
     /// Kept so that a drain needs no allocation.
     events: Vec<Event>,
 }
@@ -72,7 +69,7 @@ impl SessionRecorder {
             root,
             began_boot_ns: clock::boot_ns(),
             told_lost: Lost::default(),
-            recent: Recent::default(),
+            recent: EventHistory::default(),
             answered_boot_ns: HashMap::new(),
             leaked: Vec::new(),
             events: Vec::new(),
@@ -137,22 +134,16 @@ impl SessionRecorder {
     }
 
     fn join(&mut self, process: ProcessId, origin: Origin, observer: &mut dyn Observer) {
-        let IdentityExtras { start_boottime_ns, pidns_ino, ns_pid, pidfd_ino } =
-            table::extras(&self.proc_root, process.tgid);
         let parent = table::row(&self.proc_root, process.tgid).ok().flatten().map(|kin| kin.ppid);
         let parent = parent.and_then(|ppid| table::row(&self.proc_root, ppid).ok().flatten());
-        let line = ForkLine {
-            who: process.into(),
+        let join = Join {
+            process,
             origin,
-            parent: parent.map(|parent| parent.process.into()),
-            parent_tid: None,
-            start_boottime_ns,
-            pidns_ino,
-            ns_pid,
-            pidfd_ino,
+            parent: parent.map(|parent| parent.process),
+            extras: table::extras(&self.proc_root, process.tgid),
             comm: table::comm(&self.proc_root, process.tgid),
         };
-        self.push(Input::Joined(Box::new(line)), observer);
+        self.push(Input::Joined(join), observer);
     }
 
     /// Everything the kernel has to tell by now. Without kernel events: a look at `/proc`.
@@ -198,13 +189,13 @@ impl SessionRecorder {
     }
 
     /// An end that somebody else than the kernel's record told.
-    pub fn ended(&mut self, line: ExitLine, observer: &mut dyn Observer) {
-        self.push(Input::Ended(Box::new(line)), observer);
+    pub fn ended(&mut self, process: ProcessId, status: Option<WaitStatus>, observer: &mut dyn Observer) {
+        self.push(Input::Ended(Box::new(Exit::of(process, status)), ExitSource::Proc), observer);
     }
 
     /// A remark in the trace.
     pub fn note(&mut self, code: &str, text: String, observer: &mut dyn Observer) {
-        self.push(Input::Note(NoteLine { code: code.to_owned(), text }), observer);
+        self.push(Input::Note { code: code.to_owned(), text }, observer);
     }
 
     /// A diagnosis, into the trace.
@@ -220,17 +211,7 @@ impl SessionRecorder {
     /// Adds to evidence what the kernel has told of the session.
     pub fn add_history(&self, evidence: &mut Evidence) {
         let Some(kernel) = &self.kernel else { return };
-        evidence.kernel_events = true;
-        evidence.history = Some(self.recent.evidence(kernel.lost().total()));
-        for (ino, told) in self.recent.pipes() {
-            let id = ObjectId::Pipe { ino };
-            let Some(object) = evidence.objects.iter_mut().find(|object| object.id == id) else { continue };
-            let ObjectFacts::Pipe(facts) = &mut object.facts else { continue };
-            facts.slots_used = facts.slots_used.or(told.slots_used);
-            facts.slots = facts.slots.or(told.slots);
-            facts.readers = facts.readers.or(told.readers);
-            facts.writers = facts.writers.or(told.writers);
-        }
+        self.recent.merge_into(evidence, kernel.lost().total());
     }
 
     /// Whether the root was sent the same signal by the same sender, since then. One that answered this is not taken
@@ -295,7 +276,7 @@ impl SessionRecorder {
     }
 
     /// The session's processes that live, the root left out, and which of these files each has open.
-    pub fn leaked(&mut self, output: &[FileId]) -> Vec<Leaked> {
+    pub fn leaked(&mut self, output: &[FileId]) -> Vec<LeakedProcess> {
         let tracker = self.live.state().tracker();
         let lives = |process: &ProcessId| {
             table::row(&self.proc_root, process.tgid)
@@ -305,10 +286,10 @@ impl SessionRecorder {
         self.leaked = alive
             .map(|process| {
                 let words = table::arguments(&self.proc_root, process.tgid);
-                Leaked {
+                LeakedProcess {
                     cmdline: redact::argv(&words),
                     output_fds: Some(table::holds(&self.proc_root, process.tgid, output)),
-                    ..Leaked::of(tracker, process)
+                    ..LeakedProcess::of(tracker, process)
                 }
             })
             .collect();
@@ -324,11 +305,11 @@ impl SessionRecorder {
         }
         let wanted =
             ProcessRef { pidfd_ino: self.live.enrollment().pidfd_ino, ..ProcessRef::from(self.root) };
-        let line = match probe(&self.proc_root, wanted) {
-            RootFate::Ended { status: Some(status), .. } => reaped(self.root, status),
-            _ => gone(self.root),
+        let status = match probe(&self.proc_root, wanted) {
+            RootFate::Ended { status, .. } => status,
+            _ => None,
         };
-        self.ended(line, observer);
+        self.ended(self.root, status, observer);
     }
 
     /// Goes on with a session whose owner died. What it told of lost events counts as told.
@@ -374,7 +355,7 @@ impl SessionRecorder {
     ) -> Result<Finished, FinishError> {
         self.push(Input::End(reason), observer);
         let leaked = std::mem::take(&mut self.leaked);
-        let ending = Ending {
+        let ending = SessionEnding {
             owner_fate,
             degraded: false,
             end,
@@ -396,17 +377,17 @@ impl SessionRecorder {
         let Some(now) = self.kernel.as_ref().map(KernelTracer::lost) else { return };
         let before = std::mem::replace(&mut self.told_lost, now);
         for (now, before, place) in [
-            (now.ring + now.members, before.ring + before.members, LostWhere::Ring),
-            (now.stalls, before.stalls, LostWhere::StallLog),
-            (now.undecodable, before.undecodable, LostWhere::Decode),
+            (now.ring + now.members, before.ring + before.members, LostPlace::Ring),
+            (now.stalls, before.stalls, LostPlace::StallLog),
+            (now.undecodable, before.undecodable, LostPlace::Decode),
         ] {
             if now > before {
-                self.push(Input::Lost(LostLine { count: now - before, place }), observer);
+                self.push(Input::Lost { count: now - before, place }, observer);
             }
         }
     }
 
-    /// Who joined and who is gone, without kernel events.
+    /// ProcessKey joined and who is gone, without kernel events.
     fn look_out(&mut self, observer: &mut dyn Observer) {
         let Some(mut poller) = self.poller.take() else { return };
         let members = self.alive();
@@ -422,10 +403,9 @@ impl SessionRecorder {
                         observer,
                     );
                 }
-                Found::Ended(process, None) => self.ended(gone(process), observer),
-                Found::Ended(process, Some(status)) => self.ended(reaped(process, status), observer),
+                Found::Ended(process, status) => self.ended(process, status, observer),
                 Found::Lost(count) => {
-                    self.push(Input::Lost(LostLine { count, place: LostWhere::Ring }), observer);
+                    self.push(Input::Lost { count, place: LostPlace::Ring }, observer);
                 }
             }
         }
@@ -443,35 +423,5 @@ impl SessionRecorder {
             observer.notice(&notice.0);
         }
         observer.lines(&pushed.lines);
-    }
-}
-
-/// An end of which nothing but itself is known.
-fn gone(process: ProcessId) -> ExitLine {
-    ExitLine {
-        who: process.into(),
-        status: None,
-        exit_code: None,
-        signal: None,
-        core_dumped: None,
-        parent: None,
-        reaper_pid: None,
-        killer: None,
-        oom_victim: None,
-        cpu_ns: None,
-        comm: None,
-        seen_late: false,
-        source: Source::Proc,
-    }
-}
-
-/// The end of a child of ours, as its wait status tells it.
-pub fn reaped(process: ProcessId, status: crate::core::identity::WaitStatus) -> ExitLine {
-    ExitLine {
-        status: Some(crate::core::record::WaitCode(status.0)),
-        exit_code: status.exit_code(),
-        signal: status.signal().map(|number| crate::core::signal::Signal(number.into()).name()),
-        core_dumped: Some(status.core_dumped()),
-        ..gone(process)
     }
 }

@@ -20,14 +20,13 @@ use super::job::{self, ExecFailure, HeldJob, Job, JobEvent, JobSpec, Patience};
 use super::observer::Observer;
 use super::options::{Layout, OnHang, RunOptions};
 use super::port_conflict;
-use super::recorder;
 use super::start::{self, Session, StartedSession};
 use crate::core::diagnosis::{self, Diagnosis};
 use crate::core::escalation::Termination;
 use crate::core::evidence::{Clock, Evidence, Scope};
 use crate::core::identity::WaitStatus;
 use crate::core::record::{EndReason, Origin};
-use crate::core::summary::{Leaked, Summary};
+use crate::core::summary::{LeakedProcess, Summary};
 use crate::procfs_view::FileId;
 use crate::signals::receive::{Blocked, Received, Signals};
 
@@ -46,7 +45,7 @@ pub struct RunEnd {
     /// The tracer ended it, for this reason.
     pub ended_by_us: Option<EndReason>,
     /// What was left alive.
-    pub leaked: Vec<Leaked>,
+    pub leaked: Vec<LeakedProcess>,
     /// What ending the leaked processes came to, where that was asked for.
     pub reaped: Vec<Termination>,
     /// The session's summary.
@@ -155,7 +154,7 @@ async fn traced(
     }
     driver.recorder.settle(observer);
     if let JobOutcome::Ended(status) = outcome {
-        driver.recorder.ended(recorder::reaped(root, status), observer);
+        driver.recorder.ended(root, Some(status), observer);
     }
     course.job.reap().context("cannot reap the job")?;
     let leaked = driver.settle(output, observer).await;
@@ -328,10 +327,10 @@ impl RunState<'_> {
 /// Ends what outlived the job, and what that forks meanwhile.
 async fn end_leaked(
     driver: &mut SessionDriver,
-    leaked: &[Leaked],
+    leaked: &[LeakedProcess],
     observer: &mut dyn Observer,
 ) -> Vec<Termination> {
-    driver.end(leaked.iter().map(|one| one.who.into()).collect());
+    driver.end(leaked.iter().map(|one| one.process.into()).collect());
     loop {
         if let DriverEvent::Termination(terminations) = driver.step(observer).await {
             driver.recorder.settle(observer);

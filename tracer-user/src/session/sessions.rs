@@ -2,7 +2,7 @@
 
 use crate::core::record::Line;
 use crate::core::record::SessionId;
-use crate::core::summary::{IndexRow, Meta, Summary};
+use crate::core::summary::{IndexRow, SessionMeta, Summary};
 use crate::core::timeline;
 use crate::store::fsops::{OwnedDir, read_bounded};
 use crate::store::index::{self, Row};
@@ -109,7 +109,7 @@ pub struct Shown {
     /// Its summary.
     pub summary: Summary,
     /// Its labels, and whether it is protected.
-    pub meta: Option<Meta>,
+    pub meta: Option<SessionMeta>,
     /// Its diagnosis.
     pub diagnosis: Option<serde_json::Value>,
     /// Its trace, in order.

@@ -14,7 +14,7 @@ use crate::core::gates::Policy;
 use crate::core::identity::ProcessId;
 use crate::core::record::sidecar::{Enrollment, Owner, SIDECAR_SCHEMA};
 use crate::core::record::{EndReason, HeaderLine, Origin, Thresholds};
-use crate::core::summary::{Ending, OwnerFate, Summary};
+use crate::core::summary::{OwnerFate, SessionEnding, Summary};
 use crate::core::text::ByteString;
 use crate::core::time;
 use crate::kernel::{KernelTracer, Settings};
@@ -119,8 +119,8 @@ pub fn begin(
 }
 
 /// What the trace does not know of an end that we see ourselves.
-pub fn ending() -> Ending<'static> {
-    Ending {
+pub fn ending() -> SessionEnding<'static> {
+    SessionEnding {
         owner_fate: OwnerFate::Finished,
         degraded: false,
         end: Some(jiff::Timestamp::now()),

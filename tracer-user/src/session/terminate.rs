@@ -1,4 +1,4 @@
-//! Ending processes: the ladder of `signals`, told by `procfs_view` what can work.
+//! SessionEnding processes: the ladder of `signals`, told by `procfs_view` what can work.
 
 use std::io;
 use std::time::Duration;

@@ -7,9 +7,9 @@ use super::log::{Filed, Filing, LogError, SessionLog, Staged};
 use super::sidecar::{Claim, SessionFiles};
 use super::writer::{Limits, Notice, TraceWriter};
 use crate::core::record::sidecar::Enrollment;
-use crate::core::record::{Body, Line, LostWhere, SessionId, SessionIdError};
+use crate::core::record::{Body, Line, LostPlace, SessionId, SessionIdError};
 use crate::core::session_state::{Input, SessionState};
-use crate::core::summary::{Ending, Meta, Summary, summarize};
+use crate::core::summary::{SessionEnding, SessionMeta, Summary, summarize};
 use crate::core::time::Anchor;
 use std::io;
 
@@ -48,7 +48,7 @@ pub struct Pushed {
 /// How a session is finished.
 pub struct Finish<'a> {
     /// What the trace does not know of its end.
-    pub ending: Ending<'a>,
+    pub ending: SessionEnding<'a>,
     /// Retention never takes it.
     pub protected: bool,
 }
@@ -139,7 +139,7 @@ impl LiveSession {
             mirror.append(&lines);
         }
         if appended.snapshots_dropped > 0 {
-            let lost = self.state.lost(anchor, boot_ns, appended.snapshots_dropped, LostWhere::OldSnapshots);
+            let lost = self.state.lost(anchor, boot_ns, appended.snapshots_dropped, LostPlace::OldSnapshots);
             // It is far smaller than the room that was just made.
             self.writer.append(&lost);
             lines.extend(lost);
@@ -192,8 +192,8 @@ impl LiveSession {
     }
 
     /// The summary as it would be now.
-    pub fn summary(&self, ending: &Ending<'_>) -> Summary {
-        let ending = Ending { degraded: ending.degraded || self.writer.degraded(), ..ending.clone() };
+    pub fn summary(&self, ending: &SessionEnding<'_>) -> Summary {
+        let ending = SessionEnding { degraded: ending.degraded || self.writer.degraded(), ..ending.clone() };
         summarize(&self.id, &self.enrollment, self.state.tracker(), &ending)
     }
 
@@ -236,7 +236,7 @@ impl LiveSession {
         let mut lines = self.writer.lines().map_err(|error| log.unreadable(error))?;
         log.stage(Filing {
             summary: self.summary(&finish.ending),
-            meta: Meta { labels: self.enrollment.labels.clone(), protected: finish.protected },
+            meta: SessionMeta { labels: self.enrollment.labels.clone(), protected: finish.protected },
             lines: &mut lines,
             diagnosis: self.diagnosis.as_ref(),
         })

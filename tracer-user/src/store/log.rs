@@ -11,7 +11,7 @@ use super::fsops::{
 use super::index;
 use super::lines::RawLine;
 use super::writer::kind_of;
-use crate::core::summary::{IndexRow, Meta, Summary};
+use crate::core::summary::{IndexRow, SessionMeta, Summary};
 use rustix::fd::{AsFd, OwnedFd};
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -93,7 +93,7 @@ pub struct Filing<'a> {
     /// Its summary. `dir_name` is chosen here.
     pub summary: Summary,
     /// Its labels, and whether it is protected.
-    pub meta: Meta,
+    pub meta: SessionMeta,
     /// The lines of its trace.
     pub lines: &'a mut dyn Iterator<Item = io::Result<RawLine>>,
     /// Its diagnosis.
@@ -416,7 +416,7 @@ impl SessionLog {
         self.read_meta(dir_name).is_some_and(|(_, meta)| meta.protected)
     }
 
-    fn read_meta(&self, dir_name: &str) -> Option<(OwnedDir, Meta)> {
+    fn read_meta(&self, dir_name: &str) -> Option<(OwnedDir, SessionMeta)> {
         let dir = self.sessions.open_dir(OsStr::new(dir_name)).ok()?;
         let file = dir.open_file(OsStr::new(META), false, self.uid).ok()?;
         let meta = serde_json::from_slice(&read_bounded(file, MAX_SUMMARY_BYTES).ok()??).ok()?;
@@ -430,7 +430,7 @@ impl SessionLog {
     pub fn protect(&self, dir_name: &str, protected: bool) -> io::Result<()> {
         let (dir, meta) = self.read_meta(dir_name).ok_or(io::ErrorKind::NotFound)?;
         let fresh = random_name(".meta-")?;
-        let written = write_json(&dir, &fresh, &Meta { protected, ..meta })
+        let written = write_json(&dir, &fresh, &SessionMeta { protected, ..meta })
             .and_then(|file| Ok(rustix::fs::fsync(&file)?))
             .and_then(|()| dir.rename(OsStr::new(&fresh), OsStr::new(META), true));
         if let Err(error) = written {

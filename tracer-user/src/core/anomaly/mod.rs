@@ -1,7 +1,7 @@
-//! What is worth a look in a session: found as it happens, and again over a recorded trace, with the same result.
+//! Anomalies of a session: raised as they happen, and again over a recorded trace, with the same result.
 //!
-//! One that lasts is raised when it begins and when it ends, with its length, and not once a sample. A value that
-//! could not be read raises nothing and ends nothing.
+//! A lasting anomaly is raised once when it begins and once when it ends, with its length, and not once per
+//! sample. A value that could not be read raises nothing and ends nothing.
 
 mod process;
 #[cfg(test)]
@@ -10,69 +10,65 @@ mod tests;
 pub use process::{BENIGN_WAITS, ProcessWatch};
 
 use super::identity::ProcessId;
-use super::record::AnomalyLine;
 use super::text::ByteString;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use strum::{IntoStaticStr, VariantArray};
 
-/// What was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+/// The kind of an anomaly. The variants are in the order of the documentation.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    IntoStaticStr,
+    VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum AnomalyKind {
     /// The out-of-memory score rose by more than 200 between two samples.
     OomSpike,
     /// The out-of-memory score is 800 or more.
     OomCritical,
-    /// The process has ended and nobody reaped it.
+    /// The process has ended and has not been reaped.
     ZombieDetected,
-    /// For three samples in a row.
+    /// The process has been a zombie for three samples in a row.
     ZombiePersistent,
-    /// In uninterruptible sleep for two samples in a row, and not in a harmless wait.
+    /// In uninterruptible sleep for two samples in a row, in a known wait that is not harmless.
     DStateSustained,
     /// 90 % of a CPU or more for two samples in a row.
     HighCpuSustained,
     /// Signals are pending for the process or its main thread.
     SignalsPending,
-    /// More than 80 % of the files it may open are open.
+    /// More than 80 % of the files that the process may open are open.
     FdHigh,
     /// Resident memory more than doubled, over at least five samples.
     RssGrowth,
-    /// The name changed though no program was executed.
+    /// The name changed although no program was executed.
     IdentityDrift,
     /// A write has been blocked for longer than the threshold.
     WriteStall,
-    /// No CPU time, no context switch and no byte in the whole session for a while.
+    /// No CPU time, no context switch and no byte in the whole session for the threshold.
     NoProgress,
-    /// It was alive when the session was over.
+    /// The process was alive when the session was over.
     LeakedProcess,
-    /// Memory shortage ended it.
+    /// The kernel's out-of-memory killer ended the process.
     KilledByOom,
     /// Stopped, or held by a debugger, for two samples in a row.
     StoppedSustained,
 }
 
 impl AnomalyKind {
-    /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 15] = [
-        Self::OomSpike,
-        Self::OomCritical,
-        Self::ZombieDetected,
-        Self::ZombiePersistent,
-        Self::DStateSustained,
-        Self::HighCpuSustained,
-        Self::SignalsPending,
-        Self::FdHigh,
-        Self::RssGrowth,
-        Self::IdentityDrift,
-        Self::WriteStall,
-        Self::NoProgress,
-        Self::LeakedProcess,
-        Self::KilledByOom,
-        Self::StoppedSustained,
-    ];
-
-    /// How grave it is.
+    /// The severity of every anomaly of this kind.
     pub fn severity(self) -> Severity {
         match self {
             Self::OomCritical | Self::ZombiePersistent | Self::NoProgress | Self::KilledByOom => {
@@ -83,29 +79,13 @@ impl AnomalyKind {
         }
     }
 
-    /// Its name in files.
+    /// The name in files, such as `write_stall`.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::OomSpike => "oom_spike",
-            Self::OomCritical => "oom_critical",
-            Self::ZombieDetected => "zombie_detected",
-            Self::ZombiePersistent => "zombie_persistent",
-            Self::DStateSustained => "d_state_sustained",
-            Self::HighCpuSustained => "high_cpu_sustained",
-            Self::SignalsPending => "signals_pending",
-            Self::FdHigh => "fd_high",
-            Self::RssGrowth => "rss_growth",
-            Self::IdentityDrift => "identity_drift",
-            Self::WriteStall => "write_stall",
-            Self::NoProgress => "no_progress",
-            Self::LeakedProcess => "leaked_process",
-            Self::KilledByOom => "killed_by_oom",
-            Self::StoppedSustained => "stopped_sustained",
-        }
+        self.into()
     }
 }
 
-/// How grave.
+/// The severity of an anomaly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
@@ -117,11 +97,11 @@ pub enum Severity {
     Critical,
 }
 
-/// Whether it lasts.
+/// Whether an anomaly is a moment, or the beginning or the end of one that lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
-    /// It happened.
+    /// It happened at this moment.
     Once,
     /// It begins.
     Begin,
@@ -129,75 +109,69 @@ pub enum Phase {
     End,
 }
 
-/// The values that made something an anomaly.
+/// The values that made something an anomaly, by name.
 pub type Detail = BTreeMap<String, serde_json::Value>;
+
+/// One anomaly, as the rules raise it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Anomaly {
+    /// Its kind.
+    pub kind: AnomalyKind,
+    /// Whether it is a moment, a beginning or an end.
+    pub phase: Phase,
+    /// The process; `None` when the anomaly is about the whole session.
+    pub process: Option<ProcessId>,
+    /// The last known name of the process.
+    pub comm: Option<ByteString>,
+    /// How long it lasted, nanoseconds; only at its end.
+    pub length_ns: Option<u64>,
+    /// The values that made it one.
+    pub detail: Detail,
+}
 
 /// Builds a [`Detail`].
 pub(crate) fn detail<const N: usize>(pairs: [(&str, serde_json::Value); N]) -> Detail {
     pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
-/// Builds the line of an anomaly.
-pub(crate) fn line(
-    kind: AnomalyKind,
-    phase: Phase,
-    process: Option<ProcessId>,
-    comm: Option<ByteString>,
-    length_ns: Option<u64>,
-    detail: Detail,
-) -> AnomalyLine {
-    AnomalyLine {
-        anomaly: kind,
-        severity: kind.severity(),
-        phase,
-        process: process.map(Into::into),
-        comm,
-        length_ms: length_ns.map(|ns| ns / 1_000_000),
-        detail,
-    }
-}
-
-/// Something that may last: begins after `need` looks in a row, ends at the first look without it.
+/// A run of samples that show the same thing: begins after a number of them in a row, ends at the first without.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Lasting {
-    looks: u32,
+pub(crate) struct Streak {
+    samples: u32,
     since_boot_ns: u64,
     raised: bool,
 }
 
-/// What a look changed.
+/// The change that a sample makes to a [`Streak`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Change {
-    /// It has now lasted for long enough.
-    Begins,
-    /// It is over after so many nanoseconds.
-    Ends(u64),
+pub(crate) enum Transition {
+    /// The streak is now long enough.
+    Begin,
+    /// A streak that was long enough is over. Its length, nanoseconds.
+    End(u64),
 }
 
-impl Lasting {
-    /// One look; `None` is a look at which nothing could be seen, and changes nothing.
-    pub(crate) fn look(&mut self, now: Option<bool>, need: u32, boot_ns: u64) -> Option<Change> {
-        match now? {
-            true => {
-                if self.looks == 0 {
-                    self.since_boot_ns = boot_ns;
-                }
-                self.looks = self.looks.saturating_add(1);
-                (!self.raised && self.looks >= need).then(|| {
-                    self.raised = true;
-                    Change::Begins
-                })
-            }
-            false => {
-                let ended = self.raised.then(|| Change::Ends(boot_ns.saturating_sub(self.since_boot_ns)));
-                *self = Self::default();
-                ended
-            }
+impl Streak {
+    /// Takes one sample. `None` is a sample in which the value could not be read: it changes nothing.
+    pub(crate) fn observe(&mut self, shows: Option<bool>, need: u32, boot_ns: u64) -> Option<Transition> {
+        if !shows? {
+            let end = self.raised.then(|| Transition::End(boot_ns.saturating_sub(self.since_boot_ns)));
+            *self = Self::default();
+            return end;
         }
+        if self.samples == 0 {
+            self.since_boot_ns = boot_ns;
+        }
+        self.samples = self.samples.saturating_add(1);
+        if self.raised || self.samples < need {
+            return None;
+        }
+        self.raised = true;
+        Some(Transition::Begin)
     }
 
-    /// Looks in a row so far.
-    pub(crate) fn looks(&self) -> u32 {
-        self.looks
+    /// Samples in a row so far.
+    pub(crate) fn samples(&self) -> u32 {
+        self.samples
     }
 }

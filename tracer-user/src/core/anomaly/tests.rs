@@ -9,8 +9,8 @@ const ID: ProcessId = ProcessId { tgid: 42, start_ticks: 7 };
 fn watch(snapshots: &[ProcSnapshot]) -> Vec<(AnomalyKind, Phase, Option<u64>)> {
     let mut watch = ProcessWatch::new(ID, None);
     let found =
-        snapshots.iter().zip(1..).flat_map(|(s, i)| watch.look(s, i * 1_000_000_000)).collect::<Vec<_>>();
-    found.into_iter().map(|line| (line.anomaly, line.phase, line.length_ms)).collect()
+        snapshots.iter().zip(1..).flat_map(|(s, i)| watch.observe(s, i * 1_000_000_000)).collect::<Vec<_>>();
+    found.into_iter().map(|raised| (raised.kind, raised.phase, raised.length_ns)).collect()
 }
 
 fn snapshot(change: impl Fn(&mut ProcSnapshot)) -> ProcSnapshot {
@@ -136,9 +136,9 @@ fn files_memory_and_names() {
 #[test]
 fn a_program_executed_explains_a_new_name() {
     let mut watch = ProcessWatch::new(ID, None);
-    assert!(watch.look(&comm(b"sh"), 1).is_empty());
+    assert!(watch.observe(&comm(b"sh"), 1).is_empty());
     watch.execed("make".into());
-    assert!(watch.look(&comm(b"make"), 2).is_empty());
+    assert!(watch.observe(&comm(b"make"), 2).is_empty());
 }
 
 #[test]
@@ -148,18 +148,18 @@ fn what_lasts_is_raised_at_both_ends_with_its_length() {
         watch(&all),
         [
             (AnomalyKind::HighCpuSustained, Phase::Begin, None),
-            (AnomalyKind::HighCpuSustained, Phase::End, Some(3_000))
+            (AnomalyKind::HighCpuSustained, Phase::End, Some(3_000_000_000))
         ]
     );
     let mut watch = ProcessWatch::new(ID, None);
-    watch.look(&oom(900), 1_000_000);
+    watch.observe(&oom(900), 1_000_000);
     let ended = watch.gone(6_000_000);
-    assert_eq!((ended.len(), ended[0].phase, ended[0].length_ms), (1, Phase::End, Some(5)));
+    assert_eq!((ended.len(), ended[0].phase, ended[0].length_ns), (1, Phase::End, Some(5_000_000)));
 }
 
 #[test]
 fn names_are_those_that_are_written() {
-    for kind in AnomalyKind::ALL {
+    for kind in AnomalyKind::VARIANTS {
         assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
     }
 }

@@ -1,31 +1,31 @@
-//! Kernel events as lines.
+//! The lines of kernel events.
 
 use super::*;
 use crate::core::event::{Event, EventBody, Exit, Fork, ResourceKind, Stall};
 use crate::core::signal::Signal;
 use crate::core::text::ByteString;
 
-/// Names that are empty are names nobody could tell.
+/// An empty name in an event is an unknown one.
 fn name(bytes: &[u8]) -> Option<ByteString> {
     (!bytes.is_empty()).then(|| ByteString::from(bytes))
 }
 
 impl Body {
-    /// What a kernel event says, as a line says it.
+    /// The line of a kernel event.
     pub fn from_event(event: &Event) -> Self {
         match &event.body {
             EventBody::Fork(fork) => Self::Fork(Box::new(fork.into())),
             EventBody::Exec(exec) => Self::Exec(ExecLine {
-                who: exec.process.into(),
+                process: exec.process.into(),
                 by_thread: exec.by_thread,
                 comm: exec.comm.clone().into(),
                 filename: exec.filename.clone().map(ByteString),
             }),
-            EventBody::Exit(exit) => Self::Exit(Box::new(ExitLine::from_exit(exit, Source::Kernel))),
+            EventBody::Exit(exit) => Self::Exit(Box::new(ExitLine::from_exit(exit, ExitSource::Kernel))),
             EventBody::Signal(signal) => Self::Signal(SignalLine {
-                who: signal.target.into(),
+                process: signal.target.into(),
                 signal: Signal(signal.signal).name(),
-                sender: signal.sender.map(Who::from),
+                sender: signal.sender.map(ProcessKey::from),
                 sender_comm: name(&signal.sender_comm),
                 code: signal.code,
                 delivered: signal.delivered,
@@ -44,7 +44,7 @@ impl Body {
 impl From<&Fork> for ForkLine {
     fn from(fork: &Fork) -> Self {
         Self {
-            who: fork.child.into(),
+            process: fork.child.into(),
             origin: Origin::Fork,
             parent: Some(fork.parent.into()),
             parent_tid: fork.parent_tid,
@@ -58,15 +58,15 @@ impl From<&Fork> for ForkLine {
 }
 
 impl ExitLine {
-    /// An end, and where it was learnt from.
-    pub fn from_exit(exit: &Exit, source: Source) -> Self {
+    /// The line of an end.
+    pub fn from_exit(exit: &Exit, source: ExitSource) -> Self {
         Self {
-            who: exit.process.into(),
-            status: exit.status.map(|status| WaitCode(status.0)),
+            process: exit.process.into(),
+            status: exit.status,
             exit_code: exit.status.and_then(|status| status.exit_code()),
             signal: exit.status.and_then(|status| status.signal()).map(|n| Signal(n.into()).name()),
             core_dumped: exit.status.map(|status| status.core_dumped()),
-            parent: exit.parent.map(Who::from),
+            parent: exit.parent.map(ProcessKey::from),
             reaper_pid: exit.reaper_tgid,
             killer: exit.killer.as_ref().map(|killer| KillerLine {
                 pid: killer.tgid,
@@ -85,7 +85,7 @@ impl ExitLine {
 impl StallLine {
     fn from_stall(stall: &Stall, phase: StallPhase, boot_ns: u64) -> Self {
         Self {
-            who: stall.process.into(),
+            process: stall.process.into(),
             phase,
             tid: stall.tid,
             comm: stall.comm.clone().into(),
@@ -109,7 +109,7 @@ impl StallLine {
     }
 }
 
-/// The name of a kind of resource in lines; `None` when it could not be told.
+/// The name of a kind of resource in lines; `None` when it is unknown.
 pub fn resource_name(kind: ResourceKind) -> Option<&'static str> {
     match kind {
         ResourceKind::Pipe => Some("pipe"),

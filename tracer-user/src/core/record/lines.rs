@@ -1,5 +1,6 @@
 //! The fields of each kind of line.
 
+use crate::core::anomaly::{Anomaly, AnomalyKind, Phase, Severity};
 use crate::core::identity::{ProcessId, WaitStatus};
 use crate::core::snapshot::ProcSnapshot;
 use crate::core::text::ByteString;
@@ -7,24 +8,24 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Which process a line is about.
+/// A process, as lines name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-pub struct Who {
+pub struct ProcessKey {
     /// Process id.
     pub pid: u32,
-    /// Start, clock ticks since boot.
+    /// Start time, clock ticks since boot.
     pub start_ticks: u64,
 }
 
-impl From<ProcessId> for Who {
+impl From<ProcessId> for ProcessKey {
     fn from(id: ProcessId) -> Self {
         Self { pid: id.tgid, start_ticks: id.start_ticks }
     }
 }
 
-impl From<Who> for ProcessId {
-    fn from(who: Who) -> Self {
-        Self { tgid: who.pid, start_ticks: who.start_ticks }
+impl From<ProcessKey> for ProcessId {
+    fn from(key: ProcessKey) -> Self {
+        Self { tgid: key.pid, start_ticks: key.start_ticks }
     }
 }
 
@@ -35,39 +36,39 @@ pub struct HeaderLine {
     pub tracer_version: String,
     /// Release of the kernel; null when unknown.
     pub kernel: Option<String>,
-    /// Name of the machine.
+    /// Name of the machine; null when unknown.
     pub hostname: Option<String>,
-    /// The session.
+    /// Id of the session.
     pub session_id: String,
-    /// Which boot; null when it cannot be read.
+    /// Id of the boot; null when it could not be read.
     pub boot_id: Option<String>,
-    /// The process that is traced, with all that descends from it.
-    pub root: Who,
-    /// Its arguments.
+    /// The process that is traced, together with all its descendants.
+    pub root: ProcessKey,
+    /// Arguments of the root.
     pub cmdline: Vec<ByteString>,
-    /// Fork, exec, exit and stalls are told by the kernel as they happen; else they are polled.
+    /// The kernel reports forks, execs, exits and stalls as they happen. False: `/proc` is polled.
     pub kernel_events: bool,
-    /// What the tracer may do here.
+    /// The tracer's capabilities on this machine.
     pub capabilities: Vec<String>,
-    /// Kernel fields that were not found, and what is not told for lack of them.
+    /// Kernel fields that were not found, with what is not reported for lack of each.
     pub offsets_missing: Vec<String>,
-    /// Milliseconds between samples.
+    /// Time between two samples, milliseconds.
     pub interval_ms: u64,
-    /// Processes that did not change since their last snapshot have none in a sample.
+    /// A sample has no snapshot of a process that did not change since its last one.
     pub unchanged_left_out: bool,
-    /// Beginnings of anomalies.
+    /// Thresholds of anomalies.
     pub thresholds: Thresholds,
     /// The rest of the configuration.
     pub config: BTreeMap<String, serde_json::Value>,
 }
 
-/// When something becomes an anomaly. The same numbers serve the live session and its replay.
+/// Thresholds of anomalies. The live session and its replay use the same values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Thresholds {
-    /// A write blocked for this long is a `write_stall`.
+    /// A write that is blocked for this long, milliseconds, is a `write_stall`.
     pub stall_ms: u64,
-    /// A session without any activity for this long makes `no_progress`.
+    /// A session without any activity for this long, milliseconds, raises `no_progress`.
     pub no_progress_ms: u64,
 }
 
@@ -80,12 +81,9 @@ impl Default for Thresholds {
 /// `snapshot`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SnapshotLine {
-    /// The process.
+    /// The process at this moment.
     #[serde(flatten)]
     pub snapshot: ProcSnapshot,
-    /// Taken as the process exited.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub at_exit: bool,
 }
 
 /// `sample`
@@ -93,24 +91,24 @@ pub struct SnapshotLine {
 pub struct SampleLine {
     /// Number of the sample, from 0.
     pub number: u64,
-    /// Snapshots written for it.
+    /// Number of snapshots that were written for it.
     pub written: u32,
-    /// Processes left out because nothing of them changed.
+    /// Number of processes that were left out because they did not change.
     pub unchanged: u32,
     /// Processes of the session that could not be read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unread: Vec<Who>,
+    pub unread: Vec<ProcessKey>,
 }
 
 /// How a process came into the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
-    /// A process of the session forked it, and the kernel told.
+    /// A process of the session forked it, and the kernel reported that.
     Fork,
     /// The tracer started it.
     Root,
-    /// It ran already when the tracer attached, or was seen first by a look at `/proc`.
+    /// It ran already when the tracer attached, or polling `/proc` found it.
     Found,
 }
 
@@ -119,22 +117,22 @@ pub enum Origin {
 pub struct ForkLine {
     /// The process that joined.
     #[serde(flatten)]
-    pub who: Who,
-    /// How.
+    pub process: ProcessKey,
+    /// How it joined.
     pub origin: Origin,
     /// Its parent; null when unknown.
-    pub parent: Option<Who>,
-    /// The thread of the parent that called.
+    pub parent: Option<ProcessKey>,
+    /// The parent's thread that forked; null when unknown.
     pub parent_tid: Option<u32>,
-    /// Start, nanoseconds of CLOCK_BOOTTIME.
+    /// Start time, CLOCK_BOOTTIME nanoseconds; null when unknown.
     pub start_boottime_ns: Option<u64>,
-    /// Inode of its pid namespace.
+    /// Inode of its pid namespace; null when unknown.
     pub pidns_ino: Option<u64>,
-    /// Its number there.
+    /// Its pid in that namespace; null when unknown.
     pub ns_pid: Option<u32>,
-    /// Inode of its pidfd.
+    /// Inode of its pidfd; null when unknown.
     pub pidfd_ino: Option<u64>,
-    /// Its name.
+    /// Its name; null when unknown.
     pub comm: Option<ByteString>,
 }
 
@@ -143,24 +141,24 @@ pub struct ForkLine {
 pub struct ExecLine {
     /// The process.
     #[serde(flatten)]
-    pub who: Who,
-    /// The thread that called, when it was not the leader.
+    pub process: ProcessKey,
+    /// The thread that called execve; null when it was the main thread.
     pub by_thread: Option<u32>,
-    /// New name.
+    /// The new name.
     pub comm: ByteString,
-    /// File name as given.
+    /// The file as it was given to execve; null when unknown.
     pub filename: Option<ByteString>,
 }
 
-/// Where an end was learnt from.
+/// How the end of a process was learned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Source {
-    /// The kernel's event.
+pub enum ExitSource {
+    /// From the kernel's event.
     Kernel,
-    /// The kernel's record, read after the tracer had died.
+    /// From the kernel's fate map, read after the tracer had died.
     FateMap,
-    /// A pidfd or `/proc`.
+    /// From a wait status, a pidfd or `/proc`.
     Proc,
 }
 
@@ -169,74 +167,62 @@ pub enum Source {
 pub struct ExitLine {
     /// The process.
     #[serde(flatten)]
-    pub who: Who,
-    /// Wait status as `waitpid` gives it; null when nobody saw it.
-    pub status: Option<WaitCode>,
-    /// Exit code, when it exited by itself.
+    pub process: ProcessKey,
+    /// Wait status as `waitpid` returns it; null when unknown.
+    pub status: Option<WaitStatus>,
+    /// Exit code; null when the process did not exit by itself, or when that is unknown.
     pub exit_code: Option<u8>,
-    /// The signal that ended it.
+    /// Name of the signal that ended it; null when none did, or when that is unknown.
     pub signal: Option<String>,
-    /// Whether it dumped core.
+    /// It dumped core; null when unknown.
     pub core_dumped: Option<bool>,
-    /// Its parent.
-    pub parent: Option<Who>,
-    /// Who gets its children.
+    /// Its parent at the end; null when unknown.
+    pub parent: Option<ProcessKey>,
+    /// The process that inherits its children; null when unknown.
     pub reaper_pid: Option<u32>,
-    /// Who sent the signal it died of.
+    /// The sender of the signal it died of; null when there is none, or when it is unknown.
     pub killer: Option<KillerLine>,
-    /// Memory shortage ended it.
+    /// The out-of-memory killer ended it; null when unknown.
     pub oom_victim: Option<bool>,
-    /// CPU time of all its threads, nanoseconds.
+    /// CPU time of all its threads, nanoseconds; null when unknown.
     pub cpu_ns: Option<u64>,
-    /// Last name.
+    /// Its last name; null when unknown.
     pub comm: Option<ByteString>,
-    /// It was seen when the process was freed, not when it ended: the line's time is the latest possible.
+    /// The end was seen when the process was freed, not when it ended: the line's time is the latest possible.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub seen_late: bool,
-    /// Where this was learnt from.
-    pub source: Source,
+    /// How this was learned.
+    pub source: ExitSource,
 }
 
-/// A raw wait status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct WaitCode(pub u32);
-
-impl ExitLine {
-    /// The wait status.
-    pub fn wait_status(&self) -> Option<WaitStatus> {
-        self.status.map(|code| WaitStatus(code.0))
-    }
-}
-
-/// Who killed.
+/// The sender of a fatal signal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct KillerLine {
     /// Process id.
     pub pid: u32,
-    /// Name.
+    /// Name of the process.
     pub comm: ByteString,
-    /// The signal.
+    /// Name of the signal.
     pub signal: String,
 }
 
 /// `signal`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SignalLine {
-    /// Who gets it.
+    /// The process that the signal was sent to.
     #[serde(flatten)]
-    pub who: Who,
-    /// The signal.
+    pub process: ProcessKey,
+    /// Name of the signal.
     pub signal: String,
-    /// Who sent it; null when the kernel did.
-    pub sender: Option<Who>,
-    /// Sender's name; null when the kernel sent it.
+    /// The sender; null when the kernel sent it.
+    pub sender: Option<ProcessKey>,
+    /// Name of the sender; null when the kernel sent it.
     pub sender_comm: Option<ByteString>,
     /// `si_code`.
     pub code: i32,
-    /// Whether it was queued for delivery.
+    /// It was queued for delivery. False: it was ignored, already pending, or lost.
     pub delivered: bool,
-    /// For the whole process.
+    /// It was sent to the whole process, not to one thread.
     pub group: bool,
 }
 
@@ -246,7 +232,7 @@ pub struct SignalLine {
 pub enum StallPhase {
     /// The write has been blocked for the threshold, and still is.
     Open,
-    /// The write went on.
+    /// The write continued.
     Close,
 }
 
@@ -255,44 +241,44 @@ pub enum StallPhase {
 pub struct StallLine {
     /// The process.
     #[serde(flatten)]
-    pub who: Who,
+    pub process: ProcessKey,
     /// Beginning or end.
     pub phase: StallPhase,
-    /// The thread.
+    /// The thread that writes.
     pub tid: u32,
-    /// Its name.
+    /// Name of the thread.
     pub comm: ByteString,
-    /// Since when, CLOCK_BOOTTIME nanoseconds.
+    /// Since when the write is blocked, CLOCK_BOOTTIME nanoseconds.
     pub since_boot_ns: u64,
     /// How long so far, or in all, nanoseconds.
     pub length_ns: u64,
-    /// File descriptor.
+    /// File descriptor; null when unknown.
     pub fd: Option<u32>,
-    /// System call number.
+    /// System call number; null when unknown.
     pub syscall: Option<u32>,
-    /// What it is blocked on: `pipe`, `fifo`, `unix_socket`, `socket`, `tty`, `other`; null when unknown.
+    /// What is written to: `pipe`, `fifo`, `unix_socket`, `socket`, `tty`, `other`; null when unknown.
     pub resource: Option<String>,
-    /// Inode, or the number of the socket.
+    /// Inode of the file, or number of the socket; null when unknown.
     pub inode: Option<u64>,
-    /// Device of the file's file system.
+    /// Device of the file's file system; null when unknown.
     pub device: Option<u32>,
-    /// `AF_*` of a socket.
+    /// `AF_*` of a socket; null for other resources.
     pub socket_family: Option<u16>,
-    /// `SOCK_*` of a socket.
+    /// `SOCK_*` of a socket; null for other resources.
     pub socket_type: Option<u16>,
-    /// Pipe buffers in use.
+    /// Pipe buffers in use; null when unknown.
     pub slots_used: Option<u32>,
-    /// Pipe buffers there are.
+    /// Pipe buffers in all; null when unknown.
     pub slots: Option<u32>,
-    /// Bytes in it.
+    /// Bytes that wait to be read; null when unknown.
     pub used_bytes: Option<u64>,
-    /// Bytes it takes.
+    /// Bytes that fit in; null when unknown.
     pub capacity_bytes: Option<u64>,
-    /// Read ends of the pipe.
+    /// Number of read ends of a pipe; null when unknown.
     pub readers: Option<u32>,
-    /// Write ends of the pipe.
+    /// Number of write ends of a pipe; null when unknown.
     pub writers: Option<u32>,
-    /// At its end: whether that was seen as it happened. False: it was found to be over, and ended some time before.
+    /// At the end: it was seen as it happened. False: the write was found to have continued some time before.
     #[serde(default)]
     pub end_seen: Option<bool>,
 }
@@ -300,15 +286,15 @@ pub struct StallLine {
 /// `anomaly`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AnomalyLine {
-    /// What.
-    pub anomaly: crate::core::anomaly::AnomalyKind,
-    /// How grave.
-    pub severity: crate::core::anomaly::Severity,
+    /// The kind of the anomaly.
+    pub anomaly: AnomalyKind,
+    /// Its severity.
+    pub severity: Severity,
     /// `once`, or the beginning or the end of one that lasts.
-    pub phase: crate::core::anomaly::Phase,
-    /// The process; null when it is about the session.
-    pub process: Option<Who>,
-    /// Its name.
+    pub phase: Phase,
+    /// The process; null when the anomaly is about the session.
+    pub process: Option<ProcessKey>,
+    /// Name of the process; null when unknown.
     pub comm: Option<ByteString>,
     /// How long it lasted, milliseconds; at its end only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -317,24 +303,38 @@ pub struct AnomalyLine {
     pub detail: BTreeMap<String, serde_json::Value>,
 }
 
+impl From<Anomaly> for AnomalyLine {
+    fn from(anomaly: Anomaly) -> Self {
+        Self {
+            anomaly: anomaly.kind,
+            severity: anomaly.kind.severity(),
+            phase: anomaly.phase,
+            process: anomaly.process.map(Into::into),
+            comm: anomaly.comm,
+            length_ms: anomaly.length_ns.map(|ns| ns / 1_000_000),
+            detail: anomaly.detail,
+        }
+    }
+}
+
 /// `diagnosis`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DiagnosisLine {
-    /// The diagnosis.
+    /// The diagnosis, in the schema `tracer.diagnosis/1`.
     pub diagnosis: serde_json::Value,
 }
 
 /// Where something was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum LostWhere {
+pub enum LostPlace {
     /// Events that did not fit into the kernel's ring.
     Ring,
     /// Stalls that were overwritten before they were read.
     StallLog,
     /// Records that could not be decoded.
     Decode,
-    /// Old snapshots that made room in the trace.
+    /// Old snapshots that were dropped to make room in the trace.
     OldSnapshots,
     /// Lines that could not be written.
     Trace,
@@ -346,7 +346,7 @@ pub struct LostLine {
     /// How many.
     pub count: u64,
     /// Where.
-    pub place: LostWhere,
+    pub place: LostPlace,
 }
 
 /// `note`
@@ -354,7 +354,7 @@ pub struct LostLine {
 pub struct NoteLine {
     /// A short name for programs, such as `adopted` or `degraded`.
     pub code: String,
-    /// For people.
+    /// A sentence for people.
     pub text: String,
 }
 
@@ -364,17 +364,17 @@ pub struct NoteLine {
 pub enum EndReason {
     /// The root ended by itself.
     RootEnded,
-    /// The tracer ended the job when its time was over.
+    /// The tracer ended the job at its time limit.
     Timeout,
     /// The tracer ended the job because it hung.
     Hang,
-    /// The tracer was asked to end and ended the job.
+    /// The tracer was asked to end, and ended the job.
     Interrupted,
-    /// The tracer left the job alone and went.
+    /// The tracer left, and the job went on.
     Detached,
-    /// The owner had died; another process finished the session.
+    /// The owner died, and another process finished the session.
     Recovered,
-    /// The machine had been booted again.
+    /// The machine was rebooted.
     Rebooted,
 }
 
@@ -384,5 +384,5 @@ pub struct FooterLine {
     /// Why the session was over.
     pub reason: EndReason,
     /// Processes of the session that were still alive.
-    pub leaked: Vec<Who>,
+    pub leaked: Vec<ProcessKey>,
 }

@@ -1,26 +1,25 @@
 //! The lines of a trace, as types that are written and read.
 //!
 //! Every line is one JSON object with the same head (`v`, `kind`, `seq`, `ts`, `boot_ns`) and the fields of its
-//! kind beside it. Readers take lines with fields they do not know; a line of a newer version, or of an unknown
-//! kind, is refused with a reason and never stops the reading of the others.
+//! kind. Readers accept lines with fields they do not know. A line of a newer version, or of an unknown kind, is
+//! refused with a reason and never stops the reading of the others.
 
 mod from_event;
 mod lines;
-mod schema;
 pub mod session_id;
 pub mod sidecar;
 
 pub use lines::*;
-pub use schema::{SCHEMA_KINDS, schema};
 pub use session_id::{SessionId, SessionIdError};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
-/// Version of the lines that are written.
+/// Version of the line format that is written.
 pub const TRACE_VERSION: u32 = 1;
 
-/// Bytes of the longest line that is read; a longer one is reported and skipped.
+/// The longest line that is read, bytes. A longer one is reported and skipped.
 pub const MAX_LINE_BYTES: usize = 4 * 1024 * 1024;
 
 /// One line of a trace.
@@ -32,23 +31,24 @@ pub struct Line {
     pub seq: u64,
     /// Wall clock, RFC 3339 in UTC with microseconds; never earlier than the line before.
     pub ts: String,
-    /// `ts` was moved forward because the wall clock had been set back.
+    /// `ts` was moved forward because the wall clock was set back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ts_adjusted: bool,
-    /// CLOCK_BOOTTIME, nanoseconds; the order of events.
+    /// CLOCK_BOOTTIME, nanoseconds: the order of events.
     pub boot_ns: u64,
-    /// The kind, and what it tells.
+    /// The kind, and its fields.
     #[serde(flatten)]
     pub body: Body,
 }
 
-/// What a line tells.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// The kind of a line, and its fields.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, IntoStaticStr)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Body {
-    /// First line of a trace: who traces what, and with which powers.
+    /// First line of a trace: the tracer, the root and the configuration.
     Header(Box<HeaderLine>),
-    /// A process as it was at the sample's time.
+    /// A process at the time of a sample.
     Snapshot(Box<SnapshotLine>),
     /// Ends the snapshots of one sample.
     Sample(SampleLine),
@@ -60,13 +60,13 @@ pub enum Body {
     Exit(Box<ExitLine>),
     /// A signal was sent to a process of the session.
     Signal(SignalLine),
-    /// A write cannot proceed, or proceeds again.
+    /// A write is blocked, or continued.
     Stall(Box<StallLine>),
-    /// Something worth a look.
+    /// An anomaly.
     Anomaly(Box<AnomalyLine>),
-    /// What hangs and why, in the schema `tracer.diagnosis/1`.
+    /// A diagnosis, in the schema `tracer.diagnosis/1`.
     Diagnosis(DiagnosisLine),
-    /// Something that should be in the trace is not.
+    /// Something is missing from the trace.
     Lost(LostLine),
     /// A remark of the tracer.
     Note(NoteLine),
@@ -75,26 +75,12 @@ pub enum Body {
 }
 
 impl Body {
-    /// The name in `kind`.
+    /// The name in the field `kind`.
     pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Header(_) => "header",
-            Self::Snapshot(_) => "snapshot",
-            Self::Sample(_) => "sample",
-            Self::Fork(_) => "fork",
-            Self::Exec(_) => "exec",
-            Self::Exit(_) => "exit",
-            Self::Signal(_) => "signal",
-            Self::Stall(_) => "stall",
-            Self::Anomaly(_) => "anomaly",
-            Self::Diagnosis(_) => "diagnosis",
-            Self::Lost(_) => "lost",
-            Self::Note(_) => "note",
-            Self::Footer(_) => "footer",
-        }
+        self.into()
     }
 
-    /// A trace that has grown too long may go on without it.
+    /// The line may be dropped from a trace that has grown too large.
     pub fn may_be_dropped(&self) -> bool {
         matches!(self, Self::Snapshot(_) | Self::Sample(_))
     }
@@ -115,7 +101,7 @@ pub enum LineError {
     /// Written by a newer version.
     #[error("line version {0} is newer than {TRACE_VERSION}")]
     Newer(u64),
-    /// Not JSON, or not the fields there have to be.
+    /// Not JSON, or a required field is missing.
     #[error("{0}")]
     Malformed(String),
 }
@@ -133,7 +119,7 @@ impl Line {
     /// Reads one line, with or without its newline.
     ///
     /// # Errors
-    /// Says what is wrong with it; no input panics.
+    /// When the line is not understood. No input panics.
     pub fn parse(bytes: &[u8]) -> Result<Self, LineError> {
         if bytes.len() > MAX_LINE_BYTES {
             return Err(LineError::TooLong(bytes.len()));
@@ -148,7 +134,7 @@ impl Line {
     }
 }
 
-/// A newer version explains why a line is not understood better than what is not understood.
+/// A newer version is a better explanation of a line that is not understood than the parser's message.
 fn newer_or(text: &str, error: &serde_json::Error) -> LineError {
     #[derive(Deserialize)]
     struct Head {

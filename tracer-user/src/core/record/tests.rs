@@ -4,14 +4,16 @@ use super::sidecar::{Enrollment, Owner, SIDECAR_SCHEMA, Sidecar, SidecarError};
 use super::*;
 use crate::core::event::*;
 use crate::core::identity::{ProcessId, WaitStatus};
-use crate::core::session_state::{Input, SampleSet, SessionState};
+use crate::core::schema::{SchemaKind, schema};
+use crate::core::session_state::{Input, Join, SampleSet, SessionState};
 use crate::core::snapshot::ProcSnapshot;
-use crate::core::summary::{Ending, OwnerFate, summarize};
+use crate::core::summary::{OwnerFate, SessionEnding, summarize};
 use crate::core::text::ByteString;
 use crate::core::time::Anchor;
 use proptest::prelude::*;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
+use strum::IntoEnumIterator as _;
 
 const ROOT: ProcessId = ProcessId { tgid: 100, start_ticks: 5 };
 const CHILD: ProcessId = ProcessId { tgid: 101, start_ticks: 6 };
@@ -126,18 +128,7 @@ fn every_line() -> (Vec<Line>, SessionState) {
     };
     let mut push = |at: u64, input: Input| lines.extend(state.push(&anchor(), at, input));
     push(0, Input::Header(Box::new(header)));
-    let joined = ForkLine {
-        who: ROOT.into(),
-        origin: Origin::Root,
-        parent: None,
-        parent_tid: None,
-        start_boottime_ns: None,
-        pidns_ino: None,
-        ns_pid: None,
-        pidfd_ino: None,
-        comm: None,
-    };
-    push(0, Input::Joined(Box::new(joined)));
+    push(0, Input::Joined(Join::new(ROOT, Origin::Root)));
     for (body, at) in events().into_iter().zip(1_u64..) {
         push(0, Input::Kernel(Event { boot_ns: at * 10_000_000, body }));
     }
@@ -145,17 +136,16 @@ fn every_line() -> (Vec<Line>, SessionState) {
     snapshot.cpu_percent = Some(12.3);
     snapshot.oom_score = Some(-1);
     snapshot.connections = Some(BTreeMap::from([("LISTEN".to_owned(), 1)]));
-    push(100_000_000, Input::Sample(SampleSet { snapshots: vec![snapshot.clone()] }));
-    push(100_000_000, Input::ExitSnapshot(Box::new(snapshot)));
-    push(100_000_000, Input::Lost(LostLine { count: 3, place: LostWhere::Ring }));
+    push(100_000_000, Input::Sample(SampleSet { snapshots: vec![snapshot] }));
+    push(100_000_000, Input::Lost { count: 3, place: LostPlace::Ring });
     push(100_000_000, Input::Diagnosis(json!({"schema": "tracer.diagnosis/1"})));
-    push(100_000_000, Input::Note(NoteLine { code: "adopted".to_owned(), text: "…".to_owned() }));
+    push(100_000_000, Input::Note { code: "adopted".to_owned(), text: "…".to_owned() });
     push(100_000_000, Input::End(EndReason::RootEnded));
     (lines, state)
 }
 
 fn validate(kind: &str, value: &serde_json::Value) {
-    let schema = schema(kind).unwrap();
+    let schema = schema(kind.parse().unwrap());
     let errors: Vec<_> = jsonschema::validator_for(&schema)
         .unwrap()
         .iter_errors(value)
@@ -179,7 +169,8 @@ fn every_line_comes_back_and_passes_its_schema() {
         kinds.insert(line.body.kind());
     }
     let not_lines = ["trace", "enrollment", "summary", "index", "meta", "doctor", "preflight", "reap", "all"];
-    let expected: BTreeSet<_> = SCHEMA_KINDS.into_iter().filter(|kind| !not_lines.contains(kind)).collect();
+    let names = SchemaKind::iter().map(<&str>::from);
+    let expected: BTreeSet<_> = names.filter(|kind| !not_lines.contains(kind)).collect();
     assert_eq!(kinds, expected, "every kind of line occurs here");
 }
 
@@ -187,24 +178,29 @@ fn every_line_comes_back_and_passes_its_schema() {
 fn the_other_files_pass_their_schemas() {
     let (_, state) = every_line();
     validate("enrollment", &serde_json::to_value(enrollment()).unwrap());
-    let ending =
-        Ending { owner_fate: OwnerFate::Died, degraded: false, end: None, tracer_version: "0", leaked: &[] };
+    let ending = SessionEnding {
+        owner_fate: OwnerFate::Died,
+        degraded: false,
+        end: None,
+        tracer_version: "0",
+        leaked: &[],
+    };
     let summary = summarize(&SessionId::parse("a-session").unwrap(), &enrollment(), state.tracker(), &ending);
     validate("summary", &serde_json::to_value(&summary).unwrap());
     validate("index", &serde_json::to_value(summary.index_row()).unwrap());
-    validate("meta", &serde_json::to_value(crate::core::summary::Meta::default()).unwrap());
+    validate("meta", &serde_json::to_value(crate::core::summary::SessionMeta::default()).unwrap());
 }
 
 #[test]
 fn schemas_are_schemas_and_refuse_what_is_wrong() {
-    for kind in SCHEMA_KINDS.into_iter().filter(|kind| *kind != "all") {
-        assert!(jsonschema::meta::is_valid(&schema(kind).unwrap()), "{kind}");
+    for kind in SchemaKind::iter().filter(|kind| *kind != SchemaKind::All) {
+        assert!(jsonschema::meta::is_valid(&schema(kind)), "{kind:?}");
     }
-    assert!(schema("nonsense").is_none());
+    assert!("nonsense".parse::<SchemaKind>().is_err());
     let (lines, _) = every_line();
     let mut value = serde_json::to_value(&lines[0]).unwrap();
     value["interval_ms"] = json!("soon");
-    assert!(!jsonschema::is_valid(&schema("header").unwrap(), &value));
+    assert!(!jsonschema::is_valid(&schema(SchemaKind::Header), &value));
 }
 
 #[test]

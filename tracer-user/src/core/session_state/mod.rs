@@ -1,60 +1,33 @@
 //! A session as one fold over ordered inputs.
 //!
-//! What the shells learn (kernel events, samples, losses, diagnoses, the end) is pushed in order; out come the lines
-//! of the trace, anomalies among them, and running totals. The fold never looks at an input itself: it makes the
-//! line first and then applies the line. So a recorded trace, applied line by line, gives the same anomalies and
-//! the same totals as the live session did, by construction.
+//! The shells push what they learn (kernel events, samples, losses, diagnoses, the end) in order. The fold returns
+//! the lines of the trace, anomalies among them, and keeps running totals. It first makes a line of an input and then
+//! applies the *line*, never the input itself. A recorded trace, applied line by line, therefore gives the same
+//! anomalies and the same totals as the live session did, by construction.
 
+mod history;
+mod input;
 mod sample;
+mod stalls;
 #[cfg(test)]
 mod tests;
 mod totals;
 mod tracker;
 
+pub use history::{EventHistory, pipe_facts};
+pub use input::{Input, Join, SampleSet};
 pub use totals::{ResourceTotal, StallTotals, Totals, resource_id};
-pub use tracker::{Forebear, Member, Tracker};
+pub use tracker::{Member, MemberAncestor, Tracker};
 
-use super::event::{Event, EventBody};
+use super::anomaly::Anomaly;
+use super::event::{Event, EventBody, Exit};
 use super::record::{
-    AnomalyLine, Body, DiagnosisLine, EndReason, ExitLine, FooterLine, ForkLine, HeaderLine, Line, LostLine,
-    LostWhere, NoteLine, SnapshotLine, TRACE_VERSION, Who,
+    AnomalyLine, Body, DiagnosisLine, ExitLine, ExitSource, FooterLine, Line, LostLine, LostPlace, NoteLine,
+    ProcessKey, TRACE_VERSION,
 };
-use super::snapshot::ProcSnapshot;
 use super::time::{Anchor, Stamper};
 
-/// One thing a session learns.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Input {
-    /// The session begins, or goes on with another owner.
-    Header(Box<HeaderLine>),
-    /// A process that no fork event told of: the root, or one found while attaching or polling.
-    Joined(Box<ForkLine>),
-    /// The kernel said something. Its own time counts.
-    Kernel(Event),
-    /// An end that was learnt from something else than an event.
-    Ended(Box<ExitLine>),
-    /// All processes of the session were looked at.
-    Sample(SampleSet),
-    /// One process as it exited.
-    ExitSnapshot(Box<ProcSnapshot>),
-    /// Something is missing.
-    Lost(LostLine),
-    /// What hangs and why.
-    Diagnosis(serde_json::Value),
-    /// A remark.
-    Note(NoteLine),
-    /// The session is over.
-    End(EndReason),
-}
-
-/// A look at all processes of a session.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SampleSet {
-    /// Those that could be read. Members of the session that are missing here count as unread.
-    pub snapshots: Vec<ProcSnapshot>,
-}
-
-/// The fold's state.
+/// The state of the fold.
 #[derive(Clone, Debug, Default)]
 pub struct SessionState {
     stamper: Stamper,
@@ -64,53 +37,71 @@ pub struct SessionState {
 }
 
 impl SessionState {
-    /// Nothing happened yet.
+    /// The state before the first input.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes one input. `boot_ns` is when it was learnt; a kernel event's own time is used instead of it.
+    /// Takes one input and returns its lines. `boot_ns` is when it was learned, CLOCK_BOOTTIME nanoseconds. A kernel
+    /// event's own time is used instead.
     pub fn push(&mut self, anchor: &Anchor, boot_ns: u64, input: Input) -> Vec<Line> {
         let mut lines = Vec::new();
         match input {
             Input::Header(header) => self.emit(anchor, boot_ns, Body::Header(header), &mut lines),
-            Input::Joined(join) => self.emit(anchor, boot_ns, Body::Fork(join), &mut lines),
-            Input::Kernel(event) => {
-                let repeated =
-                    matches!(&event.body, EventBody::Exit(exit) if self.tracker.has_ended(exit.process));
-                if !repeated {
-                    self.emit(anchor, event.boot_ns, Body::from_event(&event), &mut lines);
-                }
+            Input::Joined(join) => {
+                self.emit(anchor, boot_ns, Body::Fork(Box::new(join.into())), &mut lines);
             }
-            Input::Ended(exit) => {
-                if !self.tracker.has_ended(exit.who.into()) {
-                    self.emit(anchor, boot_ns, Body::Exit(exit), &mut lines);
-                }
-            }
+            Input::Kernel(event) => self.take_event(anchor, event, &mut lines),
+            Input::Ended(exit, source) => self.take_exit(anchor, boot_ns, &exit, source, &mut lines),
             Input::Sample(set) => {
                 for body in self.tracker.sample_lines(set) {
                     self.emit(anchor, boot_ns, body, &mut lines);
                 }
             }
-            Input::ExitSnapshot(snapshot) => {
-                let line = SnapshotLine { snapshot: *snapshot, at_exit: true };
-                self.emit(anchor, boot_ns, Body::Snapshot(Box::new(line)), &mut lines);
+            Input::Lost { count, place } => {
+                self.emit(anchor, boot_ns, Body::Lost(LostLine { count, place }), &mut lines);
             }
-            Input::Lost(lost) => self.emit(anchor, boot_ns, Body::Lost(lost), &mut lines),
             Input::Diagnosis(diagnosis) => {
                 self.emit(anchor, boot_ns, Body::Diagnosis(DiagnosisLine { diagnosis }), &mut lines);
             }
-            Input::Note(note) => self.emit(anchor, boot_ns, Body::Note(note), &mut lines),
+            Input::Note { code, text } => {
+                self.emit(anchor, boot_ns, Body::Note(NoteLine { code, text }), &mut lines);
+            }
             Input::End(reason) => {
-                let leaked = self.tracker.alive().map(Who::from).collect();
+                let leaked = self.tracker.alive().map(ProcessKey::from).collect();
                 self.emit(anchor, boot_ns, Body::Footer(FooterLine { reason, leaked }), &mut lines);
             }
         }
         lines
     }
 
-    /// Takes a line of a recorded trace; gives the anomalies it raises, which the trace has as lines of their own.
-    pub fn replay(&mut self, line: &Line) -> Vec<AnomalyLine> {
+    fn take_event(&mut self, anchor: &Anchor, event: Event, lines: &mut Vec<Line>) {
+        match &event.body {
+            EventBody::Exit(exit) => {
+                self.take_exit(anchor, event.boot_ns, exit, ExitSource::Kernel, lines);
+            }
+            _ => self.emit(anchor, event.boot_ns, Body::from_event(&event), lines),
+        }
+    }
+
+    /// An end is reported once, by whichever source was first.
+    fn take_exit(
+        &mut self,
+        anchor: &Anchor,
+        boot_ns: u64,
+        exit: &Exit,
+        source: ExitSource,
+        lines: &mut Vec<Line>,
+    ) {
+        if !self.tracker.has_ended(exit.process) {
+            let line = ExitLine::from_exit(exit, source);
+            self.emit(anchor, boot_ns, Body::Exit(Box::new(line)), lines);
+        }
+    }
+
+    /// Applies a line of a recorded trace. Returns the anomalies it raises; the recorded trace has them as lines of
+    /// their own.
+    pub fn replay(&mut self, line: &Line) -> Vec<Anomaly> {
         self.stamper.observe(&line.ts);
         self.next_seq = self.next_seq.max(line.seq.saturating_add(1));
         self.last_boot_ns = self.last_boot_ns.max(line.boot_ns);
@@ -122,35 +113,30 @@ impl SessionState {
         &self.tracker
     }
 
-    /// The time of the last line, CLOCK_BOOTTIME nanoseconds.
+    /// The time of the latest line, CLOCK_BOOTTIME nanoseconds.
     pub fn last_boot_ns(&self) -> u64 {
         self.last_boot_ns
     }
 
-    /// A line that says how many lines could not be written or were dropped.
-    pub fn lost(&mut self, anchor: &Anchor, boot_ns: u64, count: u64, place: LostWhere) -> Vec<Line> {
-        self.push(anchor, boot_ns, Input::Lost(LostLine { count, place }))
+    /// The lines that report a loss.
+    pub fn lost(&mut self, anchor: &Anchor, boot_ns: u64, count: u64, place: LostPlace) -> Vec<Line> {
+        self.push(anchor, boot_ns, Input::Lost { count, place })
     }
 
     fn emit(&mut self, anchor: &Anchor, boot_ns: u64, body: Body, lines: &mut Vec<Line>) {
         let anomalies = self.tracker.apply(boot_ns, &body);
-        self.line(anchor, boot_ns, body, lines);
+        lines.push(self.line(anchor, boot_ns, body));
         for anomaly in anomalies {
-            self.line(anchor, boot_ns, Body::Anomaly(Box::new(anomaly)), lines);
+            let body = Body::Anomaly(Box::new(AnomalyLine::from(anomaly)));
+            lines.push(self.line(anchor, boot_ns, body));
         }
     }
 
-    fn line(&mut self, anchor: &Anchor, boot_ns: u64, body: Body, lines: &mut Vec<Line>) {
+    fn line(&mut self, anchor: &Anchor, boot_ns: u64, body: Body) -> Line {
         let stamp = self.stamper.stamp(anchor, boot_ns);
         self.last_boot_ns = self.last_boot_ns.max(boot_ns);
-        lines.push(Line {
-            v: TRACE_VERSION,
-            seq: self.next_seq,
-            ts: stamp.ts,
-            ts_adjusted: stamp.adjusted,
-            boot_ns,
-            body,
-        });
+        let seq = self.next_seq;
         self.next_seq += 1;
+        Line { v: TRACE_VERSION, seq, ts: stamp.ts, ts_adjusted: stamp.adjusted, boot_ns, body }
     }
 }

@@ -4,8 +4,8 @@ use super::*;
 use crate::core::anomaly::{AnomalyKind, Phase};
 use crate::core::event::{Exec, Exit, Fork, IdentityExtras, ResourceKind, Stall};
 use crate::core::identity::{ProcessId, WaitStatus};
-use crate::core::record::{AnomalyLine, Origin, Source, Thresholds};
-use crate::core::snapshot::ProcState;
+use crate::core::record::{EndReason, HeaderLine, Origin, Thresholds};
+use crate::core::snapshot::{ProcSnapshot, ProcState};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -40,17 +40,7 @@ fn header() -> Input {
 }
 
 fn joined(process: ProcessId) -> Input {
-    Input::Joined(Box::new(ForkLine {
-        who: process.into(),
-        origin: Origin::Root,
-        parent: None,
-        parent_tid: None,
-        start_boottime_ns: None,
-        pidns_ino: None,
-        ns_pid: None,
-        pidfd_ino: None,
-        comm: Some("root".into()),
-    }))
+    Input::Joined(Join { comm: Some("root".into()), ..Join::new(process, Origin::Root) })
 }
 
 fn fork(at: u64, parent: ProcessId, child: ProcessId) -> Input {
@@ -66,15 +56,10 @@ fn fork(at: u64, parent: ProcessId, child: ProcessId) -> Input {
 
 fn exit(at: u64, process: ProcessId, status: u32, oom_victim: bool) -> Input {
     let body = EventBody::Exit(Exit {
-        process,
-        status: Some(WaitStatus(status)),
-        parent: None,
-        reaper_tgid: None,
-        killer: None,
         oom_victim: Some(oom_victim),
-        seen_late: false,
         cpu_ns: Some(7),
         comm: b"sh".to_vec(),
+        ..Exit::of(process, Some(WaitStatus(status)))
     });
     Input::Kernel(Event { boot_ns: at, body })
 }
@@ -119,7 +104,8 @@ fn run(inputs: Vec<(u64, Input)>) -> (Vec<Line>, SessionState) {
     let lines: Vec<Line> =
         inputs.into_iter().flat_map(|(at, input)| live.push(&anchor(), at, input)).collect();
     let mut replayed = SessionState::new();
-    let again: Vec<AnomalyLine> = lines.iter().flat_map(|line| replayed.replay(line)).collect();
+    let again: Vec<AnomalyLine> =
+        lines.iter().flat_map(|line| replayed.replay(line)).map(AnomalyLine::from).collect();
     assert_eq!(anomalies(&lines), again, "a replay finds the same anomalies");
     assert_eq!(format!("{:?}", live.tracker), format!("{:?}", replayed.tracker), "and the same totals");
     assert_eq!((live.next_seq, live.last_boot_ns), (replayed.next_seq, replayed.last_boot_ns));
@@ -269,8 +255,7 @@ fn a_resumed_session_goes_on_where_its_recording_ends() {
         resumed.replay(line);
     }
     let stepped = Anchor { wall: jiff::Timestamp::UNIX_EPOCH, boot_ns: 0 };
-    let next =
-        resumed.push(&stepped, 2, Input::Note(NoteLine { code: "adopted".to_owned(), text: String::new() }));
+    let next = resumed.push(&stepped, 2, Input::Note { code: "adopted".to_owned(), text: String::new() });
     assert_eq!((next[0].seq, next[0].ts_adjusted), (3, true));
     assert!(next[0].ts > lines[2].ts);
     assert_eq!(resumed.tracker().alive_count(), 2);
@@ -330,26 +315,11 @@ proptest! {
 
 #[test]
 fn an_end_that_was_learnt_otherwise_says_so() {
-    let end = ExitLine::from_exit(
-        &Exit {
-            process: ROOT,
-            status: Some(WaitStatus(7 << 8)),
-            parent: None,
-            reaper_tgid: None,
-            killer: None,
-            oom_victim: None,
-            seen_late: false,
-            cpu_ns: None,
-            comm: vec![],
-        },
-        Source::FateMap,
-    );
-    let (lines, state) = run(vec![
-        (0, header()),
-        (0, joined(ROOT)),
-        (9, Input::Ended(Box::new(end.clone()))),
-        (10, Input::Ended(Box::new(end))),
-    ]);
+    let end = || {
+        let exit = Exit::of(ROOT, Some(WaitStatus(7 << 8)));
+        Input::Ended(Box::new(exit), ExitSource::FateMap)
+    };
+    let (lines, state) = run(vec![(0, header()), (0, joined(ROOT)), (9, end()), (10, end())]);
     assert_eq!(lines.len(), 3);
     assert_eq!(state.tracker().root_exit().unwrap().0, 9);
 }

@@ -1,84 +1,93 @@
 //! Running totals of a session.
 
 use crate::core::anomaly::AnomalyKind;
-use crate::core::record::StallLine;
+use crate::core::record::{LostLine, LostPlace, StallLine};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Resources with totals of their own; stalls on others are added up under one name.
+/// Resources with totals of their own. Stalls on further ones are added up under the name `others`.
 const MAX_RESOURCES: usize = 1024;
 
-/// What happened, in numbers.
+/// The running totals of a session.
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
     /// Processes forked in the session, the root among them when the tracer started it.
     pub forked: u64,
-    /// Processes found running.
+    /// Processes that were found running.
     pub found: u64,
-    /// Programs executed.
+    /// Programs that were executed.
     pub execs: u64,
     /// Processes that ended.
     pub exited: u64,
-    /// Most processes alive at a time.
+    /// The largest number of processes alive at the same time.
     pub peak_processes: u64,
-    /// Snapshots.
+    /// Snapshots in the trace.
     pub snapshots: u64,
-    /// Samples.
+    /// Samples of all processes.
     pub samples: u64,
-    /// Anomalies by kind; those that last count once.
+    /// Anomalies by kind. A lasting one counts once.
     pub anomalies: BTreeMap<AnomalyKind, u64>,
-    /// Most resident memory of one process, KiB.
+    /// The largest resident memory of one process, KiB.
     pub peak_rss_kb: Option<u64>,
-    /// Highest out-of-memory score of one process.
+    /// The highest out-of-memory score of one process.
     pub peak_oom_score: Option<i32>,
-    /// Highest open files over the limit of one process.
+    /// The highest ratio of open files to the limit of one process.
     pub peak_fd_ratio: Option<f64>,
     /// CPU time of the processes that ended, nanoseconds.
     pub cpu_ns_of_ended: u64,
-    /// Stalls.
+    /// Blocked writes.
     pub stalls: StallTotals,
-    /// Events the kernel made and the session never saw.
+    /// Events that the kernel made and the session never received.
     pub events_lost: u64,
-    /// Snapshots dropped from the trace to keep its size.
+    /// Snapshots that were dropped from the trace to limit its size.
     pub snapshots_dropped: u64,
     /// Lines that could not be written.
     pub lines_lost: u64,
 }
 
 impl Totals {
-    /// All anomalies.
+    pub(super) fn add_lost(&mut self, lost: &LostLine) {
+        let total = match lost.place {
+            LostPlace::Ring | LostPlace::StallLog | LostPlace::Decode => &mut self.events_lost,
+            LostPlace::OldSnapshots => &mut self.snapshots_dropped,
+            LostPlace::Trace => &mut self.lines_lost,
+        };
+        *total = total.saturating_add(lost.count);
+    }
+
+    /// The number of anomalies of all kinds.
     pub fn anomaly_count(&self) -> u64 {
         self.anomalies.values().sum()
     }
 }
 
-/// Stalls that have ended, or whose process has, or that were open at the end.
+/// Blocked writes that are over: they continued, their process ended, or the session did.
 #[derive(Clone, Debug, Default)]
 pub struct StallTotals {
-    /// How many.
+    /// The number of them.
     pub count: u64,
-    /// The longest.
+    /// The longest, nanoseconds.
     pub longest_ns: u64,
-    /// All of them.
+    /// The sum of all, nanoseconds.
     pub total_ns: u64,
-    /// By what was written to.
+    /// By the resource that was written to.
     pub by_resource: BTreeMap<String, ResourceTotal>,
 }
 
-/// Stalls on one resource.
+/// Blocked writes on one resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ResourceTotal {
-    /// How many.
+    /// The number of them.
     pub count: u64,
     /// The longest, milliseconds.
     pub longest_ms: u64,
-    /// All of them, milliseconds.
+    /// The sum of all, milliseconds.
     pub total_ms: u64,
 }
 
 impl StallTotals {
-    /// One more stall, with its whole length.
+    /// Adds one stall with its whole length.
     pub fn add(&mut self, resource: &str, length_ns: u64) {
         self.count += 1;
         self.longest_ns = self.longest_ns.max(length_ns);
@@ -92,7 +101,7 @@ impl StallTotals {
     }
 }
 
-/// How a stall's resource is called: `pipe:[123]`, as `/proc/PID/fd` shows it.
+/// The name of a stall's resource, as `/proc/PID/fd` shows it: `pipe:[123]`.
 pub fn resource_id(stall: &StallLine) -> String {
     let kind = stall.resource.as_deref().unwrap_or("unknown");
     match stall.inode {

@@ -138,7 +138,7 @@ fn log(places: &Places, here: &LocalHost, found: &mut Sessions) -> anyhow::Resul
             continue;
         }
         for leaked in &summary.processes.leaked {
-            let id = ProcessId { tgid: leaked.who.pid, start_ticks: leaked.who.start_ticks };
+            let id = ProcessId { tgid: leaked.process.pid, start_ticks: leaked.process.start_ticks };
             found.ties.entry(id).or_insert_with(|| Tie {
                 session: row.session_id.clone(),
                 running: false,

@@ -9,11 +9,10 @@ use crate::core::gates::{Action, RootFate};
 use crate::core::identity::ProcessId;
 use crate::core::record::sidecar::Enrollment;
 use crate::core::record::{
-    EndReason, ExitLine, ForkLine, HeaderLine, Line, LineError, LostLine, LostWhere, NoteLine, Origin,
-    SessionId, Source, Thresholds,
+    EndReason, ExitSource, HeaderLine, Line, LineError, LostPlace, Origin, SessionId, Thresholds,
 };
-use crate::core::session_state::{Input, SampleSet, SessionState};
-use crate::core::summary::{Ending, OwnerFate};
+use crate::core::session_state::{Input, Join, SampleSet, SessionState};
+use crate::core::summary::{OwnerFate, SessionEnding};
 use crate::core::time::{Anchor, parse_us};
 use crate::session::clock;
 use crate::store::fsops::OpenError;
@@ -75,8 +74,7 @@ pub fn prepare(
         }
         let before = replayed.session.state().tracker().totals().events_lost;
         if let Some(count @ 1..) = lost.checked_sub(before) {
-            let lost = LostLine { count, place: LostWhere::Ring };
-            replayed.session.push(&anchor, learnt_at, Input::Lost(lost));
+            replayed.session.push(&anchor, learnt_at, Input::Lost { count, place: LostPlace::Ring });
         }
         reconcile(&mut replayed.session, fates, &anchor);
     }
@@ -90,7 +88,7 @@ pub fn prepare(
     if replayed.session.state().tracker().end().is_none() {
         replayed.session.push(&anchor, learnt_at, Input::End(end_reason));
     }
-    let ending = Ending {
+    let ending = SessionEnding {
         owner_fate: OwnerFate::Died,
         degraded: replayed.damaged,
         end: known_end.map(|boot_ns| anchor.wall_at(boot_ns)),
@@ -107,7 +105,7 @@ pub fn prepare(
 pub fn adopt(config: &RecoverConfig, found: Found, problems: &mut Vec<String>) -> Result<Adoption, String> {
     let pins = found.record.is_some().then(|| found.enrollment.as_ref()?.bpf_pins.clone()).flatten();
     let mut replayed = replay(config, found.claim, found.enrollment, problems)?;
-    let note = NoteLine {
+    let note = Input::Note {
         code: "adopted".to_owned(),
         text: format!("process {} goes on tracing: the owner died", std::process::id()),
     };
@@ -116,7 +114,7 @@ pub fn adopt(config: &RecoverConfig, found: Found, problems: &mut Vec<String>) -
     let most = header.and_then(|header| header.config.get("trace_max_bytes")?.as_u64());
     let most = most.unwrap_or(Limits::default().trace_bytes);
     replayed.session.limit(Limits { trace_bytes: most, ..Limits::default() });
-    replayed.session.push(&here, here.boot_ns, Input::Note(note));
+    replayed.session.push(&here, here.boot_ns, note);
     Ok(Adoption { session: replayed.session, pins: pins.map(|pins| pin_name(&pins).to_owned()) })
 }
 
@@ -141,8 +139,8 @@ fn join_unheard(session: &mut LiveSession, fates: &[ProcessFate], events: &[Even
 fn join(session: &mut LiveSession, fate: &ProcessFate, anchor: &Anchor) {
     let is_root = session.state().tracker().root() == Some(fate.process);
     let joined_at = fate.extras.start_boottime_ns.unwrap_or_else(|| session.state().last_boot_ns());
-    let line = joined(fate, if is_root { Origin::Root } else { Origin::Fork });
-    session.push(anchor, joined_at, Input::Joined(Box::new(line)));
+    let join = joined(fate, if is_root { Origin::Root } else { Origin::Fork });
+    session.push(anchor, joined_at, Input::Joined(join));
 }
 
 /// Brings a session up to what the kernel recorded of its processes: those nobody heard of join it, and ends that
@@ -162,8 +160,7 @@ pub fn reconcile(session: &mut LiveSession, fates: Vec<ProcessFate>, anchor: &An
     }
     ends.sort_by_key(|(boot_ns, _)| *boot_ns);
     for (boot_ns, exit) in ends {
-        let line = ExitLine::from_exit(&exit, Source::FateMap);
-        session.push(anchor, boot_ns, Input::Ended(Box::new(line)));
+        session.push(anchor, boot_ns, Input::Ended(Box::new(exit), ExitSource::FateMap));
     }
 }
 
@@ -181,19 +178,8 @@ fn look_for_the_rest(
         let fate =
             if Some(process) == root_id { root.clone() } else { probe(&config.here.proc, process.into()) };
         if let RootFate::Ended { status, boot_ns, source } = fate {
-            let exit = Exit {
-                process,
-                status,
-                parent: None,
-                reaper_tgid: None,
-                killer: None,
-                oom_victim: None,
-                seen_late: false,
-                cpu_ns: None,
-                comm: Vec::new(),
-            };
-            let line = ExitLine::from_exit(&exit, source);
-            session.push(anchor, boot_ns.unwrap_or(learnt_at), Input::Ended(Box::new(line)));
+            let exit = Box::new(Exit::of(process, status));
+            session.push(anchor, boot_ns.unwrap_or(learnt_at), Input::Ended(exit, source));
         }
     }
 }
@@ -354,22 +340,19 @@ impl Reader<'_> {
     /// A beginning that its owner did not live to write, or never writes.
     fn begin(&mut self, state: &mut SessionState, boot_ns: u64) {
         let root = self.enrollment.root().unwrap_or(ProcessId { tgid: self.enrollment.pid, start_ticks: 0 });
-        let fate = ProcessFate {
-            process: root,
-            ended: None,
-            parent: None,
+        let join = Join {
             extras: IdentityExtras {
                 start_boottime_ns: self.enrollment.start_boottime_ns,
                 pidns_ino: None,
                 ns_pid: self.enrollment.ns_pid,
                 pidfd_ino: self.enrollment.pidfd_ino,
             },
+            comm: self.enrollment.comm.clone(),
+            ..Join::new(root, Origin::Root)
         };
-        let mut join = joined(&fate, Origin::Root);
-        join.comm = self.enrollment.comm.clone();
         let header = header_of(self.enrollment, root);
         let anchor = self.foreign.unwrap_or(self.config.here.anchor);
-        for input in [Input::Header(Box::new(header)), Input::Joined(Box::new(join))] {
+        for input in [Input::Header(Box::new(header)), Input::Joined(join)] {
             self.lines.extend(state.push(&anchor, boot_ns, input));
         }
     }
@@ -405,21 +388,13 @@ fn header_of(enrollment: &Enrollment, root: ProcessId) -> HeaderLine {
     }
 }
 
-fn joined(fate: &ProcessFate, origin: Origin) -> ForkLine {
-    ForkLine {
-        who: fate.process.into(),
+fn joined(fate: &ProcessFate, origin: Origin) -> Join {
+    let comm = fate.ended.as_ref().map(|(_, exit)| exit.comm.clone()).filter(|comm| !comm.is_empty());
+    Join {
+        process: fate.process,
         origin,
-        parent: fate.parent.map(Into::into),
-        parent_tid: None,
-        start_boottime_ns: fate.extras.start_boottime_ns,
-        pidns_ino: fate.extras.pidns_ino,
-        ns_pid: fate.extras.ns_pid,
-        pidfd_ino: fate.extras.pidfd_ino,
-        comm: fate
-            .ended
-            .as_ref()
-            .map(|(_, exit)| exit.comm.clone())
-            .filter(|comm| !comm.is_empty())
-            .map(Into::into),
+        parent: fate.parent,
+        extras: fate.extras,
+        comm: comm.map(Into::into),
     }
 }

@@ -4,7 +4,7 @@ use super::probe::{ProcessRef, probe};
 use super::source::KernelRecord;
 use super::{RecoverConfig, autoskillit, pin_name};
 use crate::core::gates::{Boot, Enrolled, Evidence, Lock, Namespace, RootFate};
-use crate::core::record::Source;
+use crate::core::record::ExitSource;
 use crate::core::record::sidecar::{Enrollment, Sidecar};
 use crate::store::fsops::OwnedDir;
 use crate::store::{Claim, ClaimError, Layout, SessionFiles};
@@ -111,9 +111,9 @@ fn look_at_root(config: &RecoverConfig, found: &mut Found) {
     found.evidence.root = match recorded {
         Some(fate) => match fate.ended {
             Some((boot_ns, exit)) => {
-                RootFate::Ended { status: exit.status, boot_ns: Some(boot_ns), source: Source::FateMap }
+                RootFate::Ended { status: exit.status, boot_ns: Some(boot_ns), source: ExitSource::FateMap }
             }
-            None => RootFate::Runs { source: Source::FateMap },
+            None => RootFate::Runs { source: ExitSource::FateMap },
         },
         // No kernel events, or the record had no room for it.
         None => {

@@ -6,7 +6,7 @@
 
 use crate::core::gates::RootFate;
 use crate::core::identity::ProcessId;
-use crate::core::record::Source;
+use crate::core::record::ExitSource;
 use crate::procfs_view::ProcRoot;
 use crate::procfs_view::table::{self, Lifetime};
 use rustix::event::{PollFd, PollFlags};
@@ -34,7 +34,7 @@ impl From<ProcessId> for ProcessRef {
 
 /// Looks.
 pub fn probe(root: &ProcRoot, wanted: ProcessRef) -> RootFate {
-    let dead = |status| RootFate::Ended { status, boot_ns: None, source: Source::Proc };
+    let dead = |status| RootFate::Ended { status, boot_ns: None, source: ExitSource::Proc };
     let Some(pid) = i32::try_from(wanted.pid).ok().and_then(Pid::from_raw) else {
         return RootFate::Unknown(format!("{} is no process number", wanted.pid));
     };
@@ -52,7 +52,7 @@ pub fn probe(root: &ProcRoot, wanted: ProcessRef) -> RootFate {
     }
     match has_ended(&pidfd) {
         Ok(true) => dead(stat.ok().and_then(|stat| stat.status_of_zombie)),
-        Ok(false) => RootFate::Runs { source: Source::Proc },
+        Ok(false) => RootFate::Runs { source: ExitSource::Proc },
         Err(error) => RootFate::Unknown(format!("its pidfd cannot be polled: {error}")),
     }
 }
@@ -122,25 +122,25 @@ mod tests {
     #[test]
     fn alive_zombie_and_gone_are_told_apart() {
         let (mut child, wanted) = sleeper();
-        assert_eq!(look(wanted), RootFate::Runs { source: Source::Proc });
+        assert_eq!(look(wanted), RootFate::Runs { source: ExitSource::Proc });
         child.0.kill().unwrap();
         // It has ended, and is not reaped: waiting for that without reaping it.
         let pid = Pid::from_child(&child.0);
         let options = rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT;
         rustix::process::waitid(rustix::process::WaitId::Pid(pid), options).unwrap();
-        let RootFate::Ended { status, boot_ns: None, source: Source::Proc } = look(wanted) else {
+        let RootFate::Ended { status, boot_ns: None, source: ExitSource::Proc } = look(wanted) else {
             panic!("a zombie is dead")
         };
         assert_eq!(status.and_then(WaitStatus::signal), Some(9));
         child.0.wait().unwrap();
-        assert_eq!(look(wanted), RootFate::Ended { status: None, boot_ns: None, source: Source::Proc });
+        assert_eq!(look(wanted), RootFate::Ended { status: None, boot_ns: None, source: ExitSource::Proc });
     }
 
     #[test]
     fn a_recycled_number_is_not_its_first_owner() {
         let (_child, wanted) = sleeper();
         let earlier = ProcessRef { start_ticks: wanted.start_ticks.map(|ticks| ticks - 1), ..wanted };
-        assert_eq!(look(earlier), RootFate::Ended { status: None, boot_ns: None, source: Source::Proc });
+        assert_eq!(look(earlier), RootFate::Ended { status: None, boot_ns: None, source: ExitSource::Proc });
         let other_ino = ProcessRef { pidfd_ino: Some(1), ..wanted };
         assert!(matches!(look(other_ino), RootFate::Ended { .. }));
     }

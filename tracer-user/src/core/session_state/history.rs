@@ -1,30 +1,31 @@
-//! What of a session's events a diagnosis may need: the last of them, bounded.
+//! The latest kernel events of a session, bounded: the history that a diagnosis may need.
 
 use std::collections::VecDeque;
 
 use crate::core::event::{Event, EventBody, ResourceKind, Stall};
 use crate::core::evidence::{
-    BlockedWrite, ByteString, ExitSeen, ForkSeen, History, ObjectId, PipeFacts, SignalSeen,
+    BlockedWrite, Evidence, ExitSeen, ForkSeen, History, ObjectFacts, ObjectId, PipeFacts, SignalSeen,
 };
 use crate::core::identity::ProcessId;
+use crate::core::text::ByteString;
 
-/// Events of each kind that are kept.
+/// The number of events of each kind that are kept.
 const KEPT: usize = 4096;
 
-/// See the module.
-#[derive(Debug, Default)]
-pub struct Recent {
+/// The latest events of a session.
+#[derive(Clone, Debug, Default)]
+pub struct EventHistory {
     exits: VecDeque<ExitSeen>,
     forks: VecDeque<ForkSeen>,
     signals: VecDeque<SignalSeen>,
-    /// Open stalls.
+    /// Writes that are blocked now.
     blocked: Vec<Stall>,
-    /// Everything is known from here on; moves when old events go.
+    /// From here on every event is kept; moves when old events are dropped.
     since_boot_ns: Option<u64>,
 }
 
-impl Recent {
-    /// Takes note of an event.
+impl EventHistory {
+    /// Adds an event.
     pub fn note(&mut self, event: &Event) {
         let at_boot_ns = event.boot_ns;
         self.since_boot_ns.get_or_insert(at_boot_ns);
@@ -65,18 +66,33 @@ impl Recent {
         }
     }
 
-    /// When the process was first sent this signal by this sender after that time.
+    /// When the process was first sent this signal by this sender after a time, CLOCK_BOOTTIME nanoseconds.
     pub fn sent(&self, process: ProcessId, signal: u32, sender_tgid: u32, after_boot_ns: u64) -> Option<u64> {
-        let theirs = |seen: &&SignalSeen| {
+        let matches = |seen: &&SignalSeen| {
             let sender = seen.sender.map(|sender| sender.tgid);
             (seen.target, seen.signal, sender) == (process, signal, Some(sender_tgid))
         };
-        let late = self.signals.iter().rev().take_while(|seen| seen.at_boot_ns > after_boot_ns);
-        late.filter(theirs).last().map(|seen| seen.at_boot_ns)
+        let later = self.signals.iter().rev().take_while(|seen| seen.at_boot_ns > after_boot_ns);
+        later.filter(matches).last().map(|seen| seen.at_boot_ns)
     }
 
-    /// As evidence.
-    pub fn evidence(&self, lost: u64) -> History {
+    /// Adds to evidence what the kernel reported of the session. `lost` is the number of events that were lost.
+    pub fn merge_into(&self, evidence: &mut Evidence, lost: u64) {
+        evidence.kernel_events = true;
+        evidence.history = Some(self.evidence(lost));
+        for stall in self.blocked.iter().filter(|stall| stall.kind == ResourceKind::Pipe) {
+            let Some(id) = stall.inode.map(|ino| ObjectId::Pipe { ino }) else { continue };
+            let Some(object) = evidence.objects.iter_mut().find(|object| object.id == id) else { continue };
+            let ObjectFacts::Pipe(facts) = &mut object.facts else { continue };
+            let reported = pipe_facts(stall);
+            facts.slots_used = facts.slots_used.or(reported.slots_used);
+            facts.slots = facts.slots.or(reported.slots);
+            facts.readers = facts.readers.or(reported.readers);
+            facts.writers = facts.writers.or(reported.writers);
+        }
+    }
+
+    fn evidence(&self, lost: u64) -> History {
         History {
             since_boot_ns: self.since_boot_ns,
             lost,
@@ -86,23 +102,20 @@ impl Recent {
             blocked_writes: self.blocked.iter().map(blocked_write).collect(),
         }
     }
+}
 
-    /// What the kernel told of the pipes that are written to in vain, by inode.
-    pub fn pipes(&self) -> impl Iterator<Item = (u64, PipeFacts)> + '_ {
-        self.blocked.iter().filter(|stall| stall.kind == ResourceKind::Pipe).filter_map(|stall| {
-            let (slots_used, slots) = stall.slots.unzip();
-            let (readers, writers) = stall.ends.unzip();
-            let facts = PipeFacts {
-                used_bytes: stall.used_bytes,
-                capacity_bytes: stall.capacity_bytes,
-                slots_used,
-                slots,
-                readers,
-                writers,
-                ..PipeFacts::default()
-            };
-            Some((stall.inode?, facts))
-        })
+/// What the kernel reports of a pipe that is written to.
+pub fn pipe_facts(stall: &Stall) -> PipeFacts {
+    let (slots_used, slots) = stall.slots.unzip();
+    let (readers, writers) = stall.ends.unzip();
+    PipeFacts {
+        used_bytes: stall.used_bytes,
+        capacity_bytes: stall.capacity_bytes,
+        slots_used,
+        slots,
+        readers,
+        writers,
+        ..PipeFacts::default()
     }
 }
 
@@ -133,33 +146,21 @@ fn blocked_write(stall: &Stall) -> BlockedWrite {
 mod tests {
     use super::*;
     use crate::core::event::Exit;
-    use crate::core::identity::ProcessId;
 
     fn exit(tgid: u32, boot_ns: u64) -> Event {
-        let process = ProcessId { tgid, start_ticks: 1 };
-        let body = EventBody::Exit(Exit {
-            process,
-            status: None,
-            parent: None,
-            reaper_tgid: None,
-            killer: None,
-            oom_victim: None,
-            seen_late: false,
-            cpu_ns: None,
-            comm: Vec::new(),
-        });
-        Event { boot_ns, body }
+        let exit = Exit::of(ProcessId { tgid, start_ticks: 1 }, None);
+        Event { boot_ns, body: EventBody::Exit(exit) }
     }
 
     #[test]
-    fn old_events_go_and_what_is_known_begins_later() {
-        let mut recent = Recent::default();
+    fn dropped_events_move_the_beginning_of_the_history() {
+        let mut history = EventHistory::default();
         for n in 0..KEPT as u64 {
-            recent.note(&exit(1, n));
+            history.note(&exit(1, n));
         }
-        assert_eq!(recent.evidence(0).since_boot_ns, Some(0));
-        recent.note(&exit(1, 9_999));
-        let history = recent.evidence(3);
-        assert_eq!((history.exits.len(), history.since_boot_ns, history.lost), (KEPT, Some(9_999), 3));
+        assert_eq!(history.evidence(0).since_boot_ns, Some(0));
+        history.note(&exit(1, 9_999));
+        let evidence = history.evidence(3);
+        assert_eq!((evidence.exits.len(), evidence.since_boot_ns, evidence.lost), (KEPT, Some(9_999), 3));
     }
 }
