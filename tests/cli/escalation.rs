@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal};
 use tracer_user::core::escalation::{EscalationStep, Obstacle, Outcome, Termination};
 use tracer_user::core::identity::ProcessId;
 use tracer_user::procfs_view::{ProcRoot, table};
-use tracer_user::session::terminate::end;
+use tracer_user::session::live::terminate::end;
 use tracer_user::signals::pidfd::{PidFd, Unavailable};
 use tracer_user::signals::relieve::{NotRelieved, relieve};
 

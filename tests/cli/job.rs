@@ -362,3 +362,22 @@ fn a_stopped_job_without_a_shell_does_not_stop_the_tracer() {
     let (status, text) = child.finish();
     assert_eq!((status.code(), text.trim()), (Some(33), "counted 0 1 0 0"));
 }
+
+#[test]
+fn autoskillits_files_are_there_while_the_job_runs_and_removed_with_its_session() {
+    let place = tempfile::tempdir().expect("a directory");
+    let mut command = Command::new(TRACER);
+    command.args(["run", "--quiet", "--no-kernel", "--layout", "autoskillit", "--trace-dir"]);
+    command.arg(place.path()).arg("--log-dir").arg(place.path().join("log"));
+    command.args(["--", "ls"]).arg(place.path());
+    let output = output(&mut command);
+    let listed = String::from_utf8_lossy(&output.stdout);
+    for prefix in ["autoskillit_enrollment_", "autoskillit_trace_"] {
+        assert_eq!(listed.matches(prefix).count(), 1, "{listed}{}", stderr(&output));
+    }
+    let left: Vec<_> = std::fs::read_dir(place.path()).expect("readable").flatten().collect();
+    assert!(
+        left.iter().all(|entry| !entry.file_name().to_string_lossy().starts_with("autoskillit")),
+        "{left:?}"
+    );
+}

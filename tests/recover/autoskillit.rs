@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
-use tracer_user::core::gates::Reason;
+use tracer_user::core::gates::GateReason;
 use tracer_user::core::summary::OwnerFate;
-use tracer_user::session::recover::{RecoverConfig, Report};
+use tracer_user::session::recover::{RecoverConfig, RecoveryReport};
+use tracer_user::store::autoskillit::Mirror;
 use tracer_user::store::{Layout, TraceDir};
 
 use crate::sessions::*;
 
-fn sweep(place: &Place, dir: &Path) -> Report {
+fn sweep(place: &Place, dir: &Path) -> RecoveryReport {
     let traces = TraceDir::foreign(dir, uid()).unwrap();
     recover(&RecoverConfig { traces, layout: Layout::AutoSkillit, ..place.config() }, &mut || true)
 }
@@ -105,10 +106,10 @@ fn schema_1_a_live_process_a_reboot_and_a_trace_without_a_sidecar() {
     assert_eq!(place.summary(&other).termination_reason, "REBOOTED");
     let reasons = |files: &str| {
         let found = report.sessions.iter().find(|entry| entry.files == files);
-        found.unwrap().judgement.reasons.clone()
+        found.unwrap().verdict.reasons.clone()
     };
-    assert_eq!(reasons(&alive.tgid.to_string()), [Reason::RootRuns]);
-    assert_eq!(reasons("77"), [Reason::NotEnrolled]);
+    assert_eq!(reasons(&alive.tgid.to_string()), [GateReason::RootRuns]);
+    assert_eq!(reasons("77"), [GateReason::NotEnrolled]);
     let mut left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left.len(), 4, "{left:?}");
@@ -123,7 +124,7 @@ fn an_unreadable_start_is_unknown() {
     write(dir.path(), alive.tgid, schema_2(alive.tgid, 0), &[]);
     let report = sweep(&place, dir.path());
     assert_eq!(report.filed(), 0);
-    assert!(matches!(report.sessions[0].judgement.reasons[..], [Reason::RootUnknown(_)]), "{report:#?}");
+    assert!(matches!(report.sessions[0].verdict.reasons[..], [GateReason::RootUnknown(_)]), "{report:#?}");
 }
 
 /// The copy for AutoSkillit's readers has all of its fields, and recovery accepts it too.
@@ -133,12 +134,12 @@ fn a_run_writes_what_autoskillit_reads() {
     let dir = tempfile::tempdir().unwrap();
     let (sleeper, root) = sleeper();
     let mut session = live(&place, "mirrored", root);
-    session.mirror_to(dir.path()).unwrap();
+    session.subscribe(Mirror::create(dir.path(), session.enrollment()).unwrap());
     let mut sampler = tracer_user::procfs_view::snapshot::Sampler::new(here().proc);
     let now = anchor();
     let snapshots = sampler.sample([root], now.boot_ns);
     let sample = tracer_user::core::session_state::SampleSet { snapshots };
-    session.push(&now, now.boot_ns, tracer_user::core::session_state::Input::Sample(sample));
+    session.push_at(&now, now.boot_ns, tracer_user::core::session_state::Input::Sample(sample));
 
     let read = |name: String| std::fs::read_to_string(dir.path().join(name)).unwrap();
     let line: serde_json::Value =
@@ -167,18 +168,22 @@ fn a_run_writes_what_autoskillit_reads() {
     assert_eq!(place.summary("mirrored").snapshot_count, 1);
 }
 
-/// A session that finishes removes the copy.
+/// A mirror replaces no file of other sessions, and its removal leaves nothing for its readers.
 #[test]
-fn the_copy_is_removed_with_the_session() {
+fn a_mirror_replaces_nothing_and_leaves_nothing() {
     let place = Place::new();
     let dir = tempfile::tempdir().unwrap();
+    let mut mirror;
     let mut session = live(&place, "s", dead_root(0));
-    session.mirror_to(dir.path()).unwrap();
+    mirror = Mirror::create(dir.path(), session.enrollment()).unwrap();
+    session.subscribe(&mut mirror);
+    let other = live(&place, "other", dead_root(0));
     assert!(
-        live(&place, "other", dead_root(0)).mirror_to(dir.path()).is_err(),
+        Mirror::create(dir.path(), other.enrollment()).is_err(),
         "files of other sessions are not replaced"
     );
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
-    session.finish(&place.log(), &finish(), || Ok(())).unwrap();
+    session.finish(&place.log(), &finish(), Box::new(|| Ok(()))).unwrap();
+    mirror.remove().unwrap();
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }

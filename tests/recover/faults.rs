@@ -13,9 +13,10 @@ use std::time::Instant;
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 use tracer_user::core::session_state::Input;
+use tracer_user::session::live::{ReplayedSession, SessionRecorder};
 use tracer_user::store::fault::POINTS;
 use tracer_user::store::writer::{Appended, Sink};
-use tracer_user::store::{Claim, Limits, LiveSession, TraceWriter};
+use tracer_user::store::{Claim, Limits, TraceWriter};
 
 use crate::sessions::*;
 use crate::support::child::{TestChild, output};
@@ -167,14 +168,21 @@ fn writes_that_fail_or_are_short_never_lose_a_line() {
         }
         let id = tracer_user::core::record::SessionId::parse("s").unwrap();
         let enrollment = enrollment("s", dead_root(0));
-        let mut session = LiveSession::adopt(id, enrollment, claim, writer, state, None);
+        let mut session = SessionRecorder::resume(ReplayedSession {
+            id,
+            enrollment,
+            claim,
+            writer,
+            state,
+            diagnosis: None,
+        });
         let now = anchor();
-        let notices: usize = (0..5).map(|n| session.push(&now, now.boot_ns, note(n)).notices.len()).sum();
+        let notices: usize = (0..5).map(|n| session.push_at(&now, now.boot_ns, note(n)).notices.len()).sum();
         assert_eq!((notices, session.degraded()), (usize::from(degrades), degrades), "{what}: reported once");
         assert!(*calls.lock().unwrap() > 0);
         let trace = std::fs::read(path_in(&place, files.trace().to_str().unwrap())).unwrap();
         assert!(trace.ends_with(b"\n"), "{what}: the rest of a failed line is cut off");
-        let finished = session.finish(&place.log(), &finish(), || Ok(())).unwrap();
+        let finished = session.finish(&place.log(), &finish(), Box::new(|| Ok(()))).unwrap();
         assert_eq!(finished.summary.degraded, degrades, "{what}");
         let events = std::fs::read_to_string(place.temp.path().join("log/sessions/s/events.jsonl")).unwrap();
         assert_eq!(events.lines().count(), 2 + 5, "{what}: {events}");
@@ -186,24 +194,24 @@ fn a_trace_past_its_size_loses_old_snapshots_and_nothing_else() {
     let place = Place::new();
     let limits = Limits { trace_bytes: 20_000, ..Limits::default() };
     let root = dead_root(0);
-    let mut session = LiveSession::create(&place.traces, enrollment("s", root), limits).unwrap();
+    let mut session = SessionRecorder::create(&place.traces, enrollment("s", root), limits).unwrap();
     let now = anchor();
-    session.push(&now, now.boot_ns, header("s", root));
-    session.push(&now, now.boot_ns, joined(root, tracer_user::core::record::Origin::Root));
+    session.push_at(&now, now.boot_ns, header("s", root));
+    session.push_at(&now, now.boot_ns, joined(root, tracer_user::core::record::Origin::Root));
     for n in 0..200_u64 {
         let mut snapshot = tracer_user::core::snapshot::ProcSnapshot::unread(root);
         snapshot.cpu_ns = Some(n);
         let sample = tracer_user::core::session_state::SampleSet { snapshots: vec![snapshot] };
-        let pushed = session.push(&now, now.boot_ns + n, Input::Sample(sample));
+        let pushed = session.push_at(&now, now.boot_ns + n, Input::Sample(sample));
         assert_eq!(pushed.notices, vec![]);
         if n % 20 == 0 {
-            session.push(&now, now.boot_ns + n, note(0));
+            session.push_at(&now, now.boot_ns + n, note(0));
         }
     }
     let trace =
         std::fs::metadata(path_in(&place, session.files().unwrap().trace().to_str().unwrap())).unwrap();
     assert!(trace.len() <= 20_000);
-    let finished = session.finish(&place.log(), &finish(), || Ok(())).unwrap();
+    let finished = session.finish(&place.log(), &finish(), Box::new(|| Ok(()))).unwrap();
     assert!(finished.summary.snapshots_dropped > 100 && !finished.summary.degraded);
     assert_eq!(finished.summary.snapshot_count, 200);
     let dir = place.temp.path().join("log/sessions/s");

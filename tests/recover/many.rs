@@ -67,7 +67,7 @@ fn r15_retention_during_finishes_loses_no_row_and_no_directory() {
                 for n in 0..25 {
                     let id = format!("s{thread}-{n}");
                     let session = live(place, &id, dead_root(thread * 100 + n));
-                    let filed = session.finish(&log, &finish(), || Ok(())).unwrap();
+                    let filed = session.finish(&log, &finish(), Box::new(|| Ok(()))).unwrap();
                     assert_eq!(filed.summary.dir_name, id);
                 }
             });
@@ -85,8 +85,11 @@ fn retention_removes_the_oldest_sessions_and_no_protected_one() {
     let log = SessionLog::open(&LogConfig { max_sessions: 3, ..place.log_config() }).unwrap();
     for n in 0..6 {
         let session = live(&place, &format!("s{n}"), dead_root(n));
-        let finish = tracer_user::store::Finish { protected: n == 1, ..finish() };
-        session.finish(&log, &finish, || Ok(())).unwrap();
+        session.finish(&log, &finish(), Box::new(|| Ok(()))).unwrap();
+        if n == 1 {
+            let _lock = log.lock().unwrap();
+            log.protect("s1", true).unwrap();
+        }
     }
     assert_eq!(place.rows(), ["s1", "s4", "s5"]);
     assert_eq!(place.filed(), ["s1", "s4", "s5"]);
@@ -98,7 +101,7 @@ fn a_session_is_protected_by_a_command_and_unprotected_by_another() {
     let config = LogConfig { max_sessions: 3, ..place.log_config() };
     let file = |n: u32| {
         let log = SessionLog::open(&config).unwrap();
-        live(&place, &format!("s{n}"), dead_root(n)).finish(&log, &finish(), || Ok(())).unwrap();
+        live(&place, &format!("s{n}"), dead_root(n)).finish(&log, &finish(), Box::new(|| Ok(()))).unwrap();
     };
     let sessions = |words: &[&str]| {
         let mut command = Command::new(TRACER);
@@ -193,8 +196,8 @@ fn a_cleared_log_hides_earlier_sessions_and_keeps_them() {
     let finish_one = |id: &str, n| {
         let mut session = live(&place, id, dead_root(n));
         let now = anchor();
-        session.push(&now, now.boot_ns, Input::End(EndReason::RootEnded));
-        session.finish(&place.log(), &finish(), || Ok(())).unwrap();
+        session.push_at(&now, now.boot_ns, Input::End(EndReason::RootEnded));
+        session.finish(&place.log(), &finish(), Box::new(|| Ok(()))).unwrap();
     };
     finish_one("before", 0);
     tracer_user::session::sessions::clear(&place.log_config()).unwrap();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tracer_user::core::event::{Event, EventBody, Fork, IdentityExtras};
-use tracer_user::core::gates::{Action, Policy, Reason};
+use tracer_user::core::gates::{GateReason, RecoveryAction, RecoveryPolicy};
 use tracer_user::core::identity::{ProcessId, WaitStatus};
 use tracer_user::core::record::sidecar::Enrollment;
 use tracer_user::core::record::{EndReason, ExitSource, Origin};
@@ -17,8 +17,9 @@ use tracer_user::core::snapshot::ProcSnapshot;
 use tracer_user::core::summary::OwnerFate;
 use tracer_user::procfs_view::ProcRoot;
 use tracer_user::procfs_view::snapshot::Sampler;
-use tracer_user::session::recover::{Outcome, RecoverConfig};
-use tracer_user::store::{LiveSession, ResolveConfig, TraceDir, TraceDirError};
+use tracer_user::session::live::SessionRecorder;
+use tracer_user::session::recover::{RecoverConfig, RecoveryOutcome};
+use tracer_user::store::{ResolveConfig, TraceDir, TraceDirError};
 
 use crate::sessions::*;
 use crate::support::proc::identify;
@@ -31,11 +32,11 @@ fn r2_a_live_owner_keeps_its_session_whatever_became_of_the_root() {
     let place = Place::new();
     let mut owner = live(&place, "s", dead_root(0));
     let report = place.recover();
-    assert_eq!(reasons(&report, "s")[0], Reason::OwnerLives);
-    assert_eq!((entry(&report, "s").outcome.clone(), place.trace_names().len()), (Outcome::Left, 2));
+    assert_eq!(reasons(&report, "s")[0], GateReason::OwnerLives);
+    assert_eq!((entry(&report, "s").outcome.clone(), place.trace_names().len()), (RecoveryOutcome::Left, 2));
     let now = anchor();
-    owner.push(&now, now.boot_ns, Input::End(EndReason::RootEnded));
-    owner.finish(&place.log(), &finish(), || Ok(())).unwrap();
+    owner.push_at(&now, now.boot_ns, Input::End(EndReason::RootEnded));
+    owner.finish(&place.log(), &finish(), Box::new(|| Ok(()))).unwrap();
     assert_eq!((place.recover().filed(), place.rows()), (0, vec!["s".to_owned()]));
 }
 
@@ -48,8 +49,8 @@ fn r3_an_unknown_start_does_not_make_a_live_process_a_dead_one() {
     let (_sleeper, root) = sleeper();
     leave(&place.traces, live_with(&place, Enrollment { starttime_ticks: None, ..enrollment("s", root) }));
     let report = place.recover();
-    assert_eq!(entry(&report, "s").judgement.action, Action::Skip);
-    assert!(matches!(reasons(&report, "s")[..], [Reason::RootUnknown(_)]));
+    assert_eq!(entry(&report, "s").verdict.action, RecoveryAction::Skip);
+    assert!(matches!(reasons(&report, "s")[..], [GateReason::RootUnknown(_)]));
     // Without a start in the sidecar nothing names the entry of the kernel's record.
     assert_eq!(place.trace_names().len(), 2);
 }
@@ -65,7 +66,10 @@ fn r4_the_kernel_record_has_an_end_that_no_process_saw() {
     let at = anchor().boot_ns;
     let kernel = FakeKernel::with("s", vec![ended(root, at, 7 << 8)], vec![]);
     let report = recover(&RecoverConfig { kernel: Arc::new(kernel.clone()), ..place.config() }, &mut || true);
-    assert_eq!(reasons(&report, "s"), [Reason::OwnerDied, Reason::RootEnded(Some(WaitStatus(7 << 8)))]);
+    assert_eq!(
+        reasons(&report, "s"),
+        [GateReason::OwnerDied, GateReason::RootEnded(Some(WaitStatus(7 << 8)))]
+    );
     let summary = place.summary("s");
     assert_eq!((summary.termination_reason.as_str(), summary.exit_code), ("EXITED 7", Some(7)));
     assert_eq!((summary.owner_fate, summary.success), (OwnerFate::Died, Some(false)));
@@ -96,13 +100,13 @@ fn r6_a_reused_pid_has_files_of_its_own() {
     assert_eq!(place.trace_names().len(), 4);
     let report = place.recover();
     assert!(is_filed(&report, "old"), "{report:#?}");
-    assert_eq!(entry(&report, "new").outcome, Outcome::Left);
+    assert_eq!(entry(&report, "new").outcome, RecoveryOutcome::Left);
     assert_eq!(place.summary("old").termination_reason, "UNKNOWN");
     let left = new.files().unwrap();
     assert_eq!(place.trace_names(), [left.sidecar().to_str().unwrap(), left.trace().to_str().unwrap()]);
     leave(&place.traces, new);
     let report = place.recover();
-    assert_eq!(reasons(&report, "new"), [Reason::RootRuns], "the new one is not taken for dead");
+    assert_eq!(reasons(&report, "new"), [GateReason::RootRuns], "the new one is not taken for dead");
 }
 
 /// R7. O opens the trace → it is killed before the sidecar has its name: a trace that gate 1 always skips,
@@ -136,7 +140,7 @@ fn r8_a_changed_name_is_recorded_and_deletes_nothing() {
     let mut snapshot = ProcSnapshot::unread(root);
     snapshot.comm = Some("worker".into());
     let now = anchor();
-    owner.push(&now, now.boot_ns, Input::Sample(SampleSet { snapshots: vec![snapshot] }));
+    owner.push_at(&now, now.boot_ns, Input::Sample(SampleSet { snapshots: vec![snapshot] }));
     leave(&place.traces, owner);
     assert!(is_filed(&place.recover(), "s"));
     let summary = place.summary("s");
@@ -163,7 +167,7 @@ fn r9_another_process_under_the_pid_is_not_sampled() {
 fn r10_a_root_with_a_very_short_life_is_recorded_with_its_status() {
     let place = Place::new();
     let root = dead_root(0);
-    let session = LiveSession::create(&place.traces, pinned("s", root), Default::default()).unwrap();
+    let session = SessionRecorder::create(&place.traces, pinned("s", root), Default::default()).unwrap();
     leave(&place.traces, session);
     let at = anchor().boot_ns;
     let child = dead_root(1);
@@ -192,7 +196,7 @@ fn r11_a_zombie_is_dead_and_its_status_is_read() {
     let place = Place::new();
     let (sleeper, root) = sleeper();
     dead(&place, "s", root);
-    assert_eq!(reasons(&place.recover(), "s"), [Reason::RootRuns]);
+    assert_eq!(reasons(&place.recover(), "s"), [GateReason::RootRuns]);
     sleeper.kill();
     let report = place.recover();
     assert!(is_filed(&report, "s"), "{report:#?}");
@@ -215,8 +219,8 @@ fn r12_pids_of_another_namespace_prove_nothing() {
     }
     let kernel = FakeKernel::with("recorded", vec![ended(dead_root(2), anchor().boot_ns, 0)], vec![]);
     let report = recover(&RecoverConfig { kernel: Arc::new(kernel), ..place.config() }, &mut || true);
-    assert_eq!(reasons(&report, "other"), [Reason::OtherNamespace]);
-    assert_eq!(reasons(&report, "unknown"), [Reason::UnknownNamespace]);
+    assert_eq!(reasons(&report, "other"), [GateReason::OtherNamespace]);
+    assert_eq!(reasons(&report, "unknown"), [GateReason::UnknownNamespace]);
     assert!(is_filed(&report, "recorded"));
 }
 
@@ -228,9 +232,9 @@ fn r13_a_stepped_clock_neither_blocks_recovery_nor_ends_a_live_session() {
     let place = Place::new();
     dead(&place, "dead", dead_root(0));
     let owner = live(&place, "alive", dead_root(1));
-    let policy = Policy { min_age: Duration::from_secs(30), adopt: false };
+    let policy = RecoveryPolicy { min_age: Duration::from_secs(30), adopt: false };
     let fresh = recover(&RecoverConfig { policy, ..place.config() }, &mut || true);
-    assert!(matches!(reasons(&fresh, "dead")[..], [Reason::Fresh { .. }]));
+    assert!(matches!(reasons(&fresh, "dead")[..], [GateReason::Fresh { .. }]));
 
     let day = jiff::SignedDuration::from_hours(24);
     let mut config = RecoverConfig { policy, ..place.config() };
@@ -241,7 +245,7 @@ fn r13_a_stepped_clock_neither_blocks_recovery_nor_ends_a_live_session() {
     config.here.anchor.wall = config.here.anchor.wall.checked_add(day * 2).unwrap();
     assert_eq!(
         reasons(&recover(&config, &mut || true), "alive")[0],
-        Reason::OwnerLives,
+        GateReason::OwnerLives,
         "set forward by a day"
     );
     leave(&place.traces, owner);
@@ -368,8 +372,8 @@ fn r18_planted_and_linked_files_are_refused() {
     let report = place.recover();
     assert_eq!(report.filed(), usize::from(!foreign));
     assert!(target.exists() && path_in(&place, &names[1]).exists());
-    let is_unsafe = |entry: &&tracer_user::session::recover::Entry| {
-        matches!(entry.judgement.reasons[..], [Reason::SidecarUnsafe(_)])
+    let is_unsafe = |entry: &&tracer_user::session::recover::RecoveryEntry| {
+        matches!(entry.verdict.reasons[..], [GateReason::SidecarUnsafe(_)])
     };
     assert_eq!(report.sessions.iter().filter(is_unsafe).count(), 2 + usize::from(foreign), "{report:#?}");
 }
@@ -394,12 +398,12 @@ fn b1_a_name_that_is_not_utf8_stops_nothing() {
             extras: IdentityExtras::default(),
             comm: name.to_vec(),
         };
-        owner.push(
+        owner.push_at(
             &now,
             now.boot_ns,
             Input::Kernel(Event { boot_ns: now.boot_ns, body: EventBody::Fork(fork) }),
         );
-        owner.push(&now, now.boot_ns, Input::Sample(SampleSet { snapshots: vec![snapshot] }));
+        owner.push_at(&now, now.boot_ns, Input::Sample(SampleSet { snapshots: vec![snapshot] }));
     }
     leave(&place.traces, owner);
     let report = place.recover();
@@ -415,10 +419,10 @@ fn a_session_of_an_earlier_boot_is_recorded_as_rebooted() {
     let (_sleeper, root) = sleeper();
     let mut owner = live_with(&place, Enrollment { boot_id: Some("before".into()), ..enrollment("s", root) });
     let now = anchor();
-    owner.push(&now, now.boot_ns, joined(dead_root(5), Origin::Found));
+    owner.push_at(&now, now.boot_ns, joined(dead_root(5), Origin::Found));
     leave(&place.traces, owner);
     let report = place.recover();
-    assert_eq!(reasons(&report, "s"), [Reason::OwnerDied, Reason::Rebooted]);
+    assert_eq!(reasons(&report, "s"), [GateReason::OwnerDied, GateReason::Rebooted]);
     let summary = place.summary("s");
     assert_eq!((summary.termination_reason.as_str(), summary.subtype.as_str()), ("REBOOTED", "rebooted"));
     assert_eq!((summary.processes.leaked.len(), summary.end_ts, place.trace_names()), (0, None, vec![]));
@@ -432,23 +436,20 @@ fn a_live_root_is_skipped_or_adopted() {
     leave(&place.traces, live_with(&place, pinned("s", root)));
     let kernel = FakeKernel::with("s", vec![runs(root)], vec![]);
     let config = RecoverConfig { kernel: Arc::new(kernel.clone()), ..place.config() };
-    assert_eq!(reasons(&recover(&config, &mut || true), "s"), [Reason::RootRuns]);
+    assert_eq!(reasons(&recover(&config, &mut || true), "s"), [GateReason::RootRuns]);
 
-    let config = RecoverConfig { policy: Policy { min_age: Duration::ZERO, adopt: true }, ..config };
+    let config = RecoverConfig { policy: RecoveryPolicy { min_age: Duration::ZERO, adopt: true }, ..config };
     let mut report = recover(&config, &mut || true);
-    assert_eq!(entry(&report, "s").outcome, Outcome::Adopted);
-    let mut adoption = report.adopted.pop().unwrap();
+    assert_eq!(entry(&report, "s").outcome, RecoveryOutcome::Adopted);
+    let adoption = report.adopted.pop().unwrap();
     assert_eq!(adoption.pins.as_deref(), Some("s"));
     assert!(kernel.unpinned.lock().unwrap().is_empty());
-    assert_eq!(reasons(&place.recover(), "s")[0], Reason::OwnerLives, "it has an owner again");
+    assert_eq!(reasons(&place.recover(), "s")[0], GateReason::OwnerLives, "it has an owner again");
     let now = anchor();
-    tracer_user::session::recover::reconcile(
-        &mut adoption.session,
-        vec![ended(root, now.boot_ns, 3 << 8)],
-        &now,
-    );
-    adoption.session.push(&now, now.boot_ns, Input::End(EndReason::RootEnded));
-    let finished = adoption.session.finish(&place.log(), &finish(), || Ok(())).unwrap();
+    let mut session = adoption.resume();
+    tracer_user::session::recover::reconcile(&mut session, vec![ended(root, now.boot_ns, 3 << 8)], &now);
+    session.push_at(&now, now.boot_ns, Input::End(EndReason::RootEnded));
+    let finished = session.finish(&place.log(), &finish(), Box::new(|| Ok(()))).unwrap();
     assert_eq!(finished.summary.termination_reason, "EXITED 3");
     let events = std::fs::read_to_string(place.temp.path().join("log/sessions/s/events.jsonl")).unwrap();
     let seqs: Vec<u64> = events
@@ -466,8 +467,8 @@ fn a_dry_run_prints_the_same_plan_and_does_nothing() {
     dead(&place, "dead2", dead_root(1));
     let _owner = live(&place, "alive", dead_root(2));
     std::fs::write(path_in(&place, "trace_7-7.jsonl"), b"").unwrap();
-    let plan = |report: &tracer_user::session::recover::Report| {
-        report.sessions.iter().map(|e| (e.files.clone(), e.judgement.clone())).collect::<Vec<_>>()
+    let plan = |report: &tracer_user::session::recover::RecoveryReport| {
+        report.sessions.iter().map(|e| (e.files.clone(), e.verdict.clone())).collect::<Vec<_>>()
     };
     let names = place.trace_names();
     let dry = recover(&RecoverConfig { dry_run: true, ..place.config() }, &mut || true);
@@ -476,14 +477,14 @@ fn a_dry_run_prints_the_same_plan_and_does_nothing() {
     let real = place.recover();
     assert_eq!(plan(&dry), plan(&real));
     assert_eq!(real.filed(), 2);
-    assert_eq!(entry_of(&real, "7-7").judgement.reasons, [Reason::NotEnrolled]);
+    assert_eq!(entry_of(&real, "7-7").verdict.reasons, [GateReason::NotEnrolled]);
     assert!(path_in(&place, "trace_7-7.jsonl").exists(), "a trace without an enrollment is left alone");
 }
 
 fn entry_of<'a>(
-    report: &'a tracer_user::session::recover::Report,
+    report: &'a tracer_user::session::recover::RecoveryReport,
     files: &str,
-) -> &'a tracer_user::session::recover::Entry {
+) -> &'a tracer_user::session::recover::RecoveryEntry {
     report.sessions.iter().find(|entry| entry.files == files).unwrap()
 }
 

@@ -4,7 +4,7 @@
 use std::process::Stdio;
 use std::time::Instant;
 
-use tracer_user::core::gates::{Action, Policy, Reason};
+use tracer_user::core::gates::{GateReason, RecoveryAction, RecoveryPolicy};
 use tracer_user::core::identity::{NS_PER_TICK, ProcessId};
 use tracer_user::core::record::sidecar::Enrollment;
 use tracer_user::session::recover::RecoverConfig;
@@ -42,18 +42,19 @@ impl Successor {
 #[test]
 fn without_a_kernel_record_another_process_under_the_roots_pid_is_not_the_root() {
     let place = Place::new();
-    let config = RecoverConfig { policy: Policy { adopt: true, ..place.config().policy }, ..place.config() };
+    let config =
+        RecoverConfig { policy: RecoveryPolicy { adopt: true, ..place.config().policy }, ..place.config() };
     for (id, with_inode) in [("by-start", false), ("by-inode", true)] {
         let (sleeper, root) = sleeper();
         let inode = PidFd::of_number(root.tgid).unwrap().inode().filter(|_| with_inode);
         leave(&place.traces, live_with(&place, Enrollment { pidfd_ino: inode, ..enrollment(id, root) }));
         let report = recover(&RecoverConfig { dry_run: true, ..config.clone() }, &mut || true);
-        assert_eq!(entry(&report, id).judgement.action, Action::Adopt, "{id}: the root itself runs");
+        assert_eq!(entry(&report, id).verdict.action, RecoveryAction::Adopt, "{id}: the root itself runs");
         drop(sleeper);
         let Some(mut successor) = Successor::with_pid_of(root) else { return };
         assert_ne!(proc::identify(root.tgid), root);
         let report = recover(&config, &mut || true);
-        assert_eq!(reasons(&report, id), [Reason::OwnerDied, Reason::RootEnded(None)], "{id}");
+        assert_eq!(reasons(&report, id), [GateReason::OwnerDied, GateReason::RootEnded(None)], "{id}");
         assert!(is_filed(&report, id) && report.adopted.is_empty(), "{report:#?}");
         assert_eq!(place.summary(id).termination_reason, "UNKNOWN");
         assert!(successor.is_alive());

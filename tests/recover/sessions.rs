@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tracer_user::core::event::{Event, Exit, IdentityExtras, ProcessFate};
-use tracer_user::core::gates::{Policy, Reason};
+use tracer_user::core::gates::{GateReason, RecoveryPolicy};
 use tracer_user::core::identity::{ProcessId, WaitStatus};
 use tracer_user::core::record::sidecar::{Enrollment, Owner, SIDECAR_SCHEMA};
 use tracer_user::core::record::{HeaderLine, Origin, Thresholds};
@@ -19,19 +19,19 @@ use tracer_user::core::summary::{OwnerFate, SessionEnding};
 use tracer_user::core::time::Anchor;
 use tracer_user::kernel::{KernelTracer, Settings};
 use tracer_user::procfs_view::ProcRoot;
+use tracer_user::session::live::SessionRecorder;
 use tracer_user::session::recover::{
-    Entry, FateSource, KernelRecord, LocalHost, NoKernel, Outcome, RecoverConfig, Report,
+    FateSource, KernelRecord, LocalHost, NoKernel, PinError, RecoverConfig, RecoveryEntry, RecoveryOutcome,
+    RecoveryReport,
 };
-use tracer_user::store::{
-    Finish, Layout, Limits, LiveSession, LogConfig, ResolveConfig, SessionLog, TraceDir,
-};
+use tracer_user::store::{Layout, Limits, LogConfig, ResolveConfig, SessionLog, TraceDir};
 
 use crate::support::child::{TestChild, no_child_starts};
 use crate::support::{self, PATIENCE, TRACER};
 
 /// Recovers, in this process. No child is started meanwhile: it would have copies of the locks that recovery
 /// takes, and a later recovery would find them held.
-pub fn recover(config: &RecoverConfig, go_on: &mut dyn FnMut() -> bool) -> Report {
+pub fn recover(config: &RecoverConfig, go_on: &mut dyn FnMut() -> bool) -> RecoveryReport {
     let _no_child_starts = no_child_starts();
     tracer_user::session::recover::recover(config, go_on)
 }
@@ -115,14 +115,14 @@ impl Place {
             traces: self.traces.clone(),
             layout: Layout::Own,
             log: self.log_config(),
-            policy: Policy { min_age: Duration::ZERO, adopt: false },
+            policy: RecoveryPolicy { min_age: Duration::ZERO, adopt: false },
             dry_run: false,
             here: here(),
             kernel: Arc::new(NoKernel),
         }
     }
 
-    pub fn recover(&self) -> Report {
+    pub fn recover(&self) -> RecoveryReport {
         recover(&self.config(), &mut || true)
     }
 
@@ -234,17 +234,18 @@ pub fn joined(process: ProcessId, origin: Origin) -> Input {
 }
 
 /// A started session: its header and its root are in the trace.
-pub fn live_with(place: &Place, enrollment: Enrollment) -> LiveSession {
+pub fn live_with(place: &Place, enrollment: Enrollment) -> SessionRecorder<'static> {
     let root = ProcessId { tgid: enrollment.pid, start_ticks: enrollment.starttime_ticks.unwrap_or(0) };
     let id = enrollment.session_id.clone();
-    let mut session = LiveSession::create(&place.traces, enrollment, Limits::default()).expect("enrolled");
+    let mut session =
+        SessionRecorder::create(&place.traces, enrollment, Limits::default()).expect("enrolled");
     let now = anchor();
-    session.push(&now, now.boot_ns, header(&id, root));
-    session.push(&now, now.boot_ns, joined(root, Origin::Root));
+    session.push_at(&now, now.boot_ns, header(&id, root));
+    session.push_at(&now, now.boot_ns, joined(root, Origin::Root));
     session
 }
 
-pub fn live(place: &Place, id: &str, root: ProcessId) -> LiveSession {
+pub fn live(place: &Place, id: &str, root: ProcessId) -> SessionRecorder<'static> {
     live_with(place, enrollment(id, root))
 }
 
@@ -256,7 +257,7 @@ pub fn dead(place: &Place, id: &str, root: ProcessId) {
 /// The session's owner dies. Waits until no child that another test is just starting has a copy of the lock
 /// any more.
 #[track_caller]
-pub fn leave(traces: &TraceDir, session: LiveSession) {
+pub fn leave(traces: &TraceDir, session: SessionRecorder<'_>) {
     let sidecar = session.files().expect("on a disk").sidecar().to_owned();
     let found = std::fs::metadata(traces.path().join(sidecar)).expect("the sidecar");
     let inode = format!(":{} ", std::os::unix::fs::MetadataExt::ino(&found));
@@ -272,29 +273,28 @@ pub fn leave(traces: &TraceDir, session: LiveSession) {
     }
 }
 
-pub fn finish() -> Finish<'static> {
-    let ending = SessionEnding {
+pub fn finish() -> SessionEnding<'static> {
+    SessionEnding {
         owner_fate: OwnerFate::Finished,
         degraded: false,
         end: Some(Timestamp::now()),
         tracer_version: "test",
         leaked: &[],
-    };
-    Finish { ending, protected: false }
+    }
 }
 
 /// The entry of a session.
-pub fn entry<'a>(report: &'a Report, id: &str) -> &'a Entry {
+pub fn entry<'a>(report: &'a RecoveryReport, id: &str) -> &'a RecoveryEntry {
     let found = report.sessions.iter().find(|entry| entry.session_id.as_deref() == Some(id));
     found.expect(id)
 }
 
-pub fn reasons(report: &Report, id: &str) -> Vec<Reason> {
-    entry(report, id).judgement.reasons.clone()
+pub fn reasons(report: &RecoveryReport, id: &str) -> Vec<GateReason> {
+    entry(report, id).verdict.reasons.clone()
 }
 
-pub fn is_filed(report: &Report, id: &str) -> bool {
-    matches!(entry(report, id).outcome, Outcome::Filed { .. })
+pub fn is_filed(report: &RecoveryReport, id: &str) -> bool {
+    matches!(entry(report, id).outcome, RecoveryOutcome::Filed { .. })
 }
 
 /// A process that does nothing.
@@ -319,13 +319,13 @@ impl FakeKernel {
 }
 
 impl FateSource for FakeKernel {
-    fn record(&self, pins: &str) -> Result<Option<Box<dyn KernelRecord>>, String> {
+    fn record(&self, pins: &str) -> Result<Option<Box<dyn KernelRecord>>, PinError> {
         let Some((fates, events)) = self.records.get(pins).cloned() else { return Ok(None) };
         let unpinned = self.unpinned.clone();
         Ok(Some(Box::new(FakeRecord { name: pins.to_owned(), fates, events, unpinned })))
     }
 
-    fn collect_orphans(&self, _: &str, named: &BTreeSet<String>) -> Result<Vec<String>, String> {
+    fn collect_orphans(&self, _: &str, named: &BTreeSet<String>) -> Result<Vec<String>, PinError> {
         self.orphans_asked_for.lock().expect("a lock").push(named.clone());
         Ok(vec![])
     }

@@ -13,9 +13,8 @@ use tracer_user::core::session_state::{Input, SampleSet};
 use tracer_user::core::snapshot::ProcSnapshot;
 use tracer_user::core::summary::{OwnerFate, SessionEnding};
 use tracer_user::core::time::Anchor;
-use tracer_user::store::{
-    Claim, ClaimError, Finish, Limits, LiveSession, LogConfig, ResolveConfig, SessionLog, TraceDir,
-};
+use tracer_user::session::live::SessionRecorder;
+use tracer_user::store::{Claim, ClaimError, Limits, LogConfig, ResolveConfig, SessionLog, TraceDir};
 
 fn anchor() -> Anchor {
     Anchor { wall: Timestamp::from_second(1_790_000_000).unwrap(), boot_ns: 1_000_000_000_000 }
@@ -74,15 +73,14 @@ fn header(pid: u32) -> Input {
     }))
 }
 
-fn finish() -> Finish<'static> {
-    let ending = SessionEnding {
+fn finish() -> SessionEnding<'static> {
+    SessionEnding {
         owner_fate: OwnerFate::Finished,
         degraded: false,
         end: Some(anchor().wall),
         tracer_version: "test",
         leaked: &[],
-    };
-    Finish { ending, protected: false }
+    }
 }
 
 #[test]
@@ -90,7 +88,7 @@ fn a_session_is_in_the_trace_directory_until_it_ends_and_then_in_the_log() {
     let temp = tempfile::tempdir().unwrap();
     let traces = trace_dir(temp.path());
     assert_eq!(std::fs::metadata(traces.path()).unwrap().mode() & 0o777, 0o700);
-    let mut session = LiveSession::create(&traces, enrollment("s", 42), Limits::default()).unwrap();
+    let mut session = SessionRecorder::create(&traces, enrollment("s", 42), Limits::default()).unwrap();
 
     let files = session.files().unwrap().clone();
     assert_eq!(files.stem(), "42-4711");
@@ -103,10 +101,10 @@ fn a_session_is_in_the_trace_directory_until_it_ends_and_then_in_the_log() {
     // The owner lives, so no other process can claim it.
     assert!(matches!(Claim::take(traces.dir(), files.clone(), traces.uid()), Err(ClaimError::Held)));
 
-    assert_eq!(session.push(&anchor(), 1_000_000_000_000, header(42)).lines.len(), 1);
+    assert_eq!(session.push_at(&anchor(), 1_000_000_000_000, header(42)).lines.len(), 1);
     let mut snapshot = ProcSnapshot::unread(ProcessId { tgid: 42, start_ticks: 4_711 });
     snapshot.comm = Some((&b"l\xc3"[..]).into());
-    let pushed = session.push(
+    let pushed = session.push_at(
         &anchor(),
         1_000_000_000_001,
         Input::Sample(SampleSet { snapshots: vec![snapshot.clone()] }),
@@ -116,20 +114,24 @@ fn a_session_is_in_the_trace_directory_until_it_ends_and_then_in_the_log() {
         trace.split_inclusive(|b| *b == b'\n').map(|line| Line::parse(line).unwrap()).collect();
     assert_eq!(lines[1..], pushed.lines[..]);
 
-    session.push(&anchor(), 1_000_000_000_002, Input::End(EndReason::RootEnded));
+    session.push_at(&anchor(), 1_000_000_000_002, Input::End(EndReason::RootEnded));
     let log = SessionLog::open(&LogConfig { path: temp.path().join("log"), max_sessions: 10 }).unwrap();
     let mut unpinned = false;
     let finished = session
-        .finish(&log, &finish(), || {
-            assert!(temp.path().join("log/sessions/s/summary.json").exists(), "pins are removed last");
-            assert_eq!(
-                traces.dir().list().unwrap(),
-                Vec::<std::ffi::OsString>::new(),
-                "pins are removed last"
-            );
-            unpinned = true;
-            Ok(())
-        })
+        .finish(
+            &log,
+            &finish(),
+            Box::new(|| {
+                assert!(temp.path().join("log/sessions/s/summary.json").exists(), "pins are removed last");
+                assert_eq!(
+                    traces.dir().list().unwrap(),
+                    Vec::<std::ffi::OsString>::new(),
+                    "pins are removed last"
+                );
+                unpinned = true;
+                Ok(())
+            }),
+        )
         .unwrap();
     assert!(unpinned && finished.notices.is_empty() && !finished.filed.already);
     let read = |name: &str| std::fs::read_to_string(temp.path().join("log/sessions/s").join(name)).unwrap();
@@ -144,8 +146,8 @@ fn a_session_is_in_the_trace_directory_until_it_ends_and_then_in_the_log() {
 fn two_sessions_of_one_root_have_files_of_their_own() {
     let temp = tempfile::tempdir().unwrap();
     let traces = trace_dir(temp.path());
-    let first = LiveSession::create(&traces, enrollment("a", 42), Limits::default()).unwrap();
-    let second = LiveSession::create(&traces, enrollment("b", 42), Limits::default()).unwrap();
+    let first = SessionRecorder::create(&traces, enrollment("a", 42), Limits::default()).unwrap();
+    let second = SessionRecorder::create(&traces, enrollment("b", 42), Limits::default()).unwrap();
     assert_eq!((first.files().unwrap().stem(), second.files().unwrap().stem()), ("42-4711", "42-4711.2"));
     assert_eq!(traces.dir().list().unwrap().len(), 4);
 }
@@ -157,8 +159,9 @@ fn a_session_with_a_used_id_gets_a_directory_of_its_own() {
     let log = SessionLog::open(&LogConfig { path: temp.path().join("log"), max_sessions: 10 }).unwrap();
     let names: Vec<_> = [42, 43]
         .map(|pid| {
-            let session = LiveSession::create(&traces, enrollment("same", pid), Limits::default()).unwrap();
-            session.finish(&log, &finish(), || Ok(())).unwrap().summary.dir_name
+            let session =
+                SessionRecorder::create(&traces, enrollment("same", pid), Limits::default()).unwrap();
+            session.finish(&log, &finish(), Box::new(|| Ok(()))).unwrap().summary.dir_name
         })
         .to_vec();
     assert_eq!(names, ["same", "same.2"]);
@@ -169,7 +172,7 @@ fn a_session_with_a_used_id_gets_a_directory_of_its_own() {
 fn the_lock_ends_with_its_owner_and_the_name_with_its_session() {
     let temp = tempfile::tempdir().unwrap();
     let traces = trace_dir(temp.path());
-    let session = LiveSession::create(&traces, enrollment("s", 42), Limits::default()).unwrap();
+    let session = SessionRecorder::create(&traces, enrollment("s", 42), Limits::default()).unwrap();
     let files = session.files().unwrap().clone();
     drop(session);
     // A child that another test is just starting has a copy of the descriptor until it executes.

@@ -37,17 +37,19 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
         session_id: args.session_id,
         labels: args.labels,
         places: args.places.resolve(),
-        watch: args.watch.resolve(output.verbosity()),
+        watch: args.watch.watch(),
+        recording: args.watch.recording(output.verbosity()),
     };
     if options.watch.on_hang == OnHang::Interrupt {
         return Err(Failure::usage(
             "attach: --on-hang interrupt: what was attached to is left alone; use report or relieve",
         ));
     }
-    let mut live = Live::new(output, args.events, options.watch.quiet, Vec::new());
+    let quiet = args.watch.quiet;
+    let mut live = Live::new(output, args.events, quiet, Vec::new());
     let end = attach::attach(&options, &mut live).map_err(|error| Failure::from(error.context("attach")))?;
     drop(live);
-    if !options.watch.quiet {
+    if !quiet {
         output.note(&summary_line(&end.summary, end.filed.as_deref()));
     }
     Ok(Exit::Success)

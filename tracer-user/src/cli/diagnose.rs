@@ -9,8 +9,8 @@ use super::exit::{Exit, Failure};
 use super::output::Output;
 use super::{report, value};
 use crate::session::diagnose::{self, Config};
+use crate::session::live::relieve;
 use crate::session::options::{ReportFormat, ReportTo};
-use crate::session::relieve;
 
 /// What was typed.
 #[derive(clap::Args, Debug)]

@@ -7,15 +7,14 @@ use super::output::Output;
 use super::report;
 use super::status_line::StatusLine;
 use crate::core::diagnosis::{Diagnosis, Verdict};
-use crate::core::record::Line;
+use crate::core::record::{Line, SessionId};
 use crate::core::report as core_report;
 use crate::core::summary::{LeakedProcess, Summary};
 use crate::core::text::ByteString;
 use crate::core::text::duration;
 use crate::core::text::printable;
 use crate::core::timeline;
-use crate::session::driver::Why;
-use crate::session::observer::{Observer, Status};
+use crate::session::live::{DiagnosisTrigger, Observer, SessionEvent, SessionStatus};
 use crate::session::options::ReportTo;
 
 /// See the module.
@@ -39,6 +38,17 @@ impl<'a> Live<'a> {
 }
 
 impl Observer for Live<'_> {
+    fn observe(&mut self, _: &SessionId, event: SessionEvent<'_>) {
+        match event {
+            SessionEvent::Lines(lines) => self.lines(lines),
+            SessionEvent::Notice(text) | SessionEvent::Debug(text) => self.output.note(text),
+            SessionEvent::Diagnosis(diagnosis, trigger) => self.diagnosed(diagnosis, trigger),
+            SessionEvent::Status(status) => self.status(status),
+        }
+    }
+}
+
+impl Live<'_> {
     fn lines(&mut self, lines: &[Line]) {
         for line in lines {
             let began = *self.began_boot_ns.get_or_insert(line.boot_ns);
@@ -50,18 +60,10 @@ impl Observer for Live<'_> {
         }
     }
 
-    fn notice(&mut self, text: &str) {
-        self.output.note(text);
-    }
-
-    fn debug(&mut self, line: &str) {
-        self.output.note(line);
-    }
-
-    fn diagnosed(&mut self, diagnosis: &Diagnosis, why: Why) {
+    fn diagnosed(&mut self, diagnosis: &Diagnosis, trigger: DiagnosisTrigger) {
         // Silence that is no hang is nobody's business: a job may sleep for ten minutes.
-        let idle =
-            why == Why::NoProgress && matches!(diagnosis.verdict, Verdict::External | Verdict::NotHung);
+        let idle = trigger == DiagnosisTrigger::NoProgress
+            && matches!(diagnosis.verdict, Verdict::External | Verdict::NotHung);
         let publish = || match idle {
             true => Ok(()),
             false => report::publish(diagnosis, |name| std::env::var(name).ok()),
@@ -73,9 +75,9 @@ impl Observer for Live<'_> {
         if let Some(line) = &mut self.status {
             line.clear();
         }
-        match (why, diagnosis.verdict) {
+        match (trigger, diagnosis.verdict) {
             _ if idle => {}
-            (Why::AskedToEnd | Why::Timeout, Verdict::NotHung) => {
+            (DiagnosisTrigger::EndRequest | DiagnosisTrigger::TimeLimit, Verdict::NotHung) => {
                 self.output.note("nothing hung when the job was to end; the trace has what was seen");
             }
             _ => {
@@ -85,7 +87,7 @@ impl Observer for Live<'_> {
         }
     }
 
-    fn status(&mut self, status: &Status) {
+    fn status(&mut self, status: &SessionStatus) {
         let Some(line) = &mut self.status else { return };
         let lost = if status.lost == 0 { String::new() } else { format!(" · {} lost", status.lost) };
         line.draw(&format!(

@@ -11,8 +11,8 @@ use super::preflight::LookArgs;
 use super::value::{self, Format, FormatArg};
 use crate::core::leftover::{Ownership, Plan, Reaped, Selection};
 use crate::core::text::printable;
-use crate::session::reap::{ReapOptions, reap};
-use crate::session::terminate::Step;
+use crate::session::live::terminate::Step;
+use crate::session::preflight::reap::{ReapOptions, reap};
 
 /// What was typed.
 #[derive(clap::Args, Debug)]

@@ -5,11 +5,14 @@ use std::time::Duration;
 use super::exit::{Exit, Failure};
 use super::live::Live;
 use super::output::Output;
-use super::shared::PlaceArgs;
+use super::shared::{LayoutArg, PlaceArgs};
 use super::value::{self, Format, FormatArg};
-use crate::core::gates::Action;
-use crate::session::adopt;
-use crate::session::recover::{self, Adoption, Outcome, RecoverConfig, RecoverOptions, Report};
+use crate::core::gates::RecoveryAction;
+use crate::session::options::Layout;
+use crate::session::recover::adopt::follow_all;
+use crate::session::recover::{
+    self, Adoption, RecoverConfig, RecoverOptions, RecoveryOutcome, RecoveryReport,
+};
 
 /// What was typed.
 #[derive(clap::Args, Debug)]
@@ -23,7 +26,7 @@ pub struct Args {
     /// Leave sessions alone that were written to so lately
     #[arg(long, value_name = "DURATION", value_parser = value::duration, default_value = "30s")]
     min_age: Duration,
-    /// Whose files to read
+    /// Whose files to read: the tracer's own, or AutoSkillit's in the directory that --trace-dir names
     #[arg(long, value_enum, value_name = "LAYOUT", default_value_t = LayoutArg::Tracer, help_heading = "Files")]
     layout: LayoutArg,
     /// How many finished sessions are kept
@@ -38,25 +41,17 @@ pub struct Args {
     format: FormatArg,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum LayoutArg {
-    /// Our own
-    Tracer,
-    /// AutoSkillit's, in the directory that --trace-dir names
-    Autoskillit,
-}
-
 impl Args {
     fn resolve(&self) -> Result<RecoverOptions, Failure> {
         let places = self.places.resolve();
-        let autoskillit = self.layout == LayoutArg::Autoskillit;
-        if autoskillit && places.trace_dir.is_none() {
+        let layout = self.layout.into();
+        if layout == Layout::AutoSkillit && places.trace_dir.is_none() {
             let what = "recover: --layout autoskillit: name the directory of its files with --trace-dir";
             return Err(Failure::usage(what));
         }
         Ok(RecoverOptions {
             places,
-            autoskillit,
+            layout,
             min_age: self.min_age,
             adopt: self.adopt,
             dry_run: self.dry_run,
@@ -85,34 +80,36 @@ pub fn execute(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
 fn go_on(adopted: Vec<Adoption>, config: &RecoverConfig, output: &Output) -> Result<(), Failure> {
     let count = adopted.len();
     output.note(&format!("tracing {count} session(s) to their end; what ends this leaves them as they were"));
-    for summary in adopt::keep(adopted, &config.log, &mut Live::new(output, false, true, Vec::new()))? {
+    for summary in follow_all(adopted, &config.log, &mut Live::new(output, false, true, Vec::new()))? {
         output.note(&format!("{}: {}", summary.dir_name, summary.termination_reason));
     }
     Ok(())
 }
 
 /// The report for people: a session a line, its reasons behind it.
-fn text(report: &Report) -> String {
+fn text(report: &RecoveryReport) -> String {
     let mut out = String::new();
     for entry in &report.sessions {
         let name = entry.session_id.as_deref().unwrap_or(&entry.files);
-        let reasons: Vec<_> = entry.judgement.reasons.iter().map(ToString::to_string).collect();
-        let what = match (&entry.outcome, entry.judgement.action) {
-            (Outcome::Filed { dir_name, termination_reason, .. }, _) => {
+        let reasons: Vec<_> = entry.verdict.reasons.iter().map(ToString::to_string).collect();
+        let what = match (&entry.outcome, entry.verdict.action) {
+            (RecoveryOutcome::Filed { dir_name, termination_reason, .. }, _) => {
                 format!("finished as {dir_name} ({termination_reason})")
             }
-            (Outcome::Adopted, _) => "taken over".to_owned(),
-            (Outcome::Failed(why), _) => format!("not finished, {why}"),
-            (Outcome::Left, Action::Skip) => "left alone".to_owned(),
-            (Outcome::Left, Action::Adopt) => "would be taken over".to_owned(),
-            (Outcome::Left, Action::Recover | Action::FinishRebooted) => "would be finished".to_owned(),
+            (RecoveryOutcome::Adopted, _) => "taken over".to_owned(),
+            (RecoveryOutcome::Failed(why), _) => format!("not finished, {why}"),
+            (RecoveryOutcome::Left, RecoveryAction::Skip) => "left alone".to_owned(),
+            (RecoveryOutcome::Left, RecoveryAction::Adopt) => "would be taken over".to_owned(),
+            (RecoveryOutcome::Left, RecoveryAction::Recover | RecoveryAction::FinishRebooted) => {
+                "would be finished".to_owned()
+            }
         };
         out.push_str(&line(&format!("{name}: {what}: {}", reasons.join("; "))));
     }
     for swept in &report.swept {
         out.push_str(&line(&format!("removed {swept}")));
     }
-    for problem in &report.problems {
+    for problem in report.problems.iter() {
         out.push_str(&line(&format!("problem: {problem}")));
     }
     if report.sessions.is_empty() && report.problems.is_empty() {

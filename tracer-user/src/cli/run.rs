@@ -10,9 +10,9 @@ use super::exit::{Exit, Failure};
 use super::live::{Live, leaked_line, summary_line};
 use super::output::Output;
 use super::report;
-use super::shared::{PlaceArgs, WatchArgs};
+use super::shared::{LayoutArg, PlaceArgs, WatchArgs};
 use super::value;
-use crate::session::options::{Layout, ReportFormat, ReportTo, RunOptions};
+use crate::session::options::{ReportFormat, ReportTo, RunOptions};
 use crate::session::run::{self, JobOutcome};
 
 /// What was typed.
@@ -49,14 +49,6 @@ pub struct Args {
     command: Vec<OsString>,
 }
 
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum LayoutArg {
-    /// Our own
-    Tracer,
-    /// AutoSkillit's, which its own reader takes
-    Autoskillit,
-}
-
 impl Args {
     /// What it means.
     pub fn resolve(self, verbosity: u8) -> RunOptions {
@@ -65,14 +57,12 @@ impl Args {
             session_id: self.session_id,
             labels: self.labels,
             places: self.places.resolve(),
-            watch: self.watch.resolve(verbosity),
+            watch: self.watch.watch(),
+            recording: self.watch.recording(verbosity),
             timeout: self.timeout,
             reports: self.reports,
             reap_leaked: self.reap_leaked,
-            layout: match self.layout {
-                LayoutArg::Tracer => Layout::Tracer,
-                LayoutArg::Autoskillit => Layout::Autoskillit,
-            },
+            layout: self.layout.into(),
         }
     }
 }
@@ -112,9 +102,9 @@ pub(super) fn report_to(typed: &str) -> Result<ReportTo, String> {
 /// Runs the job. Whatever goes wrong on our side before it runs ends with 125.
 pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
     let events = args.events;
+    let quiet = args.watch.quiet;
     let options = args.resolve(output.verbosity());
     let program = options.command.first().cloned().unwrap_or_default();
-    let quiet = options.watch.quiet;
     let mut live = Live::new(output, events, quiet, options.reports.clone());
     let end = run::run(&options, &mut live).context("run")?;
     drop(live);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::value;
-use crate::session::options::{OnHang, Places, Watch};
+use crate::session::options::{Layout, OnHang, Places, Recording, Watch};
 
 /// Where sessions are kept.
 #[derive(clap::Args, Clone, Debug)]
@@ -54,23 +54,46 @@ pub struct WatchArgs {
     no_kernel: bool,
     /// No status line and no summary
     #[arg(short, long)]
-    quiet: bool,
+    pub quiet: bool,
 }
 
 impl WatchArgs {
-    /// What it means.
-    pub fn resolve(&self, verbosity: u8) -> Watch {
+    /// How the session is watched.
+    pub fn watch(&self) -> Watch {
         Watch {
             interval: self.interval,
             stall_threshold: self.stall_threshold,
             hang_after: self.hang_after,
             on_hang: self.on_hang.into(),
+            grace: self.grace,
+        }
+    }
+
+    /// How the session is recorded.
+    pub fn recording(&self, verbosity: u8) -> Recording {
+        Recording {
             trace_max_bytes: self.trace_max_bytes,
             max_sessions: self.max_sessions,
             no_kernel: self.no_kernel,
-            grace: self.grace,
-            quiet: self.quiet,
-            verbosity,
+            kernel_log: verbosity >= 2,
+        }
+    }
+}
+
+/// Whose files are read or written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LayoutArg {
+    /// The tracer's own
+    Tracer,
+    /// AutoSkillit's
+    Autoskillit,
+}
+
+impl From<LayoutArg> for Layout {
+    fn from(arg: LayoutArg) -> Self {
+        match arg {
+            LayoutArg::Tracer => Self::Own,
+            LayoutArg::Autoskillit => Self::AutoSkillit,
         }
     }
 }

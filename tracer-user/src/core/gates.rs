@@ -1,173 +1,174 @@
-//! May a session be finished by somebody else than its owner? Evidence in, one judgement with all its reasons out.
+//! May a process that is not its owner finish a session? Evidence in, one verdict with all its reasons out.
 //!
-//! The gates, in order: is it fresh (a courtesy), is the owner gone (its lock), is it enrolled, is it of this boot, and
-//! what became of its root. Only the last three say what to do; each of the others can only say no. Nothing here
-//! guesses: what could not be found out is a reason to leave the session where it is.
+//! The gates, in order: is it fresh (a courtesy), is its owner gone (its lock), is it enrolled, is it of this boot, and
+//! what is the fate of its root. The last two decide what to do; each of the others can only refuse. Nothing here
+//! guesses: a fact that could not be established is a reason to leave the session where it is.
 
 use super::identity::WaitStatus;
 use super::record::ExitSource;
+use super::signal::Signal;
 use serde::Serialize;
 use std::time::Duration;
 
-/// What was found out about a session.
+/// The facts about a session that the gates need.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Evidence {
-    /// Time since something was last written; `None` when the clock makes no sense of it.
+pub struct GateEvidence {
+    /// Time since something was last written; `None` when the clocks contradict each other.
     pub age: Option<Duration>,
-    /// Its lock.
-    pub lock: Lock,
-    /// Its sidecar.
-    pub enrollment: Enrolled,
-    /// Its boot.
-    pub boot: Boot,
-    /// The pid namespace its numbers are of.
-    pub namespace: Namespace,
-    /// Its root.
+    /// The holder of its lock.
+    pub lock: OwnerLock,
+    /// The state of its sidecar.
+    pub sidecar: SidecarState,
+    /// Whether it is of this boot.
+    pub boot: BootMatch,
+    /// Whether its process numbers are of this pid namespace.
+    pub namespace: NamespaceMatch,
+    /// The fate of its root.
     pub root: RootFate,
 }
 
-/// Who has a session's lock.
+/// The holder of a session's lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Lock {
-    /// We have.
+pub enum OwnerLock {
+    /// This process.
     Ours,
-    /// Its owner has, or another process that is finishing it.
+    /// Its owner, or another process that is finishing it.
     Held,
-    /// It could not be tried.
+    /// Unknown: the lock could not be tried.
     Unknown,
 }
 
-/// What the sidecar is worth.
+/// The state of a session's sidecar.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Enrolled {
-    /// It is ours, safe and readable.
-    Yes,
+pub enum SidecarState {
+    /// It is safe and readable.
+    Valid,
     /// There is none.
-    No,
-    /// It is not what a sidecar has to be.
+    Absent,
+    /// It is not a regular file of this user with one name. What it is instead.
     Unsafe(String),
-    /// It is not understood.
+    /// It cannot be read or parsed. The cause.
     Unreadable(String),
 }
 
 /// Whether a session is of this boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Boot {
-    /// It is.
+pub enum BootMatch {
+    /// It is of this boot.
     Same,
-    /// It is not.
+    /// It is of another boot.
     Other,
-    /// One of the boot ids is not known.
+    /// One of the boot ids is unknown.
     Unknown,
 }
 
-/// Whether a session's process numbers mean anything here.
+/// Whether a session's process numbers are of this pid namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Namespace {
-    /// They do.
+pub enum NamespaceMatch {
+    /// They are.
     Same,
     /// They are of another pid namespace.
     Other,
-    /// One of the namespaces is not known.
+    /// One of the namespaces is unknown.
     Unknown,
-    /// The layout does not say; its user asked for it all the same.
+    /// The layout does not record it, and the user asked to recover the layout anyway.
     Unsaid,
 }
 
-/// What became of a root.
+/// The fate of a session's root.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RootFate {
     /// It ended.
     Ended {
-        /// How; `None` when nobody saw it.
+        /// Its wait status; `None` when unknown.
         status: Option<WaitStatus>,
-        /// When, CLOCK_BOOTTIME nanoseconds; `None` when nobody saw it.
+        /// When, CLOCK_BOOTTIME nanoseconds; `None` when unknown.
         boot_ns: Option<u64>,
-        /// Who says so.
+        /// The source of this fact.
         source: ExitSource,
     },
     /// It runs.
     Runs {
-        /// Who says so.
+        /// The source of this fact.
         source: ExitSource,
     },
-    /// It could not be found out, and why.
+    /// Unknown, and why.
     Unknown(String),
 }
 
 impl RootFate {
-    /// The kernel's own record, which needs no process number of this namespace.
-    fn is_kernels(&self) -> bool {
+    /// It is from the kernel's own record, which needs no process number of this namespace.
+    fn is_from_kernel(&self) -> bool {
         matches!(self, Self::Ended { source, .. } | Self::Runs { source } if *source == ExitSource::FateMap)
     }
 }
 
-/// What is wanted.
+/// What a recovery may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Policy {
-    /// Sessions written to more lately are left alone.
+pub struct RecoveryPolicy {
+    /// Sessions that were written to more recently than this are left alone.
     pub min_age: Duration,
     /// Sessions whose root runs are taken over.
     pub adopt: bool,
 }
 
-/// What is to be done with a session.
+/// What to do with a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Action {
+pub enum RecoveryAction {
     /// Nothing.
     Skip,
     /// Finish it: its root has ended.
     Recover,
-    /// Finish it: the machine was booted since.
+    /// Finish it: the machine was rebooted since.
     FinishRebooted,
-    /// Go on tracing it: its root runs.
+    /// Continue to trace it: its root runs.
     Adopt,
 }
 
-/// Why something is, or is not, done.
+/// A reason to do something, or to leave the session alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// It was written to so lately.
+pub enum GateReason {
+    /// It was written to recently.
     Fresh {
-        /// Milliseconds ago.
+        /// How long ago, milliseconds.
         age_ms: u64,
-        /// Milliseconds it would have to be.
+        /// How long ago it would have to be, milliseconds.
         min_age_ms: u64,
     },
     /// Its lock is held: its owner lives, or another process is finishing it.
     OwnerLives,
     /// Its lock could not be tried.
     LockUnknown,
-    /// A trace without a sidecar is nobody's.
+    /// It is a trace without a sidecar, which has no known owner.
     NotEnrolled,
-    /// Its sidecar is not what a sidecar has to be.
+    /// Its sidecar is not a regular file of this user with one name. What it is instead.
     SidecarUnsafe(String),
-    /// Its sidecar is not understood.
+    /// Its sidecar cannot be read or parsed. The cause.
     SidecarUnreadable(String),
     /// It is of an earlier boot.
     Rebooted,
-    /// Its process numbers are of another pid namespace, and there is no record of the kernel's.
+    /// Its process numbers are of another pid namespace, and the kernel has no record of it.
     OtherNamespace,
-    /// Nobody knows of which pid namespace its process numbers are, and there is no record of the kernel's.
+    /// The pid namespace of its process numbers is unknown, and the kernel has no record of it.
     UnknownNamespace,
     /// Its root runs.
     RootRuns,
-    /// Its root ended, with this status.
+    /// Its root ended with this wait status; `None` when that is unknown.
     RootEnded(Option<WaitStatus>),
-    /// What became of its root could not be found out.
+    /// The fate of its root is unknown. The cause.
     RootUnknown(String),
     /// Its owner died.
     OwnerDied,
 }
 
-impl std::fmt::Display for Reason {
+impl std::fmt::Display for GateReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Fresh { age_ms, min_age_ms } => {
@@ -177,7 +178,7 @@ impl std::fmt::Display for Reason {
             Self::LockUnknown => f.write_str("its lock could not be tried"),
             Self::NotEnrolled => f.write_str("a trace without a sidecar"),
             Self::SidecarUnsafe(why) => write!(f, "its sidecar is {why}"),
-            Self::SidecarUnreadable(why) => write!(f, "its sidecar is not understood: {why}"),
+            Self::SidecarUnreadable(why) => write!(f, "its sidecar cannot be read: {why}"),
             Self::Rebooted => f.write_str("of an earlier boot"),
             Self::OtherNamespace => f.write_str("of another pid namespace"),
             Self::UnknownNamespace => f.write_str("of an unknown pid namespace"),
@@ -185,12 +186,12 @@ impl std::fmt::Display for Reason {
             Self::RootEnded(Some(status)) => match (status.exit_code(), status.signal()) {
                 (Some(code), _) => write!(f, "its root exited with {code}"),
                 (_, Some(signal)) => {
-                    write!(f, "its root was ended by {}", super::signal::Signal(signal.into()).name())
+                    write!(f, "its root was ended by {}", Signal(signal.into()).name())
                 }
-                _ => f.write_str("its root ended"),
+                _ => f.write_str("its root has ended"),
             },
             Self::RootEnded(None) => f.write_str("its root is gone"),
-            Self::RootUnknown(why) => write!(f, "what became of its root is unknown: {why}"),
+            Self::RootUnknown(why) => write!(f, "the fate of its root is unknown: {why}"),
             Self::OwnerDied => f.write_str("its owner died"),
         }
     }
@@ -202,76 +203,78 @@ fn secs(ms: u64) -> f64 {
 
 /// What to do with a session, and every reason for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Judgement {
+pub struct GateVerdict {
     /// What to do.
-    pub action: Action,
-    /// Why: all that speaks against doing anything when it is left alone, else what speaks for it.
-    pub reasons: Vec<Reason>,
+    pub action: RecoveryAction,
+    /// Every reason to leave it alone; when there is none, the reasons for the action.
+    pub reasons: Vec<GateReason>,
 }
 
-/// Judges the evidence.
-pub fn judge(evidence: &Evidence, policy: Policy) -> Judgement {
+/// Decides what to do with a session.
+pub fn judge(evidence: &GateEvidence, policy: RecoveryPolicy) -> GateVerdict {
     let mut against = Vec::new();
     if let Some(age) = evidence.age.filter(|age| *age < policy.min_age) {
         let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        against.push(Reason::Fresh { age_ms: ms(age), min_age_ms: ms(policy.min_age) });
+        against.push(GateReason::Fresh { age_ms: ms(age), min_age_ms: ms(policy.min_age) });
     }
     match evidence.lock {
-        Lock::Ours => {}
-        Lock::Held => against.push(Reason::OwnerLives),
-        Lock::Unknown if evidence.enrollment == Enrolled::Yes => against.push(Reason::LockUnknown),
-        Lock::Unknown => {}
+        OwnerLock::Ours => {}
+        OwnerLock::Held => against.push(GateReason::OwnerLives),
+        OwnerLock::Unknown if evidence.sidecar == SidecarState::Valid => {
+            against.push(GateReason::LockUnknown)
+        }
+        OwnerLock::Unknown => {}
     }
-    match &evidence.enrollment {
-        Enrolled::Yes => {}
-        // Nothing below can be asked of a session that nobody enrolled.
+    match &evidence.sidecar {
+        SidecarState::Valid => {}
+        // The gates below need an enrollment.
         not => {
             against.push(match not {
-                Enrolled::Unsafe(why) => Reason::SidecarUnsafe(why.clone()),
-                Enrolled::Unreadable(why) => Reason::SidecarUnreadable(why.clone()),
-                Enrolled::Yes | Enrolled::No => Reason::NotEnrolled,
+                SidecarState::Unsafe(why) => GateReason::SidecarUnsafe(why.clone()),
+                SidecarState::Unreadable(why) => GateReason::SidecarUnreadable(why.clone()),
+                SidecarState::Valid | SidecarState::Absent => GateReason::NotEnrolled,
             });
-            return Judgement { action: Action::Skip, reasons: against };
+            return GateVerdict { action: RecoveryAction::Skip, reasons: against };
         }
     }
     let mut reasons = Vec::new();
-    if evidence.lock == Lock::Ours {
-        reasons.push(Reason::OwnerDied);
+    if evidence.lock == OwnerLock::Ours {
+        reasons.push(GateReason::OwnerDied);
     }
-    let action = if evidence.boot == Boot::Other {
-        reasons.push(Reason::Rebooted);
-        Action::FinishRebooted
+    let action = if evidence.boot == BootMatch::Other {
+        reasons.push(GateReason::Rebooted);
+        RecoveryAction::FinishRebooted
     } else {
-        if !evidence.root.is_kernels() {
+        if !evidence.root.is_from_kernel() {
             match evidence.namespace {
-                Namespace::Same | Namespace::Unsaid => {}
-                Namespace::Other => against.push(Reason::OtherNamespace),
-                Namespace::Unknown => against.push(Reason::UnknownNamespace),
+                NamespaceMatch::Same | NamespaceMatch::Unsaid => {}
+                NamespaceMatch::Other => against.push(GateReason::OtherNamespace),
+                NamespaceMatch::Unknown => against.push(GateReason::UnknownNamespace),
             }
         }
         match &evidence.root {
             RootFate::Ended { status, .. } => {
-                reasons.push(Reason::RootEnded(*status));
-                Action::Recover
+                reasons.push(GateReason::RootEnded(*status));
+                RecoveryAction::Recover
             }
             RootFate::Runs { .. } if policy.adopt => {
-                reasons.push(Reason::RootRuns);
-                Action::Adopt
+                reasons.push(GateReason::RootRuns);
+                RecoveryAction::Adopt
             }
             RootFate::Runs { .. } => {
-                against.push(Reason::RootRuns);
-                Action::Skip
+                against.push(GateReason::RootRuns);
+                RecoveryAction::Skip
             }
             RootFate::Unknown(why) => {
-                against.push(Reason::RootUnknown(why.clone()));
-                Action::Skip
+                against.push(GateReason::RootUnknown(why.clone()));
+                RecoveryAction::Skip
             }
         }
     };
     if against.is_empty() {
-        Judgement { action, reasons }
+        GateVerdict { action, reasons }
     } else {
-        Judgement { action: Action::Skip, reasons: against }
+        GateVerdict { action: RecoveryAction::Skip, reasons: against }
     }
 }
 
@@ -279,15 +282,15 @@ pub fn judge(evidence: &Evidence, policy: Policy) -> Judgement {
 mod tests {
     use super::*;
 
-    const POLICY: Policy = Policy { min_age: Duration::from_secs(30), adopt: false };
+    const POLICY: RecoveryPolicy = RecoveryPolicy { min_age: Duration::from_secs(30), adopt: false };
 
-    fn dead() -> Evidence {
-        Evidence {
+    fn dead() -> GateEvidence {
+        GateEvidence {
             age: Some(Duration::from_secs(31)),
-            lock: Lock::Ours,
-            enrollment: Enrolled::Yes,
-            boot: Boot::Same,
-            namespace: Namespace::Same,
+            lock: OwnerLock::Ours,
+            sidecar: SidecarState::Valid,
+            boot: BootMatch::Same,
+            namespace: NamespaceMatch::Same,
             root: RootFate::Ended {
                 status: Some(WaitStatus(7 << 8)),
                 boot_ns: Some(1),
@@ -296,7 +299,7 @@ mod tests {
         }
     }
 
-    fn action(evidence: &Evidence) -> Action {
+    fn action(evidence: &GateEvidence) -> RecoveryAction {
         judge(evidence, POLICY).action
     }
 
@@ -304,70 +307,92 @@ mod tests {
     fn a_dead_session_is_finished_and_a_live_one_is_not() {
         assert_eq!(
             judge(&dead(), POLICY).reasons,
-            [Reason::OwnerDied, Reason::RootEnded(Some(WaitStatus(7 << 8)))]
+            [GateReason::OwnerDied, GateReason::RootEnded(Some(WaitStatus(7 << 8)))]
         );
-        assert_eq!(action(&dead()), Action::Recover);
-        assert_eq!(action(&Evidence { lock: Lock::Held, ..dead() }), Action::Skip);
-        let runs = Evidence { root: RootFate::Runs { source: ExitSource::Proc }, ..dead() };
-        assert_eq!(action(&runs), Action::Skip);
-        assert_eq!(judge(&runs, Policy { adopt: true, ..POLICY }).action, Action::Adopt);
+        assert_eq!(action(&dead()), RecoveryAction::Recover);
+        assert_eq!(action(&GateEvidence { lock: OwnerLock::Held, ..dead() }), RecoveryAction::Skip);
+        let runs = GateEvidence { root: RootFate::Runs { source: ExitSource::Proc }, ..dead() };
+        assert_eq!(action(&runs), RecoveryAction::Skip);
+        assert_eq!(judge(&runs, RecoveryPolicy { adopt: true, ..POLICY }).action, RecoveryAction::Adopt);
         assert_eq!(
-            judge(&Evidence { lock: Lock::Held, ..runs }, Policy { adopt: true, ..POLICY }).action,
-            Action::Skip
+            judge(&GateEvidence { lock: OwnerLock::Held, ..runs }, RecoveryPolicy { adopt: true, ..POLICY })
+                .action,
+            RecoveryAction::Skip
         );
     }
 
     #[test]
-    fn freshness_is_a_courtesy_that_a_broken_clock_cannot_turn_into_a_wall() {
-        assert_eq!(action(&Evidence { age: Some(Duration::from_millis(29_999)), ..dead() }), Action::Skip);
-        assert_eq!(action(&Evidence { age: Some(Duration::from_secs(30)), ..dead() }), Action::Recover);
-        assert_eq!(action(&Evidence { age: None, ..dead() }), Action::Recover);
+    fn freshness_is_a_courtesy_and_a_broken_clock_does_not_block_recovery() {
+        assert_eq!(
+            action(&GateEvidence { age: Some(Duration::from_millis(29_999)), ..dead() }),
+            RecoveryAction::Skip
+        );
+        assert_eq!(
+            action(&GateEvidence { age: Some(Duration::from_secs(30)), ..dead() }),
+            RecoveryAction::Recover
+        );
+        assert_eq!(action(&GateEvidence { age: None, ..dead() }), RecoveryAction::Recover);
     }
 
     #[test]
-    fn what_is_not_enrolled_is_nobodys() {
-        for enrollment in
-            [Enrolled::No, Enrolled::Unsafe("a FIFO".into()), Enrolled::Unreadable("not JSON".into())]
-        {
-            let evidence = Evidence { enrollment, lock: Lock::Unknown, ..dead() };
-            let judgement = judge(&evidence, POLICY);
-            assert_eq!((judgement.action, judgement.reasons.len()), (Action::Skip, 1));
+    fn a_session_without_a_valid_sidecar_is_left_alone() {
+        for sidecar in [
+            SidecarState::Absent,
+            SidecarState::Unsafe("a FIFO".into()),
+            SidecarState::Unreadable("not JSON".into()),
+        ] {
+            let evidence = GateEvidence { sidecar, lock: OwnerLock::Unknown, ..dead() };
+            let verdict = judge(&evidence, POLICY);
+            assert_eq!((verdict.action, verdict.reasons.len()), (RecoveryAction::Skip, 1));
         }
     }
 
     #[test]
-    fn another_boot_ends_a_session_whatever_runs_under_its_number() {
+    fn another_boot_ends_a_session_whatever_process_has_its_number() {
         let runs = RootFate::Runs { source: ExitSource::Proc };
-        let evidence = Evidence { boot: Boot::Other, namespace: Namespace::Unknown, root: runs, ..dead() };
+        let evidence =
+            GateEvidence { boot: BootMatch::Other, namespace: NamespaceMatch::Unknown, root: runs, ..dead() };
         assert_eq!(
             judge(&evidence, POLICY),
-            Judgement { action: Action::FinishRebooted, reasons: vec![Reason::OwnerDied, Reason::Rebooted] }
+            GateVerdict {
+                action: RecoveryAction::FinishRebooted,
+                reasons: vec![GateReason::OwnerDied, GateReason::Rebooted]
+            }
         );
-        assert_eq!(action(&Evidence { boot: Boot::Unknown, ..dead() }), Action::Recover);
+        assert_eq!(action(&GateEvidence { boot: BootMatch::Unknown, ..dead() }), RecoveryAction::Recover);
     }
 
     #[test]
-    fn numbers_of_another_namespace_say_nothing_but_the_kernels_record_does() {
+    fn numbers_of_another_namespace_prove_nothing_but_the_kernels_record_does() {
         let gone = RootFate::Ended { status: None, boot_ns: None, source: ExitSource::Proc };
-        for namespace in [Namespace::Other, Namespace::Unknown] {
-            assert_eq!(action(&Evidence { namespace, root: gone.clone(), ..dead() }), Action::Skip);
-            assert_eq!(action(&Evidence { namespace, ..dead() }), Action::Recover);
+        for namespace in [NamespaceMatch::Other, NamespaceMatch::Unknown] {
+            assert_eq!(
+                action(&GateEvidence { namespace, root: gone.clone(), ..dead() }),
+                RecoveryAction::Skip
+            );
+            assert_eq!(action(&GateEvidence { namespace, ..dead() }), RecoveryAction::Recover);
         }
-        assert_eq!(action(&Evidence { namespace: Namespace::Unsaid, root: gone, ..dead() }), Action::Recover);
+        assert_eq!(
+            action(&GateEvidence { namespace: NamespaceMatch::Unsaid, root: gone, ..dead() }),
+            RecoveryAction::Recover
+        );
     }
 
     #[test]
-    fn what_is_unknown_is_never_called_a_crash() {
-        assert_eq!(action(&Evidence { root: RootFate::Unknown("hidden".into()), ..dead() }), Action::Skip);
-        assert_eq!(action(&Evidence { lock: Lock::Unknown, ..dead() }), Action::Skip);
+    fn an_unknown_fate_is_never_called_a_crash() {
+        assert_eq!(
+            action(&GateEvidence { root: RootFate::Unknown("hidden".into()), ..dead() }),
+            RecoveryAction::Skip
+        );
+        assert_eq!(action(&GateEvidence { lock: OwnerLock::Unknown, ..dead() }), RecoveryAction::Skip);
     }
 
     #[test]
     fn every_reason_is_given() {
-        let evidence = Evidence {
+        let evidence = GateEvidence {
             age: Some(Duration::ZERO),
-            lock: Lock::Held,
-            namespace: Namespace::Other,
+            lock: OwnerLock::Held,
+            namespace: NamespaceMatch::Other,
             root: RootFate::Unknown("hidden".into()),
             ..dead()
         };
@@ -375,10 +400,10 @@ mod tests {
         assert_eq!(
             reasons,
             [
-                Reason::Fresh { age_ms: 0, min_age_ms: 30_000 },
-                Reason::OwnerLives,
-                Reason::OtherNamespace,
-                Reason::RootUnknown("hidden".into())
+                GateReason::Fresh { age_ms: 0, min_age_ms: 30_000 },
+                GateReason::OwnerLives,
+                GateReason::OtherNamespace,
+                GateReason::RootUnknown("hidden".into())
             ]
         );
         assert!(reasons.iter().all(|reason| !reason.to_string().is_empty()));

@@ -1,6 +1,6 @@
-//! What the kernel's process connector sends: fork, exec and exit of every process of the machine.
+//! Messages of the kernel's process connector: fork, exec and exit of every process of the machine.
 //!
-//! Layouts: `include/uapi/linux/netlink.h`, `connector.h` and `cn_proc.h`. Any bytes are read or left out.
+//! Layouts: `include/uapi/linux/netlink.h`, `connector.h` and `cn_proc.h`. Any bytes are parsed or skipped.
 
 use bytes::Buf as _;
 
@@ -14,46 +14,46 @@ const FORK: u32 = 1;
 const EXEC: u32 = 2;
 const EXIT: u32 = 0x8000_0000;
 
-/// What happened to a thread.
+/// One event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcEvent {
     /// CLOCK_MONOTONIC, nanoseconds.
     pub monotonic_ns: u64,
-    /// What.
-    pub what: What,
+    /// What happened.
+    pub body: ProcEventBody,
 }
 
-/// See [`ProcEvent`].
+/// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
-    /// A process was made. Threads are left out.
+pub enum ProcEventBody {
+    /// A process was forked. New threads are skipped.
     Fork {
-        /// Who called.
+        /// Tgid of the parent.
         parent: u32,
-        /// The new process.
+        /// Tgid of the new process.
         child: u32,
     },
     /// A process executed a program.
     Exec {
-        /// Which.
+        /// Its tgid.
         tgid: u32,
     },
-    /// A thread ended; the process too, when it was the last.
+    /// A thread ended, and with the last one its process.
     Exit {
-        /// Its process.
+        /// Tgid of its process.
         tgid: u32,
-        /// The thread.
+        /// Tid of the thread.
         tid: u32,
         /// The thread's own wait status.
         status: WaitStatus,
     },
 }
 
-/// The request to be told from now on.
+/// The request to receive events from now on.
 pub fn listen_request() -> Vec<u8> {
     /// `PROC_CN_MCAST_LISTEN`.
     const LISTEN: u32 = 1;
-    /// `NLMSG_DONE`: the last, here the only part of a message.
+    /// `NLMSG_DONE`: the last part of a message, here the only one.
     const DONE: u16 = 3;
     let length = (NETLINK_HEADER + CONNECTOR_HEADER + 4) as u32;
     let mut bytes = Vec::with_capacity(length as usize);
@@ -91,25 +91,25 @@ fn message(mut body: &[u8]) -> Option<ProcEvent> {
     body.advance(4);
     let monotonic_ns = body.get_u64_ne();
     let mut number = || (body.len() >= 4).then(|| body.get_u32_ne());
-    let what = match what {
+    let body = match what {
         FORK => {
             let (_, parent, tid, child) = (number()?, number()?, number()?, number()?);
             if tid != child {
                 return None;
             }
-            What::Fork { parent, child }
+            ProcEventBody::Fork { parent, child }
         }
         EXEC => {
             let (_, tgid) = (number()?, number()?);
-            What::Exec { tgid }
+            ProcEventBody::Exec { tgid }
         }
         EXIT => {
             let (tid, tgid, status) = (number()?, number()?, number()?);
-            What::Exit { tgid, tid, status: WaitStatus(status) }
+            ProcEventBody::Exit { tgid, tid, status: WaitStatus(status) }
         }
         _ => return None,
     };
-    Some(ProcEvent { monotonic_ns, what })
+    Some(ProcEvent { monotonic_ns, body })
 }
 
 #[cfg(test)]
@@ -130,12 +130,13 @@ mod tests {
     }
 
     #[test]
-    fn processes_are_told_and_threads_are_not() {
+    fn processes_are_reported_and_threads_are_not() {
         let fork = parse(&datagram(FORK, &[1, 1, 9, 9]));
-        assert_eq!(fork, [ProcEvent { monotonic_ns: 77, what: What::Fork { parent: 1, child: 9 } }]);
+        let body = ProcEventBody::Fork { parent: 1, child: 9 };
+        assert_eq!(fork, [ProcEvent { monotonic_ns: 77, body }]);
         assert_eq!(parse(&datagram(FORK, &[1, 1, 10, 9])), []);
-        let exit = What::Exit { tgid: 9, tid: 9, status: WaitStatus(7 << 8) };
-        assert_eq!(parse(&datagram(EXIT, &[9, 9, 7 << 8, 17]))[0].what, exit);
+        let exit = ProcEventBody::Exit { tgid: 9, tid: 9, status: WaitStatus(7 << 8) };
+        assert_eq!(parse(&datagram(EXIT, &[9, 9, 7 << 8, 17]))[0].body, exit);
     }
 
     #[test]
@@ -146,12 +147,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_or_left_out(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn any_bytes_are_parsed_or_skipped(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = parse(&bytes);
         }
 
         #[test]
-        fn any_cut_is_read_or_left_out(cut in 0usize..60) {
+        fn any_cut_is_parsed_or_skipped(cut in 0usize..60) {
             let whole = datagram(EXIT, &[9, 9, 0, 17]);
             let _ = parse(&whole[..cut.min(whole.len())]);
         }

@@ -195,16 +195,18 @@ impl KernelTracer {
     /// the fate map.
     pub fn drain(&mut self, events: &mut Vec<Event>) {
         self.drain_keeping_fates(events);
-        self.forget_ended(events);
+        let ended = events.iter().filter_map(|event| match &event.body {
+            EventBody::Exit(exit) => Some(exit.process),
+            _ => None,
+        });
+        self.forget_ended(ended.collect::<Vec<_>>());
     }
 
-    /// Removes the ends in these events from the fate map. To be called once they are written down, not
-    /// before, so that an owner that dies in between loses none.
-    pub fn forget_ended(&mut self, events: &[Event]) {
-        for event in events {
-            if let EventBody::Exit(exit) = &event.body {
-                let _ = self.fates.remove(&MapValue(decode::process_key(exit.process)));
-            }
+    /// Removes the ends of these processes from the fate map. To be called once they are written down, not before,
+    /// so that an owner that dies in between loses none.
+    pub fn forget_ended(&mut self, ended: impl IntoIterator<Item = ProcessId>) {
+        for process in ended {
+            let _ = self.fates.remove(&MapValue(decode::process_key(process)));
         }
     }
 

@@ -1,26 +1,25 @@
-//! `attach`: a tree that runs already is followed to its end, and otherwise left alone.
+//! `attach`: a process tree that runs already is traced to its end, and otherwise left alone.
 //!
-//! Nothing that is forked meanwhile is missed: a process is put into the kernel's map first and its children are looked
-//! up afterwards. A child forked before that is found by the look, one forked later follows its parent by itself; the
-//! look is repeated until it finds nobody new.
+//! No fork is missed: a process is put into the kernel's map first, and its children are looked up afterwards. A child
+//! forked before that is found by the lookup, and one forked later follows its parent by itself. The lookup is repeated
+//! until it finds nothing new.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-use super::driver::{DriverEvent, SessionDriver};
-use super::observer::Observer;
+use super::live::finish::{OwnerEnding, finish};
+use super::live::start::{self, SessionSetup, StartedSession};
+use super::live::{DriverEvent, Observer, SessionDriver};
 use super::options::{AttachOptions, OnHang};
-use super::recorder::SessionRecorder;
-use super::start::{self, Session, StartedSession};
 use crate::core::identity::ProcessId;
 use crate::core::record::{EndReason, Origin};
 use crate::core::summary::Summary;
 use crate::procfs_view::{ProcRoot, table};
 use crate::signals::receive::Blocked;
 
-/// What became of it.
+/// The result of an attachment.
 #[derive(Debug)]
 pub struct AttachEnd {
     /// The session's summary.
@@ -32,16 +31,16 @@ pub struct AttachEnd {
 /// Why a process cannot be attached to.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
-    /// There is none of that number.
+    /// No process has this pid.
     #[error("there is no process {0}")]
     NoProcess(u32),
     /// It has ended already.
     #[error("process {0} has ended and waits for its parent: there is nothing to trace")]
     Zombie(u32),
-    /// It is a part of the kernel.
+    /// It is a thread of the kernel.
     #[error("process {0} is a kernel thread: it runs no program and cannot be traced")]
     KernelThread(u32),
-    /// Us.
+    /// It is this process.
     #[error("process {0} is this tracer itself")]
     Ourselves(u32),
 }
@@ -49,7 +48,7 @@ pub enum AttachError {
 /// Attaches. Call it on the main thread, before any other thread is started: signals are blocked in it.
 ///
 /// # Errors
-/// When a process cannot be attached to, or nothing can be kept of it.
+/// When a process cannot be attached to, or no session can be kept of it.
 pub fn attach(options: &AttachOptions, observer: &mut dyn Observer) -> anyhow::Result<AttachEnd> {
     let proc_root = ProcRoot::system();
     let roots = options.pids.iter().map(|&pid| target(&proc_root, pid)).collect::<Result<Vec<_>, _>>()?;
@@ -57,21 +56,22 @@ pub fn attach(options: &AttachOptions, observer: &mut dyn Observer) -> anyhow::R
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("cannot start")?.block_on(async {
         let mut signals = blocked.listen()?;
-        let session = Session {
+        let setup = SessionSetup {
             id: options.session_id.clone(),
             labels: options.labels.clone(),
             places: &options.places,
             watch: &options.watch,
+            recording: &options.recording,
             timeout: None,
             command: None,
         };
-        let root = roots[0];
-        let StartedSession { mut recorder, log } = start::begin(&session, root, Origin::Found, observer)?;
-        join_tree(&mut recorder, &roots, &proc_root, observer);
-        let mut driver = SessionDriver::new(recorder, &options.watch, None)?;
-        driver.watch_root(observer);
+        let StartedSession { recorder, sources, log } =
+            start::begin(&setup, roots[0], Origin::Found, observer)?;
+        let mut driver = SessionDriver::new(recorder, sources, &options.watch, None)?;
+        join_tree(&mut driver, &roots, &proc_root);
+        driver.watch_root();
         let reason = loop {
-            if driver.recorder.alive().is_empty() {
+            if driver.recorder().alive().is_empty() {
                 break EndReason::RootEnded;
             }
             tokio::select! {
@@ -81,18 +81,18 @@ pub fn attach(options: &AttachOptions, observer: &mut dyn Observer) -> anyhow::R
                         break EndReason::Detached;
                     }
                 }
-                event = driver.step(observer) => {
-                    if let DriverEvent::Looked(_, Some(diagnosis)) = event
+                event = driver.step() => {
+                    if let DriverEvent::Diagnosis(_, Some(diagnosis)) = event
                         && diagnosis.verdict.is_hang()
                         && options.watch.on_hang == OnHang::Relieve
                     {
-                        driver.relieve(&diagnosis, observer);
+                        driver.relieve(&diagnosis);
                     }
                 }
             }
         };
-        driver.recorder.settle(observer);
-        let (summary, filed) = start::finish(driver.recorder, reason, &log, observer);
+        driver.settle();
+        let (summary, filed) = finish(driver, &OwnerEnding::now(reason, &[]), &log);
         Ok(AttachEnd { summary, filed })
     })
 }
@@ -112,42 +112,36 @@ fn target(proc_root: &ProcRoot, pid: u32) -> Result<ProcessId, AttachError> {
     Ok(found.process)
 }
 
-/// Enrols the roots and all that descends from them, until nobody new is found.
-fn join_tree(
-    recorder: &mut SessionRecorder,
-    roots: &[ProcessId],
-    proc_root: &ProcRoot,
-    observer: &mut dyn Observer,
-) {
-    let me = std::process::id();
-    let mut members: HashSet<u32> = HashSet::new();
-    members.insert(recorder.root().tgid);
+/// Enrolls the roots and all their descendants, until nothing new is found.
+fn join_tree(driver: &mut SessionDriver<'_>, roots: &[ProcessId], proc_root: &ProcRoot) {
+    let own_pid = std::process::id();
+    let mut members = HashSet::from([driver.root().tgid]);
     for &root in roots {
         if members.insert(root.tgid) {
-            recorder.enroll(root, Origin::Found, observer);
+            driver.enroll(root, Origin::Found);
         }
     }
     loop {
-        // ProcessKey was forked by a member since it became one is one by itself, and known by its event.
-        recorder.catch_up(observer);
-        members.extend(recorder.alive().iter().map(|process| process.tgid));
+        // A process that a member forked since it became one is a member already, and known by its event.
+        driver.catch_up();
+        members.extend(driver.recorder().alive().iter().map(|process| process.tgid));
         let Ok(all) = table::all(proc_root) else { return };
         let new: Vec<ProcessId> = all
             .iter()
-            .filter(|kin| {
-                !kin.zombie
-                    && kin.process.tgid != me
-                    && members.contains(&kin.ppid)
-                    && !members.contains(&kin.process.tgid)
+            .filter(|found| {
+                !found.zombie
+                    && found.process.tgid != own_pid
+                    && members.contains(&found.ppid)
+                    && !members.contains(&found.process.tgid)
             })
-            .map(|kin| kin.process)
+            .map(|found| found.process)
             .collect();
         if new.is_empty() {
             return;
         }
         for process in new {
             members.insert(process.tgid);
-            recorder.enroll(process, Origin::Found, observer);
+            driver.enroll(process, Origin::Found);
         }
     }
 }

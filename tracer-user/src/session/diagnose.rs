@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 
-use super::kernel_reader;
+use super::live::kernel_reader;
 use crate::core::diagnosis::{self, Diagnosis};
 use crate::core::evidence::Evidence;
 use crate::core::identity::ProcessId;

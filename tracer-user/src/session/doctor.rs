@@ -12,9 +12,9 @@ use crate::core::requirements::{Doctor, Findings, Tried};
 use crate::kernel::{KernelTracer, Settings};
 use crate::procfs_view::machine::MachineView;
 use crate::signals::pidfd::PidFd;
-use crate::store::dir::{ResolveConfig, TraceDir};
 use crate::store::fault;
-use crate::store::log::LogConfig;
+use crate::store::session_log::LogConfig;
+use crate::store::trace_dir::{ResolveConfig, TraceDir};
 
 /// The multicast group of the proc connector (`CN_IDX_PROC`).
 const PROC_EVENTS: u32 = 1;

@@ -1,63 +1,68 @@
-//! What the verbs are asked to do, as plain values: made by `cli` from what was typed, valid by construction.
+//! The options of the verbs, as plain values: `cli` makes them from the command line, valid by construction.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Where sessions are kept. `None`: the usual place.
+use strum::IntoStaticStr;
+
+pub use crate::store::Layout;
+
+/// Where sessions are kept. `None`: the default place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Places {
-    /// Where the directory of live traces is.
+    /// The directory under which live traces are.
     pub trace_dir: Option<PathBuf>,
-    /// Where finished sessions are kept.
+    /// The directory of finished sessions.
     pub log_dir: Option<PathBuf>,
 }
 
 /// How a session is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watch {
-    /// Time between two snapshots.
+    /// Time between two samples of all processes.
     pub interval: Duration,
-    /// A blocked write is reported when it has lasted so long.
+    /// A blocked write is reported when it has lasted this long.
     pub stall_threshold: Duration,
-    /// The session hangs when nothing in it has made progress for so long.
+    /// A hang is suspected after this long without progress anywhere in the session.
     pub hang_after: Duration,
     /// What is done about a hang.
     pub on_hang: OnHang,
-    /// A trace takes at most so many bytes.
-    pub trace_max_bytes: u64,
-    /// At most so many finished sessions are kept.
-    pub max_sessions: u32,
-    /// Do as if BPF were not to be had.
-    pub no_kernel: bool,
-    /// How long each rung of the ladder of signals is waited for.
+    /// How long each step of an escalation is waited for.
     pub grace: Duration,
-    /// No status line, no summary.
-    pub quiet: bool,
-    /// How often `-v` was given.
-    pub verbosity: u8,
+}
+
+/// How a session is recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recording {
+    /// The largest size of a trace, bytes.
+    pub trace_max_bytes: u64,
+    /// The number of finished sessions that are kept.
+    pub max_sessions: u32,
+    /// Do not use BPF.
+    pub no_kernel: bool,
+    /// Report the kernel programs' own debug log.
+    pub kernel_log: bool,
 }
 
 /// What is done about a hang.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum OnHang {
     /// It is explained.
     #[default]
     Report,
     /// It is explained, and full pipes are enlarged.
     Relieve,
-    /// It is explained, and the session is ended by the ladder of signals.
+    /// It is explained, and the session is ended by escalation.
     Interrupt,
 }
 
-/// Whose files are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Layout {
-    /// Ours.
-    #[default]
-    Tracer,
-    /// AutoSkillit's, which its own reader takes.
-    Autoskillit,
+impl OnHang {
+    /// The name in the header of a trace.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
 }
 
 /// How a report is written.
@@ -88,40 +93,44 @@ pub struct ReportTo {
     pub path: PathBuf,
 }
 
-/// What `run` is asked to do.
+/// The options of `run`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunOptions {
     /// Program and arguments; never empty.
     pub command: Vec<OsString>,
-    /// Name of the session; one is made up when there is none.
+    /// Id of the session; `None`: one is generated.
     pub session_id: Option<String>,
-    /// What else is noted of it.
+    /// Its labels.
     pub labels: Vec<(String, String)>,
     /// Where it is kept.
     pub places: Places,
     /// How it is watched.
     pub watch: Watch,
-    /// The job is ended by the ladder of signals when it has run so long.
+    /// How it is recorded.
+    pub recording: Recording,
+    /// The time limit of the job: after it, the job is ended by escalation.
     pub timeout: Option<Duration>,
     /// Reports to write.
     pub reports: Vec<ReportTo>,
-    /// End what is left alive after the job.
+    /// End the processes that outlive the job.
     pub reap_leaked: bool,
-    /// Whose files are written.
+    /// Whose files are written. With AutoSkillit's, the tracer's own are written as well.
     pub layout: Layout,
 }
 
-/// What `attach` is asked to do.
+/// The options of `attach`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttachOptions {
     /// The processes; never empty.
     pub pids: Vec<u32>,
-    /// Name of the session; one is made up when there is none.
+    /// Id of the session; `None`: one is generated.
     pub session_id: Option<String>,
-    /// What else is noted of it.
+    /// Its labels.
     pub labels: Vec<(String, String)>,
     /// Where it is kept.
     pub places: Places,
     /// How it is watched.
     pub watch: Watch,
+    /// How it is recorded.
+    pub recording: Recording,
 }

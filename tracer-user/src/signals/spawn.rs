@@ -178,19 +178,17 @@ impl Drop for Child {
     }
 }
 
-/// Gives up what we inherited and only the job should hold: standard input, standard output unless `keep_stdout`,
-/// and every further descriptor that is not close-on-exec, which ours all are.
+/// Gives up the descriptors that this process inherited and only the job should hold: standard input and output, and
+/// every further descriptor that is not close-on-exec, which the tracer's own all are.
 ///
 /// A pipe whose reader waits for the end of the file, or whose writer waits for the last reader to go, must
-/// not wait for us.
-pub fn let_go_of_inherited(keep_stdout: bool) -> io::Result<()> {
+/// not wait for the tracer.
+pub fn let_go_of_inherited() -> io::Result<()> {
     let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
     for fd in [0, 1] {
-        if fd == 0 || !keep_stdout {
-            // SAFETY: both numbers are open; nobody owns 0 and 1 but the handles of std, which bear this.
-            if unsafe { libc::dup2(null.as_raw_fd(), fd) } == -1 {
-                return Err(io::Error::last_os_error());
-            }
+        // SAFETY: both numbers are open, and only the handles of std own 0 and 1, which allow this.
+        if unsafe { libc::dup2(null.as_raw_fd(), fd) } == -1 {
+            return Err(io::Error::last_os_error());
         }
     }
     let open: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")?

@@ -9,18 +9,17 @@
 //!    other; a session that is in both is recognised by its identity and not filed twice.
 
 pub mod autoskillit;
-pub mod dir;
 pub mod fault;
+pub mod finish;
 pub mod fsops;
 pub mod index;
 pub mod lines;
-pub mod live;
-pub mod log;
+pub mod session_log;
 pub mod sidecar;
+pub mod trace_dir;
 pub mod writer;
 
-pub use dir::{ResolveConfig, TraceDir, TraceDirError};
-pub use live::{Finish, FinishError, Finished, LiveSession, Pushed};
-pub use log::{Filed, Filing, LogConfig, LogError, SessionLog};
+pub use session_log::{Filed, Filing, LogConfig, LogError, SessionLog};
 pub use sidecar::{Claim, ClaimError, Layout, SessionFiles};
+pub use trace_dir::{ResolveConfig, TraceDir, TraceDirError};
 pub use writer::{Limits, Notice, TraceWriter};

@@ -1,6 +1,8 @@
 //! `preflight`: looks at what earlier runs left. Changes nothing.
 
 mod files;
+pub mod port_conflict;
+pub mod reap;
 mod sessions;
 
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! AutoSkillit's sessions, told in our words.
+//! AutoSkillit's sessions, converted to the tracer's own format.
 
 use crate::core::identity::ProcessId;
 use crate::core::record::SessionId;
@@ -9,7 +9,7 @@ use crate::store::SessionFiles;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-/// A sidecar of schema 1 or 2 as one of schema 3: what it does not say stays unknown.
+/// A sidecar of schema 1 or 2 as one of schema 3. What it does not contain stays unknown.
 pub fn enrollment(foreign: &ForeignEnrollment, files: &SessionFiles) -> Enrollment {
     let id = |text: &str| SessionId::parse(text).is_ok();
     let session_id =
@@ -46,18 +46,29 @@ fn generated_id(foreign: &ForeignEnrollment, files: &SessionFiles) -> String {
     id
 }
 
-/// One of its snapshots as one of ours, and when it was taken.
+/// Why a line of its trace is not a snapshot.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// It is not JSON, or lacks a field.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    /// Its time cannot be parsed.
+    #[error(transparent)]
+    Time(#[from] jiff::Error),
+}
+
+/// A line of its trace as a snapshot, and when it was taken.
 ///
 /// # Errors
-/// Says what is wrong with it.
-pub fn snapshot(bytes: &[u8], enrollment: &Enrollment) -> Result<(Timestamp, ProcSnapshot), String> {
-    let raw: RawSnapshot = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    let at = raw.captured_at.parse::<Timestamp>().map_err(|error| error.to_string())?;
+/// When the line is not a snapshot.
+pub fn snapshot(bytes: &[u8], enrollment: &Enrollment) -> Result<(Timestamp, ProcSnapshot), SnapshotError> {
+    let raw: RawSnapshot = serde_json::from_slice(bytes)?;
+    let at = raw.captured_at.parse::<Timestamp>()?;
     let start_ticks = enrollment.starttime_ticks.unwrap_or(0);
     let mut snapshot = ProcSnapshot::unread(ProcessId { tgid: enrollment.pid, start_ticks });
-    let told = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let known = |text: Option<String>| text.filter(|text| !text.is_empty());
     let set = |text: Option<String>| u64::from_str_radix(&text?, 16).ok().map(SignalSet);
-    snapshot.comm = told(raw.comm).map(|comm| comm.as_str().into());
+    snapshot.comm = known(raw.comm).map(|comm| comm.as_str().into());
     snapshot.state = raw.state.and_then(|state| serde_json::from_value(state).ok());
     snapshot.vm_rss_kb = raw.vm_rss_kb;
     snapshot.threads = raw.threads;
@@ -69,14 +80,14 @@ pub fn snapshot(bytes: &[u8], enrollment: &Enrollment) -> Result<(Timestamp, Pro
     snapshot.sig_blk = set(raw.sig_blk);
     snapshot.sig_cgt = set(raw.sig_cgt);
     snapshot.oom_score = raw.oom_score.filter(|score| *score >= 0);
-    snapshot.wchan = told(raw.wchan).map(|wchan| wchan.as_str().into());
+    snapshot.wchan = known(raw.wchan).map(|wchan| wchan.as_str().into());
     snapshot.cpu_percent = raw.cpu_percent;
     snapshot.io_read_bytes = raw.io_read_bytes;
     snapshot.io_write_bytes = raw.io_write_bytes;
     Ok((at, snapshot))
 }
 
-/// A line of its trace. What it writes for "unreadable" (-1, "", 0) is told apart above.
+/// A line of its trace. Its values for "unreadable" (-1, "", 0) are converted by [`snapshot`].
 #[derive(Deserialize)]
 struct RawSnapshot {
     captured_at: String,

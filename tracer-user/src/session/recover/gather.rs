@@ -1,133 +1,137 @@
-//! The evidence of one session.
+//! The evidence about one session.
 
-use super::probe::{ProcessRef, probe};
 use super::source::KernelRecord;
 use super::{RecoverConfig, autoskillit, pin_name};
-use crate::core::gates::{Boot, Enrolled, Evidence, Lock, Namespace, RootFate};
+use crate::core::gates::{BootMatch, GateEvidence, NamespaceMatch, OwnerLock, RootFate, SidecarState};
 use crate::core::record::ExitSource;
 use crate::core::record::sidecar::{Enrollment, Sidecar};
+use crate::session::problems::Problems;
+use crate::session::root_fate::{ProcessRef, probe};
 use crate::store::fsops::OwnedDir;
 use crate::store::{Claim, ClaimError, Layout, SessionFiles};
 use std::time::Duration;
 
-/// A session, looked at.
-pub struct Found {
-    /// Its names.
+/// A session, and everything that recovery knows of it.
+pub struct RecoveryCase {
+    /// The names of its files.
     pub files: SessionFiles,
-    /// What is known of it.
-    pub evidence: Evidence,
-    /// Ours, when its lock is.
+    /// The facts that the gates need.
+    pub evidence: GateEvidence,
+    /// Its sidecar, when this process holds its lock.
     pub claim: Option<Claim>,
-    /// Its sidecar, in our schema; made up from an older one where it has to be.
+    /// Its enrollment, converted from an older schema where necessary; `None` when it cannot be read.
     pub enrollment: Option<Enrollment>,
-    /// The kernel's record of it.
+    /// The kernel's record of it; `None` without kernel events.
     pub record: Option<Box<dyn KernelRecord>>,
-    /// What went wrong while looking.
-    pub problems: Vec<String>,
+    /// What could not be read.
+    pub problems: Problems,
 }
 
-/// Looks at one session; `None` when another process has just finished it.
-pub fn gather(config: &RecoverConfig, files: SessionFiles) -> Option<Found> {
+/// Gathers the evidence about one session, and claims it if its owner is gone. `None`: another process has just
+/// finished it.
+pub fn gather(config: &RecoverConfig, files: SessionFiles) -> Option<RecoveryCase> {
     let dir = config.traces.dir();
-    let mut found = Found {
-        evidence: Evidence {
+    let mut case = RecoveryCase {
+        evidence: GateEvidence {
             age: age(config, dir, &files),
-            lock: Lock::Unknown,
-            enrollment: Enrolled::Yes,
-            boot: Boot::Unknown,
-            namespace: Namespace::Unknown,
-            root: RootFate::Unknown("not looked for".to_owned()),
+            lock: OwnerLock::Unknown,
+            sidecar: SidecarState::Valid,
+            boot: BootMatch::Unknown,
+            namespace: NamespaceMatch::Unknown,
+            root: RootFate::Unknown("not examined".to_owned()),
         },
         files,
         claim: None,
         enrollment: None,
         record: None,
-        problems: Vec::new(),
+        problems: Problems::default(),
     };
-    match Claim::take(dir, found.files.clone(), config.traces.uid()) {
+    match Claim::take(dir, case.files.clone(), config.traces.uid()) {
         Ok(claim) => {
-            found.evidence.lock = Lock::Ours;
-            found.claim = Some(claim);
+            case.evidence.lock = OwnerLock::Ours;
+            case.claim = Some(claim);
         }
-        Err(ClaimError::Held) => found.evidence.lock = Lock::Held,
+        Err(ClaimError::Held) => case.evidence.lock = OwnerLock::Held,
         Err(ClaimError::Gone) => {
-            // A trace without a sidecar is nobody's; without either, another process has just finished it.
-            dir.stat_name(found.files.trace()).ok().flatten()?;
-            found.evidence.enrollment = Enrolled::No;
-            return Some(found);
+            // A trace without a sidecar has no known owner. Without either, another process has just finished it.
+            dir.stat_name(case.files.trace()).ok().flatten()?;
+            case.evidence.sidecar = SidecarState::Absent;
+            return Some(case);
         }
         Err(ClaimError::Unsafe(why)) => {
-            found.evidence.enrollment = Enrolled::Unsafe(why.to_string());
-            return Some(found);
+            case.evidence.sidecar = SidecarState::Unsafe(why.to_string());
+            return Some(case);
         }
         Err(ClaimError::Io(error)) => {
-            found.evidence.enrollment = Enrolled::Unreadable(error.to_string());
-            return Some(found);
+            case.evidence.sidecar = SidecarState::Unreadable(error.to_string());
+            return Some(case);
         }
     }
-    // Of a session that is not ours only what its owner wrote before anybody could see it.
-    let sidecar = match &found.claim {
+    // Of a session that is not claimed, only the sidecar is read: it was complete before it became visible.
+    let sidecar = match &case.claim {
         Some(claim) => claim.read(),
-        None => Claim::read_unclaimed(dir, &found.files, config.traces.uid()),
+        None => Claim::read_unclaimed(dir, &case.files, config.traces.uid()),
     };
     match sidecar {
-        Ok(Sidecar::Own(enrollment)) => found.enrollment = Some(*enrollment),
+        Ok(Sidecar::Own(enrollment)) => case.enrollment = Some(*enrollment),
         Ok(Sidecar::Foreign(foreign)) => {
-            found.enrollment = Some(autoskillit::enrollment(&foreign, &found.files));
+            case.enrollment = Some(autoskillit::enrollment(&foreign, &case.files));
         }
-        Err(error) => found.evidence.enrollment = Enrolled::Unreadable(error.to_string()),
+        Err(error) => case.evidence.sidecar = SidecarState::Unreadable(error.to_string()),
     }
-    look_at_root(config, &mut found);
-    Some(found)
+    examine_root(config, &mut case);
+    Some(case)
 }
 
-fn look_at_root(config: &RecoverConfig, found: &mut Found) {
-    let Some(enrollment) = &found.enrollment else { return };
-    found.evidence.boot = match (&enrollment.boot_id, &config.here.boot_id) {
-        (Some(then), Some(now)) if then == now => Boot::Same,
-        (Some(_), Some(_)) => Boot::Other,
-        _ => Boot::Unknown,
+fn examine_root(config: &RecoverConfig, case: &mut RecoveryCase) {
+    let Some(enrollment) = &case.enrollment else { return };
+    case.evidence.boot = match (&enrollment.boot_id, &config.here.boot_id) {
+        (Some(then), Some(now)) if then == now => BootMatch::Same,
+        (Some(_), Some(_)) => BootMatch::Other,
+        _ => BootMatch::Unknown,
     };
-    found.evidence.namespace = match (enrollment.pidns_ino, config.here.pidns_ino) {
-        (Some(then), Some(now)) if then == now => Namespace::Same,
-        (Some(_), Some(_)) => Namespace::Other,
-        _ if config.layout == Layout::AutoSkillit => Namespace::Unsaid,
-        _ => Namespace::Unknown,
+    case.evidence.namespace = match (enrollment.pidns_ino, config.here.pidns_ino) {
+        (Some(then), Some(now)) if then == now => NamespaceMatch::Same,
+        (Some(_), Some(_)) => NamespaceMatch::Other,
+        _ if config.layout == Layout::AutoSkillit => NamespaceMatch::Unsaid,
+        _ => NamespaceMatch::Unknown,
     };
-    if found.evidence.boot == Boot::Other {
-        found.evidence.root = RootFate::Unknown("of an earlier boot".to_owned());
+    if case.evidence.boot == BootMatch::Other {
+        case.evidence.root = RootFate::Unknown("of an earlier boot".to_owned());
         return;
     }
     if let Some(pins) = &enrollment.bpf_pins {
         match config.kernel.record(pin_name(pins)) {
-            Ok(record) => found.record = record,
-            Err(why) => found.problems.push(format!("the kernel's record of {} : {why}", found.files.stem())),
+            Ok(record) => case.record = record,
+            Err(error) => {
+                case.problems.add(format_args!("the kernel's record of {}: {error}", case.files.stem()));
+            }
         }
     }
-    let recorded = found.record.as_mut().and_then(|record| {
+    let recorded = case.record.as_mut().and_then(|record| {
         let root = enrollment.root()?;
         record.fates().into_iter().find(|fate| fate.process == root)
     });
-    found.evidence.root = match recorded {
+    case.evidence.root = match recorded {
         Some(fate) => match fate.ended {
             Some((boot_ns, exit)) => {
                 RootFate::Ended { status: exit.status, boot_ns: Some(boot_ns), source: ExitSource::FateMap }
             }
             None => RootFate::Runs { source: ExitSource::FateMap },
         },
-        // No kernel events, or the record had no room for it.
+        // No kernel events, or no room for it in the record.
         None => {
-            let wanted = ProcessRef {
+            let root = ProcessRef {
                 pid: enrollment.pid,
                 start_ticks: enrollment.starttime_ticks,
                 pidfd_ino: enrollment.pidfd_ino,
             };
-            probe(&config.here.proc, wanted)
+            probe(&config.here.proc, root)
         }
     };
 }
 
-/// How long ago something was last written; `None` when the clocks make no sense of it.
+/// How long ago something was last written; `None` when the clocks contradict each other.
 fn age(config: &RecoverConfig, dir: &OwnedDir, files: &SessionFiles) -> Option<Duration> {
     let stat = |name| dir.stat_name(name).ok().flatten();
     let last = stat(files.trace()).or_else(|| stat(files.sidecar()))?;

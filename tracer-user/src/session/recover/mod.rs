@@ -1,47 +1,51 @@
 //! `recover`: finishes the sessions whose owner died.
 //!
-//! Each session is claimed by its lock, looked at, judged by [`crate::core::gates`], and only then acted on. A dry run does
-//! all but the acting, so both print the same plan. One bad file costs an entry among the problems and never the sweep.
-//! Whoever holds a session's lock when it is filed is the only one to file it; the others find it held, or gone.
+//! Each session is claimed by its lock, examined, judged by [`crate::core::gates`], and only then acted on. A dry run does
+//! everything but the acting, so both print the same plan. A bad file costs an entry among the problems and never the
+//! sweep. The process that holds a session's lock while it is filed is the only one that files it. Others find the lock
+//! held, or the session gone.
 
-mod act;
+pub mod adopt;
 mod autoskillit;
+mod finish;
 mod gather;
 mod on_start;
 mod pinned;
-mod probe;
+mod replay;
 mod source;
 mod sweep;
 
-pub use act::{Adoption, reconcile};
-pub use on_start::{Quick, quick};
+pub use adopt::Adoption;
+pub use finish::reconcile;
+pub use on_start::{StartRecovery, on_start};
 pub use pinned::Pinned;
-pub use probe::{ProcessRef, probe};
-pub use source::{FateSource, KernelRecord, NoKernel, pin_name};
+pub use source::{FateSource, KernelRecord, NoKernel, PinError, pin_name};
 pub use sweep::recover;
 
-use crate::core::gates::{Judgement, Policy};
+use super::clock;
+use super::options::Places;
+use super::problems::Problems;
+use crate::core::gates::{GateVerdict, RecoveryPolicy};
+use crate::core::record::SessionIdError;
 use crate::core::time::Anchor;
 use crate::procfs_view::{ProcRoot, table};
-use crate::session::clock;
-use crate::session::options::Places;
-use crate::store::{Layout, LogConfig, ResolveConfig, TraceDir};
+use crate::store::{Layout, LogConfig, LogError, ResolveConfig, TraceDir};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What recovery is to do.
+/// How to recover.
 #[derive(Clone)]
 pub struct RecoverConfig {
     /// Where the traces are.
     pub traces: TraceDir,
-    /// Whose way of naming files.
+    /// How the files of sessions are named and written.
     pub layout: Layout,
     /// Where finished sessions go.
     pub log: LogConfig,
-    /// What is left alone and what is taken over.
-    pub policy: Policy,
-    /// Only say what would be done.
+    /// Which sessions are left alone, and whether live ones are adopted.
+    pub policy: RecoveryPolicy,
+    /// Only report what would be done.
     pub dry_run: bool,
     /// This machine, now.
     pub here: LocalHost,
@@ -49,49 +53,53 @@ pub struct RecoverConfig {
     pub kernel: Arc<dyn FateSource>,
 }
 
-/// What was asked for, as plain values.
+/// How to recover, as plain values.
 #[derive(Clone, Debug)]
 pub struct RecoverOptions {
     /// Where sessions are kept.
     pub places: Places,
-    /// Read AutoSkillit's files in the trace directory that was given.
-    pub autoskillit: bool,
-    /// Sessions written to more lately are left alone.
+    /// How the files of sessions are named and written. AutoSkillit's need a trace directory among the places.
+    pub layout: Layout,
+    /// Sessions that were written to more recently than this are left alone.
     pub min_age: Duration,
-    /// Sessions whose job runs are taken over.
+    /// Adopt sessions whose job runs.
     pub adopt: bool,
-    /// Only say what would be done.
+    /// Only report what would be done.
     pub dry_run: bool,
-    /// Sessions that are kept.
+    /// The number of finished sessions that are kept.
     pub max_sessions: u32,
-    /// Do as if BPF were not to be had.
+    /// Do not use BPF.
     pub no_kernel: bool,
 }
 
 impl RecoverOptions {
-    /// Looks at this machine and opens what has to be there.
+    /// Opens the trace directory and examines this machine.
     ///
     /// # Errors
     /// When the trace directory is refused or unusable.
     pub fn resolve(&self) -> anyhow::Result<RecoverConfig> {
-        let (layout, traces) = match (self.autoskillit, &self.places.trace_dir) {
-            (false, dir) => (Layout::Own, TraceDir::resolve(&ResolveConfig::from_environment(dir.clone()))),
-            (true, Some(dir)) => {
-                (Layout::AutoSkillit, TraceDir::foreign(dir, rustix::process::geteuid().as_raw()))
+        let traces = match (self.layout, &self.places.trace_dir) {
+            (Layout::Own, dir) => TraceDir::resolve(&ResolveConfig::from_environment(dir.clone()))?,
+            (Layout::AutoSkillit, Some(dir)) => TraceDir::foreign(dir, rustix::process::geteuid().as_raw())?,
+            (Layout::AutoSkillit, None) => {
+                anyhow::bail!("AutoSkillit's files: name their directory with --trace-dir")
             }
-            (true, None) => anyhow::bail!("AutoSkillit's files: name their directory with --trace-dir"),
         };
-        let kernel: Arc<dyn FateSource> = if self.no_kernel { Arc::new(NoKernel) } else { Arc::new(Pinned) };
         Ok(RecoverConfig {
-            traces: traces?,
-            layout,
+            traces,
+            layout: self.layout,
             log: LogConfig::from_environment(self.places.log_dir.clone(), self.max_sessions as usize),
-            policy: Policy { min_age: self.min_age, adopt: self.adopt },
+            policy: RecoveryPolicy { min_age: self.min_age, adopt: self.adopt },
             dry_run: self.dry_run,
             here: LocalHost::now(ProcRoot::system()),
-            kernel,
+            kernel: fate_source(self.no_kernel),
         })
     }
+}
+
+/// The kernel's records, unless BPF is not to be used.
+pub fn fate_source(no_kernel: bool) -> Arc<dyn FateSource> {
+    if no_kernel { Arc::new(NoKernel) } else { Arc::new(Pinned) }
 }
 
 /// This machine, as far as recovery has to know it.
@@ -99,88 +107,105 @@ impl RecoverOptions {
 pub struct LocalHost {
     /// `/proc`.
     pub proc: ProcRoot,
-    /// Which boot this is; `None` when it cannot be read.
+    /// The id of this boot; `None` when it cannot be read.
     pub boot_id: Option<String>,
     /// Inode of this process's pid namespace; `None` when it cannot be read.
     pub pidns_ino: Option<u64>,
-    /// Now.
+    /// The present time.
     pub anchor: Anchor,
 }
 
 impl LocalHost {
-    /// Looks.
+    /// This machine, now.
     pub fn now(proc: ProcRoot) -> Self {
         let pidns_ino = rustix::fs::stat(proc.path().join("self/ns/pid")).ok().map(|stat| stat.st_ino);
         Self { boot_id: table::boot_id(&proc), proc, pidns_ino, anchor: clock::anchor() }
     }
 }
 
-/// What was found, and what was done.
+/// Why a session could not be finished or adopted. Its files stay for the next recovery.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// This process does not hold its lock, or has not read its sidecar.
+    #[error("it is not claimed")]
+    NotClaimed,
+    /// Its id may not become a file name.
+    #[error(transparent)]
+    SessionId(#[from] SessionIdError),
+    /// Its trace cannot be read, or not be created.
+    #[error("its trace cannot be read: {0}")]
+    Trace(#[source] std::io::Error),
+    /// It cannot be filed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+/// What a recovery found and did.
 #[derive(Debug, Default, Serialize)]
-pub struct Report {
+pub struct RecoveryReport {
     /// Nothing was done: this is what would have been.
     pub dry_run: bool,
-    /// A session each, in the order of their names.
-    pub sessions: Vec<Entry>,
-    /// What is in the way, or not understood; one line each.
-    pub problems: Vec<String>,
-    /// Files of dead writers, and pins of dead sessions, that were removed.
+    /// One entry per session, in the order of their file names.
+    pub sessions: Vec<RecoveryEntry>,
+    /// What is in the way or not understood, one line each.
+    pub problems: Problems,
+    /// Files of dead writers and pins of dead sessions that were removed.
     pub swept: Vec<String>,
-    /// Sessions that were taken over; who asked for it goes on tracing them.
+    /// Sessions that were adopted. The caller continues to trace them.
     #[serde(skip)]
     pub adopted: Vec<Adoption>,
 }
 
-/// One session.
+/// One session in the report of a recovery.
 #[derive(Clone, Debug, Serialize)]
-pub struct Entry {
-    /// The part of its file names that tells sessions apart.
+pub struct RecoveryEntry {
+    /// The part of its file names that identifies it.
     pub files: String,
-    /// Its id, where its sidecar tells.
+    /// Its id; null when its sidecar cannot be read.
     pub session_id: Option<String>,
-    /// The root's number.
+    /// The pid of its root; null when its sidecar cannot be read.
     pub pid: Option<u32>,
     /// What to do, and why.
     #[serde(flatten)]
-    pub judgement: Judgement,
-    /// What came of it.
-    pub outcome: Outcome,
+    pub verdict: GateVerdict,
+    /// What was done.
+    pub outcome: RecoveryOutcome,
 }
 
-/// What came of a plan.
+/// What was done with a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// It was left as it is: that was the plan, or this is a dry run.
+pub enum RecoveryOutcome {
+    /// Nothing: that was the plan, or this is a dry run.
     Left,
-    /// It was filed, under this name.
+    /// It was filed.
     Filed {
         /// Its directory in the session log.
         dir_name: String,
-        /// What became of its root.
+        /// The fate of its root.
         termination_reason: String,
-        /// It was in the log before, and only its remains were removed.
+        /// It was in the log before, and only its evidence was removed.
         already: bool,
     },
-    /// It goes on with us.
+    /// This process continues it.
     Adopted,
-    /// It could not be done; its files stay for the next time.
+    /// It could not be finished, and why. Its files stay for the next recovery.
     Failed(String),
 }
 
-impl Report {
-    /// How many came out in a certain way.
-    pub fn count(&self, which: impl Fn(&Outcome) -> bool) -> usize {
+impl RecoveryReport {
+    /// The number of sessions with such an outcome.
+    pub fn count(&self, which: impl Fn(&RecoveryOutcome) -> bool) -> usize {
         self.sessions.iter().filter(|entry| which(&entry.outcome)).count()
     }
 
-    /// Sessions that were filed.
+    /// The number of sessions that were filed.
     pub fn filed(&self) -> usize {
-        self.count(|outcome| matches!(outcome, Outcome::Filed { .. }))
+        self.count(|outcome| matches!(outcome, RecoveryOutcome::Filed { .. }))
     }
 
-    /// Sessions that could not be.
+    /// The number of sessions that could not be finished.
     pub fn failed(&self) -> usize {
-        self.count(|outcome| matches!(outcome, Outcome::Failed(_)))
+        self.count(|outcome| matches!(outcome, RecoveryOutcome::Failed(_)))
     }
 }

@@ -1,47 +1,47 @@
-//! The quick recovery at the beginning of a run: in the background, waited for only a moment.
+//! Recovery at the beginning of a session: in the background, waited for only a moment.
 
-use super::{Outcome, RecoverConfig, Report, recover};
+use super::{RecoverConfig, RecoveryOutcome, RecoveryReport, recover};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// What a quick recovery came to.
+/// The result of a recovery at the beginning of a session.
 #[derive(Debug)]
-pub struct Quick {
-    /// One line for the user; `None` when there was nothing to say.
+pub struct StartRecovery {
+    /// One line for the user; `None` when nothing was recovered.
     pub notice: Option<String>,
-    /// It goes on in the background.
+    /// It continues in the background.
     pub unfinished: bool,
 }
 
-/// Recovers in a thread of its own, and waits no longer than `budget` for it. What is not done by then goes on beside the
-/// run; if the run is over first, the next recovery finds the rest, since a session is whole in one place at any moment.
-pub fn quick(config: RecoverConfig, budget: Duration) -> Quick {
+/// Recovers in a thread of its own, and waits at most `budget` for it. The rest is done beside the new session. If that
+/// is over first, the next recovery finds what is left: at any moment a session is whole in one place.
+pub fn on_start(config: RecoverConfig, budget: Duration) -> StartRecovery {
     let (send, receive) = mpsc::channel();
     let thread = std::thread::Builder::new().name("recover".to_owned()).spawn(move || {
-        // Nobody listens any more when the budget was spent.
+        // The receiver is gone once the budget is spent.
         let _ = send.send(recover(&config, &mut || true));
     });
     if thread.is_err() {
-        return Quick { notice: None, unfinished: false };
+        return StartRecovery { notice: None, unfinished: false };
     }
     match receive.recv_timeout(budget) {
-        Ok(report) => Quick { notice: notice(&report), unfinished: false },
-        Err(_) => Quick {
+        Ok(report) => StartRecovery { notice: notice(&report), unfinished: false },
+        Err(_) => StartRecovery {
             notice: Some("recovering sessions whose tracer died, in the background".to_owned()),
             unfinished: true,
         },
     }
 }
 
-/// One line about a recovery that found something to do; `None` when it did not.
-fn notice(report: &Report) -> Option<String> {
+/// One line about a recovery that finished sessions, or failed to; `None` when there were none.
+fn notice(report: &RecoveryReport) -> Option<String> {
     let (filed, failed) = (report.filed(), report.failed());
     if filed + failed == 0 {
         return None;
     }
     let names: Vec<_> = (report.sessions.iter())
         .filter_map(|entry| match &entry.outcome {
-            Outcome::Filed { dir_name, termination_reason, .. } => {
+            RecoveryOutcome::Filed { dir_name, termination_reason, .. } => {
                 Some(format!("{dir_name} ({termination_reason})"))
             }
             _ => None,

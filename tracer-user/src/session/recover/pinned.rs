@@ -1,6 +1,6 @@
 //! The kernel's record of a session, from the pins its owner left.
 
-use super::source::{FateSource, KernelRecord};
+use super::source::{FateSource, KernelRecord, PinError};
 use crate::core::event::{Event, ProcessFate};
 use crate::kernel::{KernelTracer, pinned_sessions, remove_session, unowned_sessions};
 use crate::session::clock;
@@ -8,11 +8,11 @@ use crate::store::TraceDir;
 use std::collections::BTreeSet;
 use std::io;
 
-/// Stalls that ended while nobody traced are told from this length on, nanoseconds.
+/// The shortest stall that is reported when it ended without an owner, nanoseconds.
 const STALL_THRESHOLD_NS: u64 = 1_000_000_000;
 
-/// Pins that do not say where their sidecar is are left alone for so long, seconds: their owner died while it made or
-/// removed them, or was of a version that took no lock on them and may live.
+/// Pins that do not name their trace directory are left alone until they are this old, seconds. Their owner died while
+/// it made or removed them, or it is of a version that took no lock on them and may be alive.
 const UNNAMED_AGE: i64 = 3_600;
 
 /// The pins under the BPF file system.
@@ -20,44 +20,46 @@ const UNNAMED_AGE: i64 = 3_600;
 pub struct Pinned;
 
 impl FateSource for Pinned {
-    fn record(&self, pins: &str) -> Result<Option<Box<dyn KernelRecord>>, String> {
-        let sessions = pinned_sessions().map_err(|error| error.to_string())?;
-        if !sessions.iter().any(|session| session.name == pins) {
+    fn record(&self, pins: &str) -> Result<Option<Box<dyn KernelRecord>>, PinError> {
+        if !pinned_sessions()?.iter().any(|session| session.name == pins) {
             return Ok(None);
         }
-        let tracer = KernelTracer::open(pins, STALL_THRESHOLD_NS).map_err(|error| error.to_string())?;
-        Ok(Some(Box::new(Record(tracer))))
+        Ok(Some(Box::new(Record(KernelTracer::open(pins, STALL_THRESHOLD_NS)?))))
     }
 
-    fn collect_orphans(&self, prefix: &str, named: &BTreeSet<String>) -> Result<Vec<String>, String> {
+    fn collect_orphans(&self, prefix: &str, named: &BTreeSet<String>) -> Result<Vec<String>, PinError> {
         let mut removed = Vec::new();
-        for session in pinned_sessions().map_err(|error| error.to_string())? {
+        for session in pinned_sessions()? {
             if session.name.starts_with(prefix) && !named.contains(&session.name) {
-                remove_session(&session.name).map_err(|error| format!("{}: {error}", session.name))?;
+                remove(&session.name)?;
                 removed.push(session.name);
             }
         }
         Ok(removed)
     }
 
-    fn abandoned(&self, remove: bool) -> Result<Vec<String>, String> {
+    fn abandoned(&self, remove_them: bool) -> Result<Vec<String>, PinError> {
         let now = clock::anchor().wall.as_second();
-        let mut found = Vec::new();
-        for pins in unowned_sessions().map_err(|error| error.to_string())? {
-            let nobodys = match &pins.traces {
+        let mut abandoned = Vec::new();
+        for pins in unowned_sessions()? {
+            let has_no_owner = match &pins.traces {
                 Some(traces) => pins.here && TraceDir::is_gone(traces, &pins.name),
                 None => pins.made_at.is_some_and(|made| now - made >= UNNAMED_AGE),
             };
-            if !nobodys {
+            if !has_no_owner {
                 continue;
             }
-            if remove {
-                remove_session(&pins.name).map_err(|error| format!("{}: {error}", pins.name))?;
+            if remove_them {
+                remove(&pins.name)?;
             }
-            found.push(pins.name);
+            abandoned.push(pins.name);
         }
-        Ok(found)
+        Ok(abandoned)
     }
+}
+
+fn remove(name: &str) -> Result<(), PinError> {
+    remove_session(name).map_err(|error| PinError::NotRemoved { name: name.to_owned(), error })
 }
 
 struct Record(KernelTracer);

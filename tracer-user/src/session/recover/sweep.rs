@@ -1,37 +1,37 @@
 //! The sweep over a trace directory.
 
-use super::act::{Ready, adopt, prepare};
-use super::gather::{Found, gather};
-use super::{Entry, Outcome, RecoverConfig, Report, pin_name};
-use crate::core::gates::{Action, judge};
+use super::adopt::adopt;
+use super::finish::stage;
+use super::gather::{RecoveryCase, gather};
+use super::{RecoverConfig, RecoverError, RecoveryEntry, RecoveryOutcome, RecoveryReport, pin_name};
+use crate::core::gates::{RecoveryAction, judge};
 use crate::core::record::sidecar::Sidecar;
 use crate::core::text::escape;
+use crate::store::finish::{StagedSession, finish};
 use crate::store::fsops::{OpenError, try_lock};
-use crate::store::live::remove_evidence;
-use crate::store::log::Staged;
 use crate::store::sidecar::TEMPORARY_PREFIX;
-use crate::store::{Claim, SessionFiles, SessionLog};
+use crate::store::{Claim, Layout, SessionFiles, SessionLog};
 use rustix::fd::AsFd;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-/// Sessions that are claimed, filed and removed together: one wait for the disk for all of them, and no more open files
-/// than any process may have.
+/// Sessions that are claimed, filed and removed together: they share one wait for the disk, and their open files stay
+/// below the limit of any process.
 const BATCH: usize = 128;
 
-/// Begins the name of a trace that was being made smaller.
+/// The prefix of a trace that was being compacted.
 const COMPACTING_PREFIX: &str = ".compact-";
 
-/// Finds the sessions without an owner and finishes them, or says what it would do.
+/// Finds the sessions without an owner and finishes them, or reports what it would do.
 ///
-/// `go_on` is asked before each batch; when it says no, the rest is left for the next time.
-pub fn recover(config: &RecoverConfig, go_on: &mut dyn FnMut() -> bool) -> Report {
-    let mut report = Report { dry_run: config.dry_run, ..Report::default() };
+/// `go_on` is called before each batch. When it returns false, the rest is left for the next recovery.
+pub fn recover(config: &RecoverConfig, go_on: &mut dyn FnMut() -> bool) -> RecoveryReport {
+    let mut report = RecoveryReport { dry_run: config.dry_run, ..RecoveryReport::default() };
     let names = match config.traces.dir().list() {
         Ok(names) => names,
         Err(error) => {
-            report.problems.push(format!("{} cannot be listed: {error}", config.traces.path().display()));
+            report.problems.add(format_args!("{} cannot be listed: {error}", config.traces.path().display()));
             return report;
         }
     };
@@ -55,11 +55,11 @@ pub fn recover(config: &RecoverConfig, go_on: &mut dyn FnMut() -> bool) -> Repor
     report
 }
 
-/// Tells sessions from files of dead writers; anything else in the directory is a problem to tell of.
+/// Separates sessions from files of dead writers. Anything else in the directory is reported as a problem.
 fn sort_names(
     config: &RecoverConfig,
     names: Vec<OsString>,
-    report: &mut Report,
+    report: &mut RecoveryReport,
 ) -> (Vec<SessionFiles>, Vec<OsString>) {
     let mut sessions = BTreeSet::new();
     let mut rest = Vec::new();
@@ -68,12 +68,12 @@ fn sort_names(
             .or_else(|| SessionFiles::of_trace(config.layout, &name));
         if let Some(files) = files {
             sessions.insert(files);
-        } else if config.layout == crate::store::Layout::AutoSkillit {
-            // The directory is everybody's.
+        } else if config.layout == Layout::AutoSkillit {
+            // The directory is shared with other programs.
         } else if has_prefix(&name, TEMPORARY_PREFIX) || has_prefix(&name, COMPACTING_PREFIX) {
             rest.push(name);
         } else {
-            report.problems.push(format!("{} is no file of ours", escape(name.as_bytes())));
+            report.problems.add(format_args!("{} is not a file of the tracer", escape(name.as_bytes())));
         }
     }
     (sessions.into_iter().collect(), rest)
@@ -87,106 +87,96 @@ fn sweep_batch(
     config: &RecoverConfig,
     batch: &[SessionFiles],
     log: &mut Option<SessionLog>,
-    report: &mut Report,
+    report: &mut RecoveryReport,
 ) {
-    let mut ready = Vec::new();
+    let mut staged = Vec::new();
     for files in batch {
-        let Some(mut found) = gather(config, files.clone()) else { continue };
-        report.problems.append(&mut found.problems);
-        let judgement = judge(&found.evidence, config.policy);
-        let action = judgement.action;
+        let Some(mut case) = gather(config, files.clone()) else { continue };
+        report.problems.append(std::mem::take(&mut case.problems));
+        let verdict = judge(&case.evidence, config.policy);
+        let action = verdict.action;
         let index = report.sessions.len();
-        report.sessions.push(Entry {
+        report.sessions.push(RecoveryEntry {
             files: files.stem().to_owned(),
-            session_id: found.enrollment.as_ref().map(|enrollment| enrollment.session_id.clone()),
-            pid: found.enrollment.as_ref().map(|enrollment| enrollment.pid),
-            judgement,
-            outcome: Outcome::Left,
+            session_id: case.enrollment.as_ref().map(|enrollment| enrollment.session_id.clone()),
+            pid: case.enrollment.as_ref().map(|enrollment| enrollment.pid),
+            verdict,
+            outcome: RecoveryOutcome::Left,
         });
         if config.dry_run {
             continue;
         }
-        match act(config, found, action, log, report) {
-            Ok(Some(session)) => ready.push((index, session)),
-            Ok(None) if action == Action::Adopt => set(report, index, Outcome::Adopted),
+        match act(config, case, action, log, report) {
+            Ok(Some(session)) => staged.push((index, session)),
+            Ok(None) if action == RecoveryAction::Adopt => set(report, index, RecoveryOutcome::Adopted),
             Ok(None) => {}
-            Err(why) => set(report, index, Outcome::Failed(why)),
+            Err(error) => set(report, index, RecoveryOutcome::Failed(error.to_string())),
         }
     }
-    if let Some(log) = log {
-        file(log, ready, report);
+    if let Some(log) = log.as_ref().filter(|_| !staged.is_empty()) {
+        file(log, staged, report);
     }
 }
 
-fn set(report: &mut Report, index: usize, outcome: Outcome) {
+fn set(report: &mut RecoveryReport, index: usize, outcome: RecoveryOutcome) {
     if let Some(entry) = report.sessions.get_mut(index) {
         entry.outcome = outcome;
     }
 }
 
+/// Does what the gates decided. Returns a session that is staged in the log, to be finished with its batch.
 fn act(
     config: &RecoverConfig,
-    found: Found,
-    action: Action,
+    case: RecoveryCase,
+    action: RecoveryAction,
     log: &mut Option<SessionLog>,
-    report: &mut Report,
-) -> Result<Option<(Ready, Staged)>, String> {
+    report: &mut RecoveryReport,
+) -> Result<Option<StagedSession<'static>>, RecoverError> {
     match action {
-        Action::Skip => Ok(None),
-        Action::Adopt => {
-            let adoption = adopt(config, found, &mut report.problems)?;
+        RecoveryAction::Skip => Ok(None),
+        RecoveryAction::Adopt => {
+            let adoption = adopt(config, case, &mut report.problems)?;
             report.adopted.push(adoption);
             Ok(None)
         }
-        Action::Recover | Action::FinishRebooted => {
+        RecoveryAction::Recover | RecoveryAction::FinishRebooted => {
             crate::store::fault::point("recover.claimed");
             let log = match log {
                 Some(log) => log,
-                none => none.insert(SessionLog::open(&config.log).map_err(|error| error.to_string())?),
+                none => none.insert(SessionLog::open(&config.log)?),
             };
-            let ready = prepare(config, found, action, &mut report.problems)?;
-            let staged = ready.session.stage(log, &ready.finish).map_err(|error| error.to_string())?;
-            Ok(Some((ready, staged)))
+            stage(config, case, action, log, &mut report.problems).map(Some)
         }
     }
 }
 
-/// Files a batch, and removes what is filed.
-fn file(log: &SessionLog, ready: Vec<(usize, (Ready, Staged))>, report: &mut Report) {
-    let (mut sessions, mut staged) = (Vec::new(), Vec::new());
-    for (index, (session, stage)) in ready {
-        sessions.push((index, session));
-        staged.push(stage);
-    }
-    if staged.is_empty() {
-        return;
-    }
-    let filed = match log.commit(staged) {
-        Ok(filed) => filed,
-        Err(error) => {
-            for (index, _) in sessions {
-                set(report, index, Outcome::Failed(error.to_string()));
+/// Finishes a batch of staged sessions.
+fn file(log: &SessionLog, staged: Vec<(usize, StagedSession<'_>)>, report: &mut RecoveryReport) {
+    let (indices, staged): (Vec<_>, Vec<_>) = staged.into_iter().unzip();
+    match finish(log, staged) {
+        Ok(finished) => {
+            for (index, finished) in indices.into_iter().zip(finished) {
+                for notice in finished.notices {
+                    report.problems.add(notice.0);
+                }
+                let outcome = RecoveryOutcome::Filed {
+                    dir_name: finished.filed.dir_name,
+                    termination_reason: finished.summary.termination_reason,
+                    already: finished.filed.already,
+                };
+                set(report, index, outcome);
             }
-            return;
         }
-    };
-    crate::store::fault::point("finish.durable");
-    for ((index, ready), filed) in sessions.into_iter().zip(filed) {
-        let termination_reason = ready.session.summary(&ready.finish.ending).termination_reason;
-        let record = ready.record;
-        let notices =
-            remove_evidence(ready.session.into_claim(), || record.map_or(Ok(()), |record| record.unpin()));
-        report.problems.extend(notices.into_iter().map(|notice| notice.0));
-        set(
-            report,
-            index,
-            Outcome::Filed { dir_name: filed.dir_name, termination_reason, already: filed.already },
-        );
+        Err(error) => {
+            for index in indices {
+                set(report, index, RecoveryOutcome::Failed(error.to_string()));
+            }
+        }
     }
 }
 
-/// Removes what dead writers left: sidecars that never got their name, and traces that were being made smaller.
-fn sweep_rest(config: &RecoverConfig, rest: &[OsString], report: &mut Report) {
+/// Removes what dead writers left: sidecars that never got their name, and traces that were being compacted.
+fn sweep_rest(config: &RecoverConfig, rest: &[OsString], report: &mut RecoveryReport) {
     let dir = config.traces.dir();
     for name in rest {
         let writer_lives = if has_prefix(name, COMPACTING_PREFIX) {
@@ -203,7 +193,7 @@ fn sweep_rest(config: &RecoverConfig, rest: &[OsString], report: &mut Report) {
         }
         match dir.open_file(name, false, config.traces.uid()) {
             Ok(file) => {
-                // A sidecar is locked from its first moment on by who writes it.
+                // The writer of a sidecar holds its lock from the first moment on.
                 if try_lock(file.as_fd()).unwrap_or(false)
                     && dir.unlink_same(name, file.as_fd()).unwrap_or(false)
                 {
@@ -211,24 +201,24 @@ fn sweep_rest(config: &RecoverConfig, rest: &[OsString], report: &mut Report) {
                 }
             }
             Err(OpenError::Missing) => {}
-            Err(error) => report.problems.push(format!("{} is {error}", escape(name.as_bytes()))),
+            Err(error) => report.problems.add(format_args!("{} is {error}", escape(name.as_bytes()))),
         }
     }
 }
 
-/// Removes pins whose trace directory is gone, whichever that was: no recovery of that directory will ever come.
-fn collect_abandoned(config: &RecoverConfig, report: &mut Report) {
+/// Removes pins whose trace directory is gone, whichever that was: it will never be recovered.
+fn collect_abandoned(config: &RecoverConfig, report: &mut RecoveryReport) {
     match config.kernel.abandoned(true) {
         Ok(removed) => report.swept.extend(removed.into_iter().map(|name| format!("pins {name}"))),
-        Err(why) => report.problems.push(format!("pins without a trace directory: {why}")),
+        Err(error) => report.problems.add(format_args!("pins without a trace directory: {error}")),
     }
 }
 
 /// Removes pins that no sidecar names: their owner died before it had enrolled, or after it had filed.
-fn collect_pins(config: &RecoverConfig, report: &mut Report) {
+fn collect_pins(config: &RecoverConfig, report: &mut RecoveryReport) {
     let Ok(prefix) = config.traces.pin_prefix() else { return };
-    // While a session begins it has pins and no sidecar. Then the next recovery looks.
-    let Ok(Some(_nobody_begins)) = config.traces.nobody_begins() else { return };
+    // A session that begins has pins and no sidecar yet. The next recovery tries again.
+    let Ok(Some(_no_session_begins)) = config.traces.while_no_session_begins() else { return };
     let Ok(names) = config.traces.dir().list() else { return };
     let mut named = BTreeSet::new();
     for files in names.iter().filter_map(|name| SessionFiles::of_sidecar(config.layout, name)) {
@@ -237,12 +227,12 @@ fn collect_pins(config: &RecoverConfig, report: &mut Report) {
                 named.extend(enrollment.bpf_pins.as_deref().map(|pins| pin_name(pins).to_owned()));
             }
             Ok(Sidecar::Foreign(_)) => {}
-            // Whose pins it names cannot be told, so none are nobody's.
+            // It may name any of the pins, so none is provably an orphan.
             Err(_) => return,
         }
     }
     match config.kernel.collect_orphans(&prefix, &named) {
         Ok(removed) => report.swept.extend(removed.into_iter().map(|name| format!("pins {name}"))),
-        Err(why) => report.problems.push(format!("pins without a session: {why}")),
+        Err(error) => report.problems.add(format_args!("pins without a session: {error}")),
     }
 }

@@ -242,7 +242,7 @@ impl TraceDir {
     ///
     /// # Errors
     /// What the system says.
-    pub fn nobody_begins(&self) -> io::Result<Option<Beginning>> {
+    pub fn while_no_session_begins(&self) -> io::Result<Option<Beginning>> {
         let dir = self.open_again()?;
         Ok(try_lock(dir.fd())?.then_some(Beginning { _dir: dir }))
     }

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
-use super::preflight::{Look, PreflightOptions, look, with_descendants};
-use super::terminate::end;
+use super::{Look, PreflightOptions, look, with_descendants};
 use crate::core::escalation::Termination;
 use crate::core::leftover::{Finding, Plan, REAP_SCHEMA, Reaped, Selection, Status};
 use crate::procfs_view::leftover_files;
 use crate::procfs_view::{ProcRoot, table};
+use crate::session::live::terminate::end;
 use crate::signals::escalation::Step;
 use anyhow::{Context as _, bail};
 

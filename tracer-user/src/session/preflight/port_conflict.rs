@@ -10,10 +10,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use super::options::Places;
-use super::preflight;
 use crate::core::leftover::{Finding, named_ports};
 use crate::core::text::ByteString;
+use crate::session::options::Places;
 
 /// A failed job's end waits no longer than this for it: much on a crowded machine, where a glance takes long.
 const AT_MOST: Duration = Duration::from_secs(5);
@@ -28,7 +27,7 @@ pub fn explain(places: &Places, command: &[OsString], ran_for: Duration) -> Vec<
     let (send, receive) = mpsc::channel();
     let looking = std::thread::Builder::new().name("listeners".to_owned()).spawn(move || {
         // Nobody listens any more when it took too long.
-        let _ = send.send(preflight::listeners(&places, ports.into_iter().collect()));
+        let _ = send.send(super::listeners(&places, ports.into_iter().collect()));
     });
     let found = looking.ok().and_then(|_| receive.recv_timeout(AT_MOST).ok()?.ok()).unwrap_or_default();
     // ProcessKey came after the job had begun was not in its way when it asked first.

@@ -162,11 +162,11 @@ impl SessionLog {
         self.uid
     }
 
-    pub(super) fn nothing_filed(&self) -> LogError {
+    pub(crate) fn nothing_filed(&self) -> LogError {
         self.fail("nothing was filed")(OpenError::Missing)
     }
 
-    pub(super) fn unreadable(&self, error: io::Error) -> LogError {
+    pub(crate) fn unreadable(&self, error: io::Error) -> LogError {
         self.fail("the trace cannot be read")(error.into())
     }
 

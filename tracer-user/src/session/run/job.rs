@@ -43,8 +43,6 @@ const IMPATIENCE: Duration = Duration::from_secs(5);
 pub struct JobSpec {
     /// Program and arguments.
     pub argv: Vec<OsString>,
-    /// Keep our own standard output open while the job runs, because something of ours will be written there.
-    pub keep_stdout: bool,
     /// Adopt the job's orphans. Needed only where no kernel events follow them.
     pub adopt_orphans: bool,
 }
@@ -61,6 +59,7 @@ pub struct Job {
     child: Child,
     outcome: Option<AsyncFd<OwnedFd>>,
     exit: AsyncFd<OwnedFd>,
+    /// The signal that keeps it stopped, if it is.
     stopped: Option<i32>,
 }
 
@@ -123,7 +122,7 @@ pub fn hold(spec: &JobSpec, original: &Original) -> anyhow::Result<HeldJob> {
         SpawnError::Command(_) => anyhow::Error::new(error),
         SpawnError::System { .. } => anyhow::Error::new(error).context("cannot start the job"),
     })?;
-    let_go_of_inherited(spec.keep_stdout).context("cannot give up the job's descriptors")?;
+    let_go_of_inherited().context("cannot give up the job's descriptors")?;
     Ok(HeldJob { child })
 }
 
@@ -152,11 +151,6 @@ impl Job {
     /// The process.
     pub fn process(&self) -> &PidFd {
         self.child.process()
-    }
-
-    /// The signal that keeps it stopped, if it is.
-    pub fn stopped(&self) -> Option<i32> {
-        self.stopped
     }
 
     /// What happens next. Nothing is lost when the future is dropped, so it fits into a `select!`.

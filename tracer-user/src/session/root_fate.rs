@@ -1,8 +1,8 @@
-//! What became of a process, without the kernel's record of the session.
+//! The fate of a process, without the kernel's record of its session.
 //!
-//! A pidfd is opened first and the start time read afterwards: if the number still is that process's, the pidfd is its
-//! own, and from then on nothing that happens to the number matters. Whatever cannot be told is unknown, and unknown is
-//! never death.
+//! A pidfd is opened first, and the start time is read afterwards: if the number is still that process's, the pidfd is
+//! its own, and from then on reuse of the number does not matter. A fact that cannot be established is unknown, and
+//! unknown is never death.
 
 use crate::core::gates::RootFate;
 use crate::core::identity::ProcessId;
@@ -15,14 +15,14 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 use std::io;
 
-/// Which process, as well as it was known.
+/// A process, as well as its sidecar identifies it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcessRef {
-    /// Its number.
+    /// Its pid.
     pub pid: u32,
-    /// Its start; `None` when it could not be read.
+    /// Its start time, clock ticks since boot; `None` when it could not be read.
     pub start_ticks: Option<u64>,
-    /// Inode of its pidfd, where the kernel never uses one twice.
+    /// Inode of its pidfd; `None` where the kernel reuses inodes (before Linux 6.14).
     pub pidfd_ino: Option<u64>,
 }
 
@@ -32,7 +32,7 @@ impl From<ProcessId> for ProcessRef {
     }
 }
 
-/// Looks.
+/// Determines the fate of a process.
 pub fn probe(root: &ProcRoot, wanted: ProcessRef) -> RootFate {
     let dead = |status| RootFate::Ended { status, boot_ns: None, source: ExitSource::Proc };
     let Some(pid) = i32::try_from(wanted.pid).ok().and_then(Pid::from_raw) else {
@@ -40,7 +40,7 @@ pub fn probe(root: &ProcRoot, wanted: ProcessRef) -> RootFate {
     };
     let pidfd = match rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK) {
         Ok(pidfd) => pidfd,
-        // Nobody has the number, or a thread of another process has it.
+        // No process has the number, or a thread of another process has it.
         Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => return dead(None),
         Err(errno) => return RootFate::Unknown(format!("no pidfd: {}", io::Error::from(errno))),
     };
@@ -71,7 +71,8 @@ fn identify(pidfd: &OwnedFd, wanted: ProcessRef, stat: &io::Result<Lifetime>) ->
         (Some(enrolled), Ok(now)) if enrolled == now.start_ticks => Identity::Same,
         (Some(_), Ok(_)) => Identity::Other,
         (None, _) => Identity::Unknown("its start was not readable when it was enrolled".to_owned()),
-        // It was reaped after the pidfd was opened; which process that was, nobody can say now. Looking again can.
+        // The process of the pidfd is reaped. Whether it was the enrolled one or a later one with its number: the
+        // enrolled one is gone.
         (_, Err(error)) if has_ended(pidfd).unwrap_or(false) && error.kind() == io::ErrorKind::NotFound => {
             Identity::Other
         }
@@ -79,7 +80,7 @@ fn identify(pidfd: &OwnedFd, wanted: ProcessRef, stat: &io::Result<Lifetime>) ->
     }
 }
 
-/// Whether the process of a pidfd has ended, reaped or not.
+/// The process of a pidfd has ended, reaped or not.
 fn has_ended(pidfd: &OwnedFd) -> io::Result<bool> {
     let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
     let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -99,17 +100,17 @@ mod tests {
     use std::process::{Child, Command, Stdio};
 
     /// A process of ours, ended when the test is over.
-    struct Mine(Child);
+    struct KillOnDrop(Child);
 
-    impl Drop for Mine {
+    impl Drop for KillOnDrop {
         fn drop(&mut self) {
             let _ = self.0.kill();
             let _ = self.0.wait();
         }
     }
 
-    fn sleeper() -> (Mine, ProcessRef) {
-        let child = Mine(Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap());
+    fn sleeper() -> (KillOnDrop, ProcessRef) {
+        let child = KillOnDrop(Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap());
         let ticks = table::lifetime(&ProcRoot::system(), child.0.id()).unwrap().start_ticks;
         let wanted = ProcessRef { pid: child.0.id(), start_ticks: Some(ticks), pidfd_ino: None };
         (child, wanted)
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn alive_zombie_and_gone_are_told_apart() {
+    fn alive_zombie_and_gone_are_distinguished() {
         let (mut child, wanted) = sleeper();
         assert_eq!(look(wanted), RootFate::Runs { source: ExitSource::Proc });
         child.0.kill().unwrap();
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recycled_number_is_not_its_first_owner() {
+    fn a_reused_number_is_not_the_enrolled_process() {
         let (_child, wanted) = sleeper();
         let earlier = ProcessRef { start_ticks: wanted.start_ticks.map(|ticks| ticks - 1), ..wanted };
         assert_eq!(look(earlier), RootFate::Ended { status: None, boot_ns: None, source: ExitSource::Proc });
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_unknown() {
+    fn an_unreadable_fact_makes_the_fate_unknown() {
         let (_child, wanted) = sleeper();
         assert!(matches!(look(ProcessRef { start_ticks: None, ..wanted }), RootFate::Unknown(_)));
         let empty = tempfile::tempdir().unwrap();
