@@ -10,7 +10,7 @@ use tracer_user::core::session_state::SessionState;
 use tracer_user::core::summary::{OwnerFate, SessionEnding, SessionMeta, summarize};
 use tracer_user::session::recover::RecoverConfig;
 use tracer_user::session::sessions::{Filter, list};
-use tracer_user::store::{Filing, LogConfig, SessionLog};
+use tracer_user::store::{Filing, LogConfig, RetentionPolicy, SessionLog};
 
 use crate::sessions::*;
 use crate::support::TRACER;
@@ -58,7 +58,7 @@ fn r5_sixteen_recoverers_record_three_hundred_sessions_once_each() {
 #[test]
 fn r15_retention_during_finishes_loses_no_row_and_no_directory() {
     let place = Place::new();
-    let config = LogConfig { max_sessions: 20, ..place.log_config() };
+    let config = LogConfig { retention: RetentionPolicy::count(20), ..place.log_config() };
     std::thread::scope(|scope| {
         for thread in 0..6_u32 {
             let (config, place) = (&config, &place);
@@ -82,7 +82,8 @@ fn r15_retention_during_finishes_loses_no_row_and_no_directory() {
 #[test]
 fn retention_removes_the_oldest_sessions_and_no_protected_one() {
     let place = Place::new();
-    let log = SessionLog::open(&LogConfig { max_sessions: 3, ..place.log_config() }).unwrap();
+    let log =
+        SessionLog::open(&LogConfig { retention: RetentionPolicy::count(3), ..place.log_config() }).unwrap();
     for n in 0..6 {
         let session = live(&place, &format!("s{n}"), dead_root(n));
         session.finish(&log, &finish(), Box::new(|| Ok(()))).unwrap();
@@ -95,10 +96,46 @@ fn retention_removes_the_oldest_sessions_and_no_protected_one() {
     assert_eq!(place.filed(), ["s1", "s4", "s5"]);
 }
 
+/// The plan of a dry run names the sessions that the real run then removes, and changes nothing.
+#[test]
+fn a_dry_run_plans_the_retention_of_the_real_run() {
+    let place = Place::new();
+    let log = LogConfig { retention: RetentionPolicy::count(2), ..place.log_config() };
+    for n in 0..2 {
+        let session = live(&place, &format!("s{n}"), dead_root(n));
+        session.finish(&SessionLog::open(&log).unwrap(), &finish(), Box::new(|| Ok(()))).unwrap();
+    }
+    dead(&place, "s2", dead_root(2));
+    let config = |dry_run| RecoverConfig { log: log.clone(), dry_run, ..place.config() };
+    let planned = recover(&config(true), &mut || true);
+    assert_eq!(place.rows(), ["s0", "s1"]);
+    let done = recover(&config(false), &mut || true);
+    assert_eq!(planned.retention, done.retention);
+    assert_eq!(done.retention.to_string(), "session s0: more than 2 sessions\n");
+    assert_eq!(place.rows(), ["s1", "s2"]);
+}
+
+/// The room that sessions take is that of their files.
+#[test]
+fn retention_by_size_measures_the_files_of_each_session() {
+    let place = Place::new();
+    let filed = |retention, n: u32| {
+        let log = SessionLog::open(&LogConfig { retention, ..place.log_config() }).unwrap();
+        live(&place, &format!("s{n}"), dead_root(n)).finish(&log, &finish(), Box::new(|| Ok(()))).unwrap();
+    };
+    (0..3).for_each(|n| filed(RetentionPolicy::default(), n));
+    let dir = place.temp.path().join("log/sessions/s2");
+    let files = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len());
+    let one: u64 = files.sum();
+    filed(RetentionPolicy { max_bytes: Some(one * 5 / 2), ..RetentionPolicy::default() }, 3);
+    assert_eq!(place.rows(), ["s2", "s3"]);
+    assert_eq!(place.filed(), ["s2", "s3"]);
+}
+
 #[test]
 fn a_session_is_protected_by_a_command_and_unprotected_by_another() {
     let place = Place::new();
-    let config = LogConfig { max_sessions: 3, ..place.log_config() };
+    let config = LogConfig { retention: RetentionPolicy::count(3), ..place.log_config() };
     let file = |n: u32| {
         let log = SessionLog::open(&config).unwrap();
         live(&place, &format!("s{n}"), dead_root(n)).finish(&log, &finish(), Box::new(|| Ok(()))).unwrap();

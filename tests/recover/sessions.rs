@@ -24,7 +24,7 @@ use tracer_user::session::recover::{
     FateSource, KernelRecord, LocalHost, NoKernel, PinError, RecoverConfig, RecoveryEntry, RecoveryOutcome,
     RecoveryReport,
 };
-use tracer_user::store::{Layout, Limits, LogConfig, ResolveConfig, SessionLog, TraceDir};
+use tracer_user::store::{Layout, Limits, LogConfig, ResolveConfig, RetentionPolicy, SessionLog, TraceDir};
 
 use crate::support::child::{TestChild, no_child_starts};
 use crate::support::{self, PATIENCE, TRACER};
@@ -103,7 +103,7 @@ impl Place {
     }
 
     pub fn log_config(&self) -> LogConfig {
-        LogConfig { path: self.temp.path().join("log"), max_sessions: 100_000 }
+        LogConfig { path: self.temp.path().join("log"), retention: RetentionPolicy::count(100_000) }
     }
 
     pub fn log(&self) -> SessionLog {

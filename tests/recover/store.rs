@@ -14,7 +14,9 @@ use tracer_user::core::snapshot::ProcSnapshot;
 use tracer_user::core::summary::{OwnerFate, SessionEnding};
 use tracer_user::core::time::Anchor;
 use tracer_user::session::live::SessionRecorder;
-use tracer_user::store::{Claim, ClaimError, Limits, LogConfig, ResolveConfig, SessionLog, TraceDir};
+use tracer_user::store::{
+    Claim, ClaimError, Limits, LogConfig, ResolveConfig, RetentionPolicy, SessionLog, TraceDir,
+};
 
 fn anchor() -> Anchor {
     Anchor { wall: Timestamp::from_second(1_790_000_000).unwrap(), boot_ns: 1_000_000_000_000 }
@@ -115,7 +117,9 @@ fn a_session_is_in_the_trace_directory_until_it_ends_and_then_in_the_log() {
     assert_eq!(lines[1..], pushed.lines[..]);
 
     session.push_at(&anchor(), 1_000_000_000_002, Input::End(EndReason::RootEnded));
-    let log = SessionLog::open(&LogConfig { path: temp.path().join("log"), max_sessions: 10 }).unwrap();
+    let log =
+        SessionLog::open(&LogConfig { path: temp.path().join("log"), retention: RetentionPolicy::count(10) })
+            .unwrap();
     let mut unpinned = false;
     let finished = session
         .finish(
@@ -156,7 +160,9 @@ fn two_sessions_of_one_root_have_files_of_their_own() {
 fn a_session_with_a_used_id_gets_a_directory_of_its_own() {
     let temp = tempfile::tempdir().unwrap();
     let traces = trace_dir(temp.path());
-    let log = SessionLog::open(&LogConfig { path: temp.path().join("log"), max_sessions: 10 }).unwrap();
+    let log =
+        SessionLog::open(&LogConfig { path: temp.path().join("log"), retention: RetentionPolicy::count(10) })
+            .unwrap();
     let names: Vec<_> = [42, 43]
         .map(|pid| {
             let session =

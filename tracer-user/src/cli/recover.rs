@@ -8,7 +8,7 @@ use super::output::Output;
 use super::shared::{LayoutArg, PlaceArgs};
 use super::value::{self, Format, FormatArg};
 use crate::core::gates::RecoveryAction;
-use crate::session::options::Layout;
+use crate::session::options::{Layout, RetentionPolicy};
 use crate::session::recover::adopt::follow_all;
 use crate::session::recover::{
     self, Adoption, RecoverConfig, RecoverOptions, RecoveryOutcome, RecoveryReport,
@@ -31,7 +31,7 @@ pub struct Args {
     layout: LayoutArg,
     /// How many finished sessions are kept
     #[arg(long, value_name = "N", default_value_t = 2000, help_heading = "Files")]
-    max_sessions: u32,
+    max_sessions: usize,
     /// Do as if BPF were not to be had
     #[arg(long)]
     no_kernel: bool,
@@ -55,7 +55,7 @@ impl Args {
             min_age: self.min_age,
             adopt: self.adopt,
             dry_run: self.dry_run,
-            max_sessions: self.max_sessions,
+            retention: RetentionPolicy::count(self.max_sessions),
             no_kernel: self.no_kernel,
         })
     }
@@ -108,6 +108,10 @@ fn text(report: &RecoveryReport) -> String {
     }
     for swept in &report.swept {
         out.push_str(&line(&format!("removed {swept}")));
+    }
+    for removal in &report.retention.removals {
+        let verb = if report.dry_run { "would remove" } else { "removed" };
+        out.push_str(&line(&format!("{verb} {removal}")));
     }
     for problem in report.problems.iter() {
         out.push_str(&line(&format!("problem: {problem}")));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::value;
-use crate::session::options::{Layout, OnHang, Places, Recording, Watch};
+use crate::session::options::{Layout, OnHang, Places, Recording, RetentionPolicy, Watch};
 
 /// Where sessions are kept.
 #[derive(clap::Args, Clone, Debug)]
@@ -48,7 +48,7 @@ pub struct WatchArgs {
     trace_max_bytes: u64,
     /// How many finished sessions are kept
     #[arg(long, value_name = "N", default_value_t = 2000, help_heading = "Files")]
-    max_sessions: u32,
+    max_sessions: usize,
     /// Do as if BPF were not to be had
     #[arg(long)]
     no_kernel: bool,
@@ -73,7 +73,7 @@ impl WatchArgs {
     pub fn recording(&self, verbosity: u8) -> Recording {
         Recording {
             trace_max_bytes: self.trace_max_bytes,
-            max_sessions: self.max_sessions,
+            retention: RetentionPolicy::count(self.max_sessions),
             no_kernel: self.no_kernel,
             kernel_log: verbosity >= 2,
         }

@@ -13,8 +13,8 @@ use crate::kernel::{KernelTracer, Settings};
 use crate::procfs_view::machine::MachineView;
 use crate::signals::pidfd::PidFd;
 use crate::store::fault;
-use crate::store::session_log::LogConfig;
 use crate::store::trace_dir::{ResolveConfig, TraceDir};
+use crate::store::{LogConfig, RetentionPolicy};
 
 /// The multicast group of the proc connector (`CN_IDX_PROC`).
 const PROC_EVENTS: u32 = 1;
@@ -100,7 +100,7 @@ fn trace_dir(places: &Places) -> Result<(String, bool), String> {
 
 /// The log's place, if it could be made and written; it is not made here.
 fn log_dir(places: &Places) -> Result<String, String> {
-    let path = LogConfig::from_environment(places.log_dir.clone(), LogConfig::MAX_SESSIONS).path;
+    let path = LogConfig::from_environment(places.log_dir.clone(), RetentionPolicy::default()).path;
     let there = nearest(&path);
     let writable = Access::WRITE_OK | Access::EXEC_OK;
     match rustix::fs::accessat(CWD, &there, writable, AtFlags::EACCESS) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use strum::IntoStaticStr;
 
-pub use crate::store::Layout;
+pub use crate::store::{Layout, RetentionPolicy};
 
 /// Where sessions are kept. `None`: the default place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,8 +37,8 @@ pub struct Watch {
 pub struct Recording {
     /// The largest size of a trace, bytes.
     pub trace_max_bytes: u64,
-    /// The number of finished sessions that are kept.
-    pub max_sessions: u32,
+    /// Which finished sessions are kept.
+    pub retention: RetentionPolicy,
     /// Do not use BPF.
     pub no_kernel: bool,
     /// Report the kernel programs' own debug log.

@@ -7,7 +7,7 @@ use crate::core::timeline;
 use crate::store::fsops::{OwnedDir, read_bounded};
 use crate::store::index::{self, Row};
 use crate::store::lines::{Lines, RawLine};
-use crate::store::{LogConfig, SessionLog};
+use crate::store::{LogConfig, RetentionPolicy, SessionLog};
 use anyhow::{Context, anyhow, bail};
 use serde::Serialize;
 use std::ffi::OsStr;
@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 /// The log that was asked for, or the usual one.
 pub fn log(dir: Option<PathBuf>) -> LogConfig {
-    LogConfig::from_environment(dir, LogConfig::MAX_SESSIONS)
+    LogConfig::from_environment(dir, RetentionPolicy::default())
 }
 
 /// Bytes of the largest file of a session that is read whole.

@@ -6,8 +6,10 @@
 //! both is recognized by its identity, and only its evidence is removed.
 
 use super::fault::point;
-use super::session_log::{Filed, Filing, LogError, SessionLog, Staged};
+use super::retention::RetentionPlan;
+use super::session_log::{LogError, SessionLog};
 use super::sidecar::Claim;
+use super::staging::{Filed, Filing, Staged};
 use super::writer::Notice;
 use crate::core::summary::Summary;
 use std::io;
@@ -75,25 +77,26 @@ impl<'a> StagedSession<'a> {
     }
 }
 
-/// Finishes staged sessions: durable in the log first, then the evidence of each goes. The result has their order.
+/// Finishes staged sessions: durable in the log first, then the evidence of each goes. The result has their order. Also
+/// returns what retention removed from the log.
 ///
 /// # Errors
 /// When they cannot be filed. The evidence of all of them stays then, for the next recovery.
-pub fn finish(log: &SessionLog, sessions: Vec<StagedSession<'_>>) -> Result<Vec<FinishedSession>, LogError> {
+pub fn finish(
+    log: &SessionLog,
+    sessions: Vec<StagedSession<'_>>,
+) -> Result<(Vec<FinishedSession>, RetentionPlan), LogError> {
     let mut staged = Vec::with_capacity(sessions.len());
     let mut remains = Vec::with_capacity(sessions.len());
     for session in sessions {
         staged.push(session.staged);
         remains.push((session.summary, session.evidence));
     }
-    let filed = log.commit(staged)?;
+    let (filed, retention) = log.commit(staged)?;
     point("finish.durable");
-    Ok(filed
-        .into_iter()
-        .zip(remains)
-        .map(|(filed, (mut summary, evidence))| {
-            summary.dir_name.clone_from(&filed.dir_name);
-            FinishedSession { summary, filed, notices: evidence.remove() }
-        })
-        .collect())
+    let finished = filed.into_iter().zip(remains).map(|(filed, (mut summary, evidence))| {
+        summary.dir_name.clone_from(&filed.dir_name);
+        FinishedSession { summary, filed, notices: evidence.remove() }
+    });
+    Ok((finished.collect(), retention))
 }

@@ -14,12 +14,17 @@ pub mod finish;
 pub mod fsops;
 pub mod index;
 pub mod lines;
+pub mod retention;
+pub mod session_files;
 pub mod session_log;
 pub mod sidecar;
+pub mod staging;
 pub mod trace_dir;
 pub mod writer;
 
-pub use session_log::{Filed, Filing, LogConfig, LogError, SessionLog};
+pub use retention::{RetentionPlan, RetentionPolicy};
+pub use session_log::{LogConfig, LogError, SessionLog};
 pub use sidecar::{Claim, ClaimError, Layout, SessionFiles};
+pub use staging::{Filed, Filing};
 pub use trace_dir::{ResolveConfig, TraceDir, TraceDirError};
 pub use writer::{Limits, Notice, TraceWriter};

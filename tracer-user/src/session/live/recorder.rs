@@ -276,7 +276,7 @@ impl<'o> SessionRecorder<'o> {
         let finished = self
             .stage(log, ending, remove_pins)
             .and_then(|staged| finish(log, vec![staged]))
-            .and_then(|mut finished| finished.pop().ok_or_else(|| log.nothing_filed()));
+            .and_then(|(mut finished, _)| finished.pop().ok_or_else(|| log.nothing_filed()));
         finished.map_err(|error| FinishError { error, summary })
     }
 

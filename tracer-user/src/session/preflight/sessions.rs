@@ -12,7 +12,9 @@ use crate::procfs_view::ProcRoot;
 use crate::session::options::Places;
 use crate::session::recover::{FateSource as _, LocalHost, Pinned, pin_name};
 use crate::store::index::{self, Row};
-use crate::store::{Claim, ClaimError, Layout, LogConfig, ResolveConfig, SessionFiles, SessionLog, TraceDir};
+use crate::store::{
+    Claim, ClaimError, Layout, LogConfig, ResolveConfig, RetentionPolicy, SessionFiles, SessionLog, TraceDir,
+};
 
 /// Finished sessions that are looked at, the newest.
 const SESSIONS: usize = 500;
@@ -117,7 +119,7 @@ fn tie(enrollment: &Enrollment, running: bool, found: &mut Sessions) {
 }
 
 fn log(places: &Places, here: &LocalHost, found: &mut Sessions) -> anyhow::Result<()> {
-    let config = LogConfig::from_environment(places.log_dir.clone(), LogConfig::MAX_SESSIONS);
+    let config = LogConfig::from_environment(places.log_dir.clone(), RetentionPolicy::default());
     if !config.path.exists() {
         return Ok(());
     }

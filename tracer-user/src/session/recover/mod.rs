@@ -23,13 +23,13 @@ pub use source::{FateSource, KernelRecord, NoKernel, PinError, pin_name};
 pub use sweep::recover;
 
 use super::clock;
-use super::options::Places;
+use super::options::{Places, RetentionPolicy};
 use super::problems::Problems;
 use crate::core::gates::{GateVerdict, RecoveryPolicy};
 use crate::core::record::SessionIdError;
 use crate::core::time::Anchor;
 use crate::procfs_view::{ProcRoot, table};
-use crate::store::{Layout, LogConfig, LogError, ResolveConfig, TraceDir};
+use crate::store::{Layout, LogConfig, LogError, ResolveConfig, RetentionPlan, TraceDir};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,8 +66,8 @@ pub struct RecoverOptions {
     pub adopt: bool,
     /// Only report what would be done.
     pub dry_run: bool,
-    /// The number of finished sessions that are kept.
-    pub max_sessions: u32,
+    /// Which finished sessions are kept.
+    pub retention: RetentionPolicy,
     /// Do not use BPF.
     pub no_kernel: bool,
 }
@@ -88,7 +88,7 @@ impl RecoverOptions {
         Ok(RecoverConfig {
             traces,
             layout: self.layout,
-            log: LogConfig::from_environment(self.places.log_dir.clone(), self.max_sessions as usize),
+            log: LogConfig::from_environment(self.places.log_dir.clone(), self.retention),
             policy: RecoveryPolicy { min_age: self.min_age, adopt: self.adopt },
             dry_run: self.dry_run,
             here: LocalHost::now(ProcRoot::system()),
@@ -151,6 +151,8 @@ pub struct RecoveryReport {
     pub problems: Problems,
     /// Files of dead writers and pins of dead sessions that were removed.
     pub swept: Vec<String>,
+    /// Finished sessions that retention removed to make room for these.
+    pub retention: RetentionPlan,
     /// Sessions that were adopted. The caller continues to trace them.
     #[serde(skip)]
     pub adopted: Vec<Adoption>,

@@ -9,6 +9,7 @@ use crate::core::record::sidecar::Sidecar;
 use crate::core::text::escape;
 use crate::store::finish::{StagedSession, finish};
 use crate::store::fsops::{OpenError, try_lock};
+use crate::store::index::INDEX;
 use crate::store::sidecar::TEMPORARY_PREFIX;
 use crate::store::{Claim, Layout, SessionFiles, SessionLog};
 use rustix::fd::AsFd;
@@ -45,14 +46,33 @@ pub fn recover(config: &RecoverConfig, go_on: &mut dyn FnMut() -> bool) -> Recov
         }
         sweep_batch(config, batch, &mut log, &mut report);
     }
-    if !config.dry_run {
-        sweep_rest(config, &rest, &mut report);
-        if complete {
-            collect_pins(config, &mut report);
-            collect_abandoned(config, &mut report);
-        }
+    if config.dry_run {
+        plan_retention(config, &mut report);
+        return report;
+    }
+    sweep_rest(config, &rest, &mut report);
+    if complete {
+        collect_pins(config, &mut report);
+        collect_abandoned(config, &mut report);
     }
     report
+}
+
+/// Plans which sessions retention would remove for those that would be finished.
+fn plan_retention(config: &RecoverConfig, report: &mut RecoveryReport) {
+    let finishes = |action| matches!(action, RecoveryAction::Recover | RecoveryAction::FinishRebooted);
+    let newer = report.sessions.iter().filter(|entry| finishes(entry.verdict.action)).count();
+    // A dry run creates nothing: without an index there is nothing to remove.
+    if newer == 0 || !config.log.path.join(INDEX).exists() {
+        return;
+    }
+    let plan = SessionLog::open(&config.log).map_err(|error| error.to_string()).and_then(|log| {
+        log.plan_retention(config.here.anchor.wall, newer).map_err(|error| error.to_string())
+    });
+    match plan {
+        Ok(plan) => report.retention = plan,
+        Err(error) => report.problems.add(error),
+    }
 }
 
 /// Separates sessions from files of dead writers. Anything else in the directory is reported as a problem.
@@ -154,7 +174,8 @@ fn act(
 fn file(log: &SessionLog, staged: Vec<(usize, StagedSession<'_>)>, report: &mut RecoveryReport) {
     let (indices, staged): (Vec<_>, Vec<_>) = staged.into_iter().unzip();
     match finish(log, staged) {
-        Ok(finished) => {
+        Ok((finished, retention)) => {
+            report.retention.removals.extend(retention.removals);
             for (index, finished) in indices.into_iter().zip(finished) {
                 for notice in finished.notices {
                     report.problems.add(notice.0);
