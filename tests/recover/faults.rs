@@ -337,7 +337,7 @@ fn a_full_tmpfs_harms_neither_the_job_nor_the_session() {
     // In a mount namespace that ends with the shell. The job ends once the tracer has reported the full
     // file system: each round of its loop adds the lines of a process, which fill it.
     let script = "mount -t tmpfs -o size=8k,mode=700 tmpfs \"$1\" && exec \"$2\" run --no-kernel --interval 10ms \\
-        --trace-dir \"$1\" --log-dir \"$3\" --session-id s -- sh -c 'i=0; until grep -q \"goes on in memory\" \"$1\"; do \\
+        --trace-dir \"$1\" --log-dir \"$3\" --session-id s -- sh -c 'i=0; until grep -q \"continues in memory\" \"$1\"; do \\
         i=$((i+1)); [ $i -lt 20000 ] || exit 9; done; exit 4' sh \"$4\"";
     let mut command = Command::new("unshare");
     command
@@ -349,7 +349,7 @@ fn a_full_tmpfs_harms_neither_the_job_nor_the_session() {
     let status = TestChild::start(&mut command).wait();
     let stderr = std::fs::read_to_string(&stderr).unwrap();
     assert_eq!(status.code(), Some(4), "{stderr}");
-    assert_eq!(stderr.matches("goes on in memory").count(), 1, "{stderr}");
+    assert_eq!(stderr.matches("continues in memory").count(), 1, "{stderr}");
     let summary = std::fs::read_to_string(temp.path().join("log/sessions/s/summary.json")).unwrap();
     assert!(summary.contains("\"degraded\": true") && summary.contains("\"EXITED 4\""), "{summary}");
 }

@@ -309,8 +309,7 @@ fn r17_an_orphaned_grandchild_still_belongs_to_the_session() {
         FakeKernel::with("s", vec![ended(root, at, 0), ended(dead_root(1), at, 0), runs(grandchild)], vec![]);
     recover(&RecoverConfig { kernel: Arc::new(kernel), ..place.config() }, &mut || true);
     let summary = place.summary("s");
-    let leaked: Vec<_> =
-        summary.processes.leaked.iter().map(|leaked| ProcessId::from(leaked.process)).collect();
+    let leaked: Vec<ProcessId> = summary.processes.leaked.iter().map(|it| it.process.into()).collect();
     assert_eq!((leaked, summary.anomalies.get("leaked_process")), (vec![grandchild], Some(&1)));
     assert_eq!(identify(grandchild.tgid), grandchild, "it was not touched");
 }
@@ -322,12 +321,7 @@ fn r17_an_orphaned_grandchild_still_belongs_to_the_session() {
 fn r18_planted_and_linked_files_are_refused() {
     let temp = tempfile::tempdir().unwrap();
     let refuse = |path: &std::path::Path| {
-        let config = ResolveConfig {
-            requested: Some(path.to_owned()),
-            defaults: vec![],
-            uid: uid(),
-            test_runner: None,
-        };
+        let config = ResolveConfig { requested: Some(path.to_owned()), ..resolve_config(path) };
         match TraceDir::resolve(&config) {
             Err(TraceDirError::Requested { reason, .. }) => reason.to_string(),
             other => panic!("{other:?}"),

@@ -160,7 +160,13 @@ impl Place {
 }
 
 pub fn resolve_config(under: &Path) -> ResolveConfig {
-    ResolveConfig { requested: Some(under.join("traces")), defaults: vec![], uid: uid(), test_runner: None }
+    ResolveConfig {
+        requested: Some(under.join("traces")),
+        defaults: vec![],
+        uid: uid(),
+        sudo_uid: None,
+        test_runner: None,
+    }
 }
 
 pub fn uid() -> u32 {

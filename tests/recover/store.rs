@@ -27,6 +27,7 @@ fn trace_dir(under: &Path) -> TraceDir {
         requested: Some(under.join("traces")),
         defaults: vec![],
         uid: rustix::process::geteuid().as_raw(),
+        sudo_uid: None,
         test_runner: None,
     };
     TraceDir::resolve(&config).unwrap()

@@ -62,7 +62,7 @@ pub fn list(config: &LogConfig, filter: &Filter) -> anyhow::Result<Listing> {
         match index::cleared_at(&dir, uid) {
             Ok(cleared_at) => cleared_at,
             Err(error) => {
-                listing.problems.push(format!("{}: {error}", index::FENCE));
+                listing.problems.push(format!("{}: {error}", index::CLEARED_AT));
                 None
             }
         }

@@ -1,7 +1,7 @@
-//! AutoSkillit's own files, written beside ours for its own readers: `run --layout autoskillit`.
+//! AutoSkillit's own files, written beside the tracer's for its own readers: `run --layout autoskillit`.
 //!
-//! Its trace has the snapshots of the root under its field names, and its words for what cannot be read (-1, 0, ""). They
-//! are a copy: whatever happens to them, the session is in our files.
+//! Its trace has the snapshots of the root under its field names, with its values for what cannot be read (-1, 0, "").
+//! These files are a copy: whatever happens to them, the session is in the tracer's own files.
 
 use super::fsops::{OwnedDir, random_name, write_all};
 use crate::core::record::sidecar::Enrollment;
@@ -14,24 +14,25 @@ use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 
-/// The schema of its sidecar that is written.
+/// The schema of the sidecar that is written.
 const SIDECAR_SCHEMA: u64 = 2;
 
-/// Both files.
+/// A session's copy in AutoSkillit's format: sidecar and trace.
 #[derive(Debug)]
 pub struct Mirror {
     dir: OwnedDir,
     sidecar: OsString,
     trace: OsString,
+    /// The open trace; `None` once a write has failed.
     file: Option<OwnedFd>,
     root: (u32, Option<u64>),
 }
 
 impl Mirror {
-    /// Makes both, in the directory in which its readers look. Neither may be there.
+    /// Creates both files, in the directory in which its readers look. Neither may exist.
     ///
     /// # Errors
-    /// What the system says; nothing is left then.
+    /// When a file exists or cannot be written. Nothing is left then.
     pub fn create(place: &Path, enrollment: &Enrollment) -> io::Result<Self> {
         let dir = OwnedDir::open(place)?;
         let sidecar = OsString::from(format!("autoskillit_enrollment_{}.json", enrollment.pid));
@@ -41,7 +42,7 @@ impl Mirror {
         let published = write_all(file.as_fd(), sidecar_of(enrollment).to_string().as_bytes())
             .and_then(|()| dir.rename(&temporary, &sidecar, false));
         if let Err(error) = published {
-            // The first error is the one to tell.
+            // The first error is the one to report.
             let _ = dir.unlink(&temporary);
             return Err(error);
         }
@@ -51,14 +52,14 @@ impl Mirror {
                 Ok(Self { dir, sidecar, trace, file: Some(file), root })
             }
             Err(error) => {
-                // The first error is the one to tell.
+                // The first error is the one to report.
                 let _ = dir.unlink(&sidecar);
                 Err(error)
             }
         }
     }
 
-    /// Adds the root's snapshots among these lines. A write that fails ends the copy, as it ends AutoSkillit's own.
+    /// Adds the root's snapshots among these lines. A write that fails ends the copy, as it ends AutoSkillit's own trace.
     pub fn append(&mut self, lines: &[Line]) {
         for line in lines {
             let Body::Snapshot(seen) = &line.body else { continue };
@@ -75,10 +76,10 @@ impl Mirror {
         }
     }
 
-    /// Removes both, as AutoSkillit does when a session has ended well.
+    /// Removes both files, as AutoSkillit does when a session has ended well.
     ///
     /// # Errors
-    /// What the system says.
+    /// When a file cannot be unlinked.
     pub fn remove(self) -> io::Result<()> {
         if let Some(file) = &self.file {
             self.dir.unlink_same(&self.trace, file.as_fd())?;
@@ -121,7 +122,7 @@ fn snapshot_of(ts: &str, snapshot: &ProcSnapshot) -> Value {
         "oom_score": snapshot.oom_score.unwrap_or(-1),
         "wchan": snapshot.wchan.as_ref().map(|wchan| wchan.escaped()).unwrap_or_default(),
         "cpu_percent": snapshot.cpu_percent.unwrap_or(0.0),
-        // It counts connections to port 443 of the whole network namespace; a process's own are another fact.
+        // This counts connections to port 443 of the whole network namespace; those of the process are another fact.
         "api_connection_established": null,
         "api_connection_states": {},
         "io_read_bytes": snapshot.io_read_bytes,

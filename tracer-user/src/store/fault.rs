@@ -1,9 +1,9 @@
-//! Fault points: places at which a test build can be told to die, by name.
+//! Fault points: named places at which a test build kills itself on request.
 //!
-//! Without the feature `fault-injection` a point is nothing at all. With it, `TRACER_FAULT_KILL=NAME` (or `NAME:N` for the
-//! N-th time, from 1) makes the process kill itself there, as `kill -9` would.
+//! Without the feature `fault-injection` a point compiles to nothing. With it, `TRACER_FAULT_KILL=NAME` (or `NAME:N` for
+//! the N-th time, from 1) makes the process kill itself there, as `kill -9` would.
 
-/// Every point, in the order a session meets them.
+/// Every point, in the order in which a session reaches them.
 pub const POINTS: [&str; 16] = [
     "enroll.written",
     "enroll.visible",
@@ -23,12 +23,12 @@ pub const POINTS: [&str; 16] = [
     "recover.claimed",
 ];
 
-/// The points that this build has; `None` in one without fault injection, where nobody can be told to die.
+/// The points of this build; `None` in a build without fault injection.
 pub fn points() -> Option<&'static [&'static str]> {
     cfg!(feature = "fault-injection").then_some(&POINTS)
 }
 
-/// Dies here when told to.
+/// Kills the process here when the environment requests it.
 #[cfg(feature = "fault-injection")]
 pub fn point(name: &str) {
     use std::sync::OnceLock;
@@ -50,7 +50,7 @@ pub fn point(name: &str) {
     }
 }
 
-/// Nothing.
+/// Does nothing in a build without fault injection.
 #[cfg(not(feature = "fault-injection"))]
 #[inline(always)]
 pub fn point(_name: &str) {}

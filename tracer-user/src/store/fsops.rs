@@ -1,7 +1,7 @@
-//! Files by name within an open directory, safe beside people who would like them not to be.
+//! Files by name in an open directory, safe in the presence of hostile users.
 //!
-//! Every name is one component. Nothing is followed, nothing blocks, and what is opened is looked at before it is
-//! read: a regular file, with one name, of the expected owner.
+//! Every name is one component. No link is followed, no open blocks, and what was opened is checked before it is read: a
+//! regular file, with one name, of the expected owner.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, Stat};
@@ -13,9 +13,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Mode of every file: the owner's alone.
+/// Mode of every file: for its owner alone.
 pub const FILE_MODE: Mode = Mode::from_raw_mode(0o600);
-/// Mode of every directory.
+/// Mode of every directory: for its owner alone.
 pub const DIR_MODE: Mode = Mode::from_raw_mode(0o700);
 
 /// An open directory.
@@ -24,11 +24,11 @@ pub struct OwnedDir {
     fd: Arc<OwnedFd>,
 }
 
-/// Why something in the place of a file is not used.
+/// Why a file is not used. The message completes "it is ...".
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Not there.
-    #[error("not there")]
+    /// Nothing has the name.
+    #[error("missing")]
     Missing,
     /// A symbolic link.
     #[error("a symbolic link")]
@@ -36,13 +36,13 @@ pub enum OpenError {
     /// A FIFO, a device, a directory or a socket.
     #[error("not a regular file but a {0}")]
     NotRegular(&'static str),
-    /// It has other names too, so somebody else may hold or change it.
+    /// It has other names, so another user may hold or change it.
     #[error("a file with other names")]
     Linked,
-    /// It belongs to somebody else.
+    /// It belongs to another user.
     #[error("a file of user {0}")]
     Foreign(u32),
-    /// The system said no.
+    /// The file system refused.
     #[error("{0}")]
     Io(#[from] io::Error),
 }
@@ -53,7 +53,7 @@ impl From<Errno> for OpenError {
             Errno::NOENT => Self::Missing,
             Errno::LOOP => Self::Link,
             Errno::ISDIR => Self::NotRegular("directory"),
-            // What opening a socket, or a device without a driver, gives.
+            // The results of opening a socket, or a device without a driver.
             Errno::NXIO | Errno::NODEV => Self::NotRegular("socket or device"),
             other => Self::Io(other.into()),
         }
@@ -69,7 +69,7 @@ impl OwnedDir {
     /// Opens a directory by path. Its last component may not be a link.
     ///
     /// # Errors
-    /// What the system says; ENOTDIR or ELOOP for a link.
+    /// When it cannot be opened. ENOTDIR or ELOOP for a link.
     pub fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
         Ok(Self::from_fd(rustix::fs::open(path, flags, Mode::empty())?))
@@ -80,10 +80,10 @@ impl OwnedDir {
         self.fd.as_fd()
     }
 
-    /// Facts of the directory itself.
+    /// The `stat` of the directory itself.
     ///
     /// # Errors
-    /// What the system says.
+    /// When the file system refuses.
     pub fn stat(&self) -> io::Result<Stat> {
         Ok(rustix::fs::fstat(self.fd())?)
     }
@@ -95,16 +95,17 @@ impl OwnedDir {
             return Err(Errno::INVAL);
         }
         match rustix::fs::openat2(self.fd(), name, flags, mode, resolve) {
-            // Old kernels and some containers do not have it; for one component O_NOFOLLOW says the same.
+            // Before Linux 5.6, and in some containers, openat2 is not available. For one component O_NOFOLLOW means
+            // the same.
             Err(Errno::NOSYS | Errno::PERM) => rustix::fs::openat(self.fd(), name, flags, mode),
             result => result,
         }
     }
 
-    /// Opens a regular file that has one name and belongs to `owner` (or to root), without ever blocking.
+    /// Opens a regular file that has one name and belongs to `owner` or to root. Never blocks.
     ///
     /// # Errors
-    /// Says what is in its place.
+    /// When the file is not of this kind, or cannot be opened.
     pub fn open_file(&self, name: &OsStr, write: bool, owner: u32) -> Result<OwnedFd, OpenError> {
         let access = if write { OFlags::RDWR | OFlags::APPEND } else { OFlags::RDONLY };
         let fd = self.open_flags(name, access | OFlags::NONBLOCK | OFlags::NOCTTY, Mode::empty())?;
@@ -125,7 +126,7 @@ impl OwnedDir {
         Ok(fd)
     }
 
-    /// Makes a file that was not there, for appending and reading.
+    /// Creates a file for appending and reading.
     ///
     /// # Errors
     /// EEXIST when something has that name.
@@ -134,10 +135,10 @@ impl OwnedDir {
         Ok(self.open_flags(name, flags, FILE_MODE)?)
     }
 
-    /// Makes a file without a name; `None` where the file system cannot.
+    /// Creates a file without a name; `None` where the file system has no such files.
     ///
     /// # Errors
-    /// What the system says.
+    /// When the file system refuses.
     pub fn create_nameless(&self) -> io::Result<Option<OwnedFd>> {
         let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::APPEND | OFlags::CLOEXEC;
         match rustix::fs::openat(self.fd(), c".", flags, FILE_MODE) {
@@ -147,7 +148,7 @@ impl OwnedDir {
         }
     }
 
-    /// Gives a nameless file its name. `false` when `/proc` is not there to do it by.
+    /// Gives a nameless file its name. False when that needs `/proc`, which is not mounted.
     ///
     /// # Errors
     /// EEXIST when something has that name.
@@ -161,7 +162,7 @@ impl OwnedDir {
         }
     }
 
-    /// Renames within the directory; never replaces unless told.
+    /// Renames within the directory. Replaces a file only with `replace`.
     ///
     /// # Errors
     /// EEXIST when something has the new name and it may not be replaced.
@@ -170,7 +171,7 @@ impl OwnedDir {
         Ok(rustix::fs::renameat_with(self.fd(), from, self.fd(), to, flags)?)
     }
 
-    /// Renames into another directory of the same file system; never replaces.
+    /// Renames into another directory of the same file system. Never replaces a file.
     ///
     /// # Errors
     /// EEXIST when something has that name there.
@@ -178,10 +179,10 @@ impl OwnedDir {
         Ok(rustix::fs::renameat_with(self.fd(), from, other.fd(), to, RenameFlags::NOREPLACE)?)
     }
 
-    /// Makes a directory that was not there, or opens the one that is; it may not be a link.
+    /// Opens a directory in it, and creates it where it does not exist. It may not be a link.
     ///
     /// # Errors
-    /// What the system says.
+    /// When it cannot be created or opened.
     pub fn make_dir(&self, name: &OsStr) -> io::Result<Self> {
         match rustix::fs::mkdirat(self.fd(), name, DIR_MODE) {
             Ok(()) | Err(Errno::EXIST) => self.open_dir(name),
@@ -189,18 +190,18 @@ impl OwnedDir {
         }
     }
 
-    /// Opens a directory in it.
+    /// Opens a directory in it. It may not be a link.
     ///
     /// # Errors
-    /// What the system says.
+    /// When it cannot be opened.
     pub fn open_dir(&self, name: &OsStr) -> io::Result<Self> {
         Ok(Self::from_fd(self.open_flags(name, OFlags::DIRECTORY | OFlags::RDONLY, Mode::empty())?))
     }
 
-    /// Unlinks a file if it still is the one that is open; `false` when the name is gone or another's.
+    /// Unlinks a name if it still is that of an open file. False when the name is gone, or another file's.
     ///
     /// # Errors
-    /// What the system says.
+    /// When the file system refuses.
     pub fn unlink_same(&self, name: &OsStr, file: BorrowedFd<'_>) -> io::Result<bool> {
         if !self.names(name, file)? {
             return Ok(false);
@@ -208,10 +209,10 @@ impl OwnedDir {
         self.unlink(name)
     }
 
-    /// Unlinks; `false` when there was nothing.
+    /// Unlinks a name. False when nothing has it.
     ///
     /// # Errors
-    /// What the system says.
+    /// When the file system refuses.
     pub fn unlink(&self, name: &OsStr) -> io::Result<bool> {
         match rustix::fs::unlinkat(self.fd(), name, AtFlags::empty()) {
             Ok(()) => Ok(true),
@@ -220,10 +221,10 @@ impl OwnedDir {
         }
     }
 
-    /// Whether a name is that of an open file.
+    /// The name is that of an open file.
     ///
     /// # Errors
-    /// What the system says.
+    /// When the file system refuses.
     pub fn names(&self, name: &OsStr, file: BorrowedFd<'_>) -> io::Result<bool> {
         let open = rustix::fs::fstat(file)?;
         match rustix::fs::statat(self.fd(), name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -233,10 +234,10 @@ impl OwnedDir {
         }
     }
 
-    /// Facts of something in it, links not followed; `None` when it is not there.
+    /// The `stat` of a name in it, without following links; `None` when nothing has the name.
     ///
     /// # Errors
-    /// What the system says.
+    /// When the file system refuses.
     pub fn stat_name(&self, name: &OsStr) -> io::Result<Option<Stat>> {
         match rustix::fs::statat(self.fd(), name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
@@ -248,7 +249,7 @@ impl OwnedDir {
     /// All names in it but `.` and `..`, sorted.
     ///
     /// # Errors
-    /// What the system says.
+    /// When it cannot be read.
     pub fn list(&self) -> io::Result<Vec<std::ffi::OsString>> {
         let mut names = Vec::new();
         for entry in rustix::fs::Dir::read_from(self.fd())? {
@@ -262,10 +263,10 @@ impl OwnedDir {
         Ok(names)
     }
 
-    /// Removes a directory with the files in it: one level, as session directories are. Links are not followed.
+    /// Removes a directory with the files in it: one level, as session directories have. Links are not followed.
     ///
     /// # Errors
-    /// What the system says; the rest is left.
+    /// When the file system refuses. The rest is left.
     pub fn remove_flat_dir(&self, name: &OsStr) -> io::Result<()> {
         let inner = match self.open_dir(name) {
             Ok(inner) => inner,
@@ -281,10 +282,10 @@ impl OwnedDir {
         }
     }
 
-    /// Makes what happened to its names durable.
+    /// Makes the changes of its names durable.
     ///
     /// # Errors
-    /// What the system says; file systems that cannot are no error.
+    /// When that fails. A file system that cannot sync a directory is no error.
     pub fn sync(&self) -> io::Result<()> {
         match rustix::fs::fsync(self.fd()) {
             Ok(()) | Err(Errno::INVAL | Errno::ROFS) => Ok(()),
@@ -295,22 +296,22 @@ impl OwnedDir {
     /// Makes everything on its file system durable.
     ///
     /// # Errors
-    /// What the system says.
+    /// When that fails.
     pub fn sync_file_system(&self) -> io::Result<()> {
         Ok(rustix::fs::syncfs(self.fd())?)
     }
 }
 
-/// One component of a path that names something in the directory it is looked up in.
+/// The name is one component of a path, and names something in the directory itself.
 fn is_name(name: &OsStr) -> bool {
     let bytes = name.as_bytes();
     !bytes.is_empty() && bytes != b"." && bytes != b".." && !bytes.contains(&b'/')
 }
 
-/// Writes all of it, whatever the kernel takes at a time.
+/// Writes all bytes, however many the kernel accepts at a time.
 ///
 /// # Errors
-/// What the system says; how much was written is unknown then.
+/// When a write fails. It is unknown then how much was written.
 pub fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match rustix::io::write(file, bytes) {
@@ -326,17 +327,18 @@ pub fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
 /// Reads a file of at most `limit` bytes; `None` when it has more.
 ///
 /// # Errors
-/// What the system says.
+/// When a read fails.
 pub fn read_bounded(file: OwnedFd, limit: usize) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     std::fs::File::from(file).take(limit as u64 + 1).read_to_end(&mut bytes)?;
     Ok((bytes.len() <= limit).then_some(bytes))
 }
 
-/// Takes an exclusive lock without waiting; `false` when another open file has it.
+/// Takes an exclusive lock without waiting. `flock` and not std's `File::lock`, whose mechanism may change: the lock is
+/// part of the crash contract, between processes of different versions. False when another open file holds one.
 ///
 /// # Errors
-/// What the system says.
+/// When the file cannot be locked.
 pub fn try_lock(file: BorrowedFd<'_>) -> io::Result<bool> {
     match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(true),
@@ -345,10 +347,10 @@ pub fn try_lock(file: BorrowedFd<'_>) -> io::Result<bool> {
     }
 }
 
-/// Takes a lock that others may have too, without waiting; `false` when another open file has it alone.
+/// Takes a shared lock without waiting. False when another open file holds an exclusive one.
 ///
 /// # Errors
-/// What the system says.
+/// When the file cannot be locked.
 pub fn try_lock_shared(file: BorrowedFd<'_>) -> io::Result<bool> {
     match rustix::fs::flock(file, FlockOperation::NonBlockingLockShared) {
         Ok(()) => Ok(true),
@@ -357,10 +359,10 @@ pub fn try_lock_shared(file: BorrowedFd<'_>) -> io::Result<bool> {
     }
 }
 
-/// Takes a lock by one of the two above, waiting no longer than `limit`.
+/// Takes a lock by [`try_lock`] or [`try_lock_shared`], and waits at most `limit` for it.
 ///
 /// # Errors
-/// `TimedOut` when it was not to be had in time.
+/// `TimedOut` when another open file held it for that long.
 pub fn lock_within(
     file: BorrowedFd<'_>,
     take: fn(BorrowedFd<'_>) -> io::Result<bool>,
@@ -372,14 +374,14 @@ pub fn lock_within(
         if Instant::now() >= deadline {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "another process holds the lock"));
         }
-        // There is no waiting for a lock with a limit; short naps that grow are what is left.
+        // flock(2) has no wait with a limit, so this polls, less often the longer it takes.
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(20));
     }
     Ok(())
 }
 
-/// A name nobody can guess, with a beginning of one's own.
+/// A name that cannot be guessed, with a given prefix.
 ///
 /// # Errors
 /// When the kernel has no random numbers.

@@ -1,7 +1,7 @@
-//! `sessions.jsonl`: a row a finished session, oldest first; and the fence before which listings do not look.
+//! `sessions.jsonl`: one row per finished session, oldest first. And the time from which listings begin.
 //!
-//! Rows are only ever added at the end, or the whole file is exchanged for a shorter one, both under the log's lock.
-//! A reader needs no lock: it sees one whole version of the file and at worst a torn last row.
+//! Rows are added at the end, or the whole file is replaced by a shorter one, both under the log's lock. A reader needs
+//! no lock: it sees one whole version of the file, and at worst a torn last row.
 
 use super::fsops::{OpenError, OwnedDir, random_name, write_all};
 use super::lines::{Lines, RawLine};
@@ -10,24 +10,35 @@ use rustix::fd::{AsFd, OwnedFd};
 use std::ffi::OsStr;
 use std::io::{self, BufReader};
 
-/// Name of the index.
+/// The name of the index.
 pub const INDEX: &str = "sessions.jsonl";
-/// Name of the fence.
-pub const FENCE: &str = ".telemetry_cleared_at";
+/// The name of the file with the time from which listings begin.
+pub const CLEARED_AT: &str = ".telemetry_cleared_at";
 
-/// A row, or what is wrong with it.
+/// A row, or a defect in its place.
 #[derive(Debug)]
 pub enum Row {
-    /// Understood.
+    /// A row.
     Good(Box<IndexRow>),
-    /// Not: its number from 1, and why.
-    Bad(u64, String),
+    /// A row that is not understood: its number, from 1, and the cause.
+    Bad(u64, RowError),
+}
+
+/// Why a row is not understood.
+#[derive(Debug, thiserror::Error)]
+pub enum RowError {
+    /// It is not JSON, or lacks a field.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    /// It is longer than the limit.
+    #[error("a row of {0} bytes")]
+    TooLong(u64),
 }
 
 /// Opens the index for reading; `None` when there is none yet.
 ///
 /// # Errors
-/// Says what is in its place.
+/// When it is not a regular file of this user, or cannot be opened.
 pub fn open(dir: &OwnedDir, owner: u32) -> Result<Option<OwnedFd>, OpenError> {
     match dir.open_file(OsStr::new(INDEX), false, owner) {
         Ok(file) => Ok(Some(file)),
@@ -39,9 +50,9 @@ pub fn open(dir: &OwnedDir, owner: u32) -> Result<Option<OwnedFd>, OpenError> {
 /// Parses one row.
 ///
 /// # Errors
-/// Says what is wrong with it; no input panics.
-pub fn parse_row(bytes: &[u8]) -> Result<IndexRow, String> {
-    serde_json::from_slice(bytes).map_err(|error| error.to_string())
+/// When it is not understood. No input panics.
+pub fn parse_row(bytes: &[u8]) -> Result<IndexRow, RowError> {
+    Ok(serde_json::from_slice(bytes)?)
 }
 
 /// All rows of an open index, in order.
@@ -52,16 +63,16 @@ pub fn rows(file: OwnedFd) -> impl Iterator<Item = io::Result<Row>> {
         Ok(RawLine::Whole(line) | RawLine::Torn(line)) if line.is_empty() => None,
         Ok(RawLine::Whole(line) | RawLine::Torn(line)) => Some(Ok(match parse_row(&line) {
             Ok(row) => Row::Good(Box::new(row)),
-            Err(why) => Row::Bad(number, why),
+            Err(error) => Row::Bad(number, error),
         })),
-        Ok(RawLine::TooLong(bytes)) => Some(Ok(Row::Bad(number, format!("a row of {bytes} bytes")))),
+        Ok(RawLine::TooLong(bytes)) => Some(Ok(Row::Bad(number, RowError::TooLong(bytes)))),
     })
 }
 
 /// Adds rows at the end, in one write, durably. The log's lock has to be held.
 ///
 /// # Errors
-/// What the system says. Part of the last row may be there then; the next rows begin on a line of their own.
+/// When the file cannot be opened or written. Part of a row may be there then; the next rows begin on a new line.
 pub fn append(dir: &OwnedDir, owner: u32, rows: &[IndexRow]) -> Result<(), OpenError> {
     let file = match dir.open_file(OsStr::new(INDEX), true, owner) {
         Err(OpenError::Missing) => dir.create_file(OsStr::new(INDEX))?,
@@ -89,11 +100,11 @@ fn ends_torn(file: &OwnedFd) -> io::Result<bool> {
     Ok(last != *b"\n")
 }
 
-/// Exchanges the index for the rows that `keep` lets through; rows that are not understood stay as they are. The log's
+/// Replaces the index by one with the rows that `keep` accepts. Rows that are not understood stay as they are. The log's
 /// lock has to be held.
 ///
 /// # Errors
-/// What the system says; the old index is there then.
+/// When the file cannot be written. The old index is unchanged then.
 pub fn rewrite(dir: &OwnedDir, owner: u32, keep: impl Fn(&IndexRow) -> bool) -> Result<(), OpenError> {
     use std::io::Write;
     let Some(old) = open(dir, owner)? else { return Ok(()) };
@@ -114,19 +125,19 @@ pub fn rewrite(dir: &OwnedDir, owner: u32, keep: impl Fn(&IndexRow) -> bool) -> 
         dir.sync()
     };
     if let Err(error) = write() {
-        // The first error is the one to tell.
+        // The first error is the one to report.
         let _ = dir.unlink(&name);
         return Err(error.into());
     }
     Ok(())
 }
 
-/// When the listings begin; `None` when there is no fence.
+/// The time from which listings begin; `None` when the log was never cleared.
 ///
 /// # Errors
-/// Says what is in its place, or that it holds no time.
+/// When the file is not a regular file of this user, or holds no time.
 pub fn cleared_at(dir: &OwnedDir, owner: u32) -> Result<Option<jiff::Timestamp>, OpenError> {
-    let file = match dir.open_file(OsStr::new(FENCE), false, owner) {
+    let file = match dir.open_file(OsStr::new(CLEARED_AT), false, owner) {
         Err(OpenError::Missing) => return Ok(None),
         other => other?,
     };
@@ -139,19 +150,19 @@ pub fn cleared_at(dir: &OwnedDir, owner: u32) -> Result<Option<jiff::Timestamp>,
     Ok(Some(time))
 }
 
-/// Sets the fence.
+/// Sets the time from which listings begin.
 ///
 /// # Errors
-/// What the system says; the old fence is there then.
+/// When the file cannot be written. The old time is unchanged then.
 pub fn set_cleared_at(dir: &OwnedDir, at: jiff::Timestamp) -> io::Result<()> {
-    let name = std::ffi::OsString::from(random_name(".fence-")?);
+    let name = std::ffi::OsString::from(random_name(".cleared-")?);
     let file = dir.create_file(&name)?;
     let text = format!("{}\n", crate::core::time::render(at));
     let written = write_all(file.as_fd(), text.as_bytes())
         .and_then(|()| Ok(rustix::fs::fsync(&file)?))
-        .and_then(|()| dir.rename(&name, OsStr::new(FENCE), true));
+        .and_then(|()| dir.rename(&name, OsStr::new(CLEARED_AT), true));
     if let Err(error) = written {
-        // The first error is the one to tell.
+        // The first error is the one to report.
         let _ = dir.unlink(&name);
         return Err(error);
     }

@@ -1,28 +1,28 @@
-//! Lines of a file, one at a time and never longer than a limit, whatever the file is made of.
+//! Lines of a file, one at a time and never longer than a limit, whatever the file contains.
 
 use crate::core::record::MAX_LINE_BYTES;
 use rustix::fd::OwnedFd;
 use std::io::{self, BufRead};
 
-/// A line, or what is wrong with it.
+/// A line, or a defect in its place.
 #[derive(Debug, PartialEq, Eq)]
 pub enum RawLine {
-    /// Without its newline.
+    /// A line, without its newline.
     Whole(Vec<u8>),
-    /// The end of the file came before the line's: it was being written when its writer died.
+    /// The file ends before the line does: it was being written when its writer died.
     Torn(Vec<u8>),
-    /// It is this long, and was skipped.
+    /// A line of this many bytes, more than the limit. It was skipped.
     TooLong(u64),
 }
 
-/// Reads lines.
+/// Reads the lines of a file.
 pub struct Lines<R> {
     reader: R,
     limit: usize,
 }
 
 impl<R: BufRead> Lines<R> {
-    /// From the reader's place on.
+    /// Reads from the reader's position on.
     pub fn new(reader: R) -> Self {
         Self { reader, limit: MAX_LINE_BYTES }
     }
@@ -68,14 +68,14 @@ impl<R: BufRead> Iterator for Lines<R> {
     }
 }
 
-/// Bytes at the end of a file in which the end of its last whole line is looked for: more than two of the longest.
+/// The part at the end of a file in which its last whole line is searched, bytes: more than two of the longest lines.
 const TAIL_BYTES: u64 = 2 * MAX_LINE_BYTES as u64 + 2;
 
-/// How many bytes of a file are whole lines, the last newline included; `None` when there is no newline anywhere near its
-/// end.
+/// The number of bytes of a file that are whole lines, the last newline included; `None` when there is no newline near
+/// its end.
 ///
 /// # Errors
-/// What the system says.
+/// When the file cannot be read.
 pub fn whole_bytes(file: &OwnedFd) -> io::Result<Option<u64>> {
     let mut end = u64::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0);
     if end == 0 {
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_torn_and_endless_lines_are_told_apart() {
+    fn whole_torn_and_overlong_lines_are_distinguished() {
         let lines = all(b"ab\n\n0123456789\ncd\nef", 4);
         assert_eq!(
             lines,
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_whole_line_is_found_from_behind() {
+    fn the_last_whole_line_is_found_from_the_end() {
         let whole = |bytes: &[u8]| {
             let file = tempfile::tempfile().unwrap();
             std::io::Write::write_all(&mut &file, bytes).unwrap();

@@ -1,12 +1,14 @@
-//! The only files: trace directory, trace, sidecar and its lock, session log, retention.
+//! Files: trace directory, trace, sidecar and its lock, session log, retention. Only this module writes files.
 //!
 //! The crash contract, which everything here serves:
-//! 1. A session's sidecar appears whole, and already locked, under its final name; only then is its trace made.
-//! 2. The owner holds the lock on the sidecar's open file for as long as it lives, and the kernel lets go of it however
-//!    the owner dies. ProcessKey takes that lock, and then finds the sidecar still under its name, owns the session.
-//! 3. A finished session is durable in the session log before its trace and its sidecar are unlinked, in that order,
-//!    and only then may the kernel's pins go. So at any instruction it is whole in one place or recoverable from the
-//!    other; a session that is in both is recognised by its identity and not filed twice.
+//! 1. The sidecar of a session appears whole, and already locked, under its final name. Only then is its trace created.
+//! 2. The owner holds the lock on the sidecar's open file for as long as it lives, and the kernel releases it however the
+//!    owner dies. A process that takes that lock, and then still finds the sidecar under its name, owns the session.
+//! 3. A finished session is durable in the session log before its trace and its sidecar are unlinked, in that order.
+//!    Only then may the kernel's pins go ([`finish`]).
+//!
+//! At any instruction, therefore, a session is whole in one place or recoverable from the other. A session that is in
+//! both is recognized by its identity and not filed twice.
 
 pub mod autoskillit;
 pub mod fault;

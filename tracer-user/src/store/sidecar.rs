@@ -1,10 +1,10 @@
-//! The sidecar's life: it appears whole and locked, is claimed by its lock, and goes last.
+//! The sidecar of a session: it appears whole and locked, is claimed by its lock, and is removed last.
 //!
-//! Why nobody can be robbed, and nobody can file twice: the owner takes the lock before the file has a name, on the very
-//! inode that gets the name. A claimer opens the name, takes the lock of what it opened without waiting, and then
-//! looks whether the name still is that file. If another claimer finished the session in between, the name is gone (or
-//! a new session's, with an owner of its own), and the claim is void. Names carry start times, so they are never reused
-//! for another process of the same boot.
+//! Why no live owner loses its session, and no session is filed twice: the owner takes the lock before the file has a
+//! name, on the very inode that gets the name. A claimer opens the name, takes the lock of what it opened without
+//! waiting, and then checks that the name still is that file. If another claimer finished the session in between, the
+//! name is gone (or a new session's, with an owner of its own), and the claim is void. Names contain start times, so they
+//! are never reused for another process of the same boot.
 
 use super::fsops::{OpenError, OwnedDir, random_name, read_bounded, try_lock, write_all};
 use crate::core::record::sidecar::{Enrollment, MAX_SIDECAR_BYTES, Sidecar, SidecarError};
@@ -12,16 +12,16 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ffi::{OsStr, OsString};
 use std::io;
 
-/// Sessions of one root at the same time: an attach beside a run, for example.
+/// The number of sessions that one root may have at the same time: an attach beside a run, for example.
 const MAX_SAME_ROOT: u32 = 64;
 
-/// Begins the name of a sidecar that is being written where files cannot be nameless.
+/// The prefix of a sidecar that is being written, where the file system has no nameless files.
 pub const TEMPORARY_PREFIX: &str = ".new-";
 
-/// Whose way of naming and writing files.
+/// How the files of sessions are named and written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Layout {
-    /// Ours.
+    /// The tracer's own way.
     #[default]
     Own,
     /// AutoSkillit's.
@@ -46,7 +46,7 @@ pub struct SessionFiles {
 }
 
 impl SessionFiles {
-    /// From the part of the names that tells sessions apart.
+    /// The names with this stem.
     pub fn from_stem(layout: Layout, stem: &str) -> Self {
         let (sidecar, trace) = layout.prefixes();
         Self {
@@ -56,13 +56,13 @@ impl SessionFiles {
         }
     }
 
-    /// Those of a sidecar; `None` when it is the name of something else.
+    /// The names of the session of a sidecar; `None` when this is not a sidecar's name.
     pub fn of_sidecar(layout: Layout, name: &OsStr) -> Option<Self> {
         let stem = name.to_str()?.strip_prefix(layout.prefixes().0)?.strip_suffix(".json")?;
         Some(Self::from_stem(layout, stem))
     }
 
-    /// Those of a trace; `None` when it is the name of something else.
+    /// The names of the session of a trace; `None` when this is not a trace's name.
     pub fn of_trace(layout: Layout, name: &OsStr) -> Option<Self> {
         let stem = name.to_str()?.strip_prefix(layout.prefixes().1)?.strip_suffix(".jsonl")?;
         Some(Self::from_stem(layout, stem))
@@ -75,28 +75,29 @@ impl SessionFiles {
         Self::from_stem(Layout::Own, &format!("{}-{ticks}{again}", enrollment.pid))
     }
 
-    /// `<root pid>-<start ticks>`, and a number where a root has several sessions.
+    /// The part of the names that identifies the session: `<root pid>-<start ticks>`, with a number where a root has
+    /// several sessions.
     pub fn stem(&self) -> &str {
         &self.stem
     }
 
-    /// Name of the sidecar.
+    /// The name of the sidecar.
     pub fn sidecar(&self) -> &OsStr {
         OsStr::new(&self.sidecar)
     }
 
-    /// Name of the trace.
+    /// The name of the trace.
     pub fn trace(&self) -> &OsStr {
         OsStr::new(&self.trace)
     }
 
-    /// Name of the trace while old snapshots are being dropped from it.
+    /// The name of the new trace while the old one is being compacted.
     pub fn compacting(&self) -> OsString {
         OsString::from(format!(".compact-{}", self.stem))
     }
 }
 
-/// A session that is ours: its sidecar, open and locked.
+/// A session that this process owns: its sidecar, open and locked.
 #[derive(Debug)]
 pub struct Claim {
     dir: OwnedDir,
@@ -110,28 +111,28 @@ pub enum ClaimError {
     /// Its owner lives, or another process is finishing it.
     #[error("its lock is held: the owner lives")]
     Held,
-    /// It is not there any more: another process finished it.
+    /// It is gone: another process finished it.
     #[error("another process finished it")]
     Gone,
-    /// Its sidecar is not what it has to be.
+    /// Its sidecar is not a regular file of this user with one name.
     #[error("its sidecar is {0}")]
     Unsafe(OpenError),
-    /// The system said no.
+    /// The file system refused.
     #[error("its sidecar cannot be used: {0}")]
     Io(#[from] io::Error),
 }
 
 impl Claim {
-    /// Writes a sidecar. It appears whole and locked, under a name that nothing had.
+    /// Writes a sidecar. It appears whole and locked, under an unused name.
     ///
     /// # Errors
-    /// What the system says; nothing is left behind.
+    /// When it cannot be written. Nothing is left behind then.
     pub fn publish(dir: &OwnedDir, enrollment: &Enrollment) -> io::Result<Self> {
         let mut bytes = serde_json::to_vec_pretty(enrollment)?;
         bytes.push(b'\n');
         for attempt in 1..=MAX_SAME_ROOT {
             let files = SessionFiles::own(enrollment, attempt);
-            // A trace that is there without its sidecar is nobody's: leave it alone.
+            // A trace without a sidecar has no known owner: leave it alone.
             if dir.stat_name(files.trace())?.is_some() {
                 continue;
             }
@@ -147,7 +148,7 @@ impl Claim {
     /// Claims a session whose owner is gone. Never waits.
     ///
     /// # Errors
-    /// Says why it is not ours to finish.
+    /// When the session has an owner, is gone, or has no usable sidecar.
     pub fn take(dir: &OwnedDir, files: SessionFiles, owner_uid: u32) -> Result<Self, ClaimError> {
         let sidecar = match dir.open_file(files.sidecar(), false, owner_uid) {
             Ok(file) => file,
@@ -164,10 +165,10 @@ impl Claim {
         Ok(Self { dir: dir.clone(), files, sidecar })
     }
 
-    /// What the sidecar of a session says that somebody else owns.
+    /// The sidecar of a session that another process owns.
     ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// When it cannot be read or parsed.
     pub fn read_unclaimed(
         dir: &OwnedDir,
         files: &SessionFiles,
@@ -178,35 +179,35 @@ impl Claim {
         Ok(Sidecar::parse(&bytes.ok_or(SidecarError::TooLarge)?)?)
     }
 
-    /// What the sidecar says.
+    /// The content of the sidecar.
     ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// When it cannot be read or parsed.
     pub fn read(&self) -> Result<Sidecar, ReadError> {
         rustix::fs::seek(&self.sidecar, rustix::fs::SeekFrom::Start(0)).map_err(io::Error::from)?;
         let bytes = read_bounded(self.sidecar.try_clone()?, MAX_SIDECAR_BYTES)?;
         Ok(Sidecar::parse(&bytes.ok_or(SidecarError::TooLarge)?)?)
     }
 
-    /// Its names.
+    /// The names of the session's files.
     pub fn files(&self) -> &SessionFiles {
         &self.files
     }
 
-    /// The directory it is in.
+    /// The directory of the session's files.
     pub fn dir(&self) -> &OwnedDir {
         &self.dir
     }
 
-    /// The open sidecar, whose lock this is.
+    /// The open sidecar, which holds the lock.
     pub fn sidecar(&self) -> BorrowedFd<'_> {
         self.sidecar.as_fd()
     }
 
-    /// Removes trace and sidecar, in this order, and lets go of the lock last.
+    /// Removes trace and sidecar, in this order, and releases the lock last.
     ///
     /// # Errors
-    /// What the system says; the sidecar stays when the trace does.
+    /// When a file cannot be unlinked. The sidecar stays when the trace does.
     pub fn remove(self) -> io::Result<()> {
         self.dir.unlink(&self.files.compacting())?;
         self.dir.unlink(self.files.trace())?;
@@ -220,10 +221,10 @@ impl Claim {
 /// Why a sidecar could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The system said no.
+    /// The file system refused.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// It is not understood.
+    /// It cannot be parsed.
     #[error("{0}")]
     Sidecar(#[from] SidecarError),
 }
@@ -238,15 +239,15 @@ fn publish_as(dir: &OwnedDir, name: &OsStr, bytes: &[u8]) -> io::Result<OwnedFd>
             return Ok(file);
         }
     }
-    // Without nameless files: under a name of its own first. Its lock is taken as soon as it exists; who sweeps up left
-    // over temporary files takes the lock too, and in the moment between may win it: then the rename says so.
+    // Without nameless files: under a temporary name first. The lock is taken as soon as the file exists. A sweep of
+    // leftover temporary files takes the lock, too, and may win it in the moment between. Then the rename fails.
     let temporary = OsString::from(random_name(TEMPORARY_PREFIX)?);
     let file = dir.create_file(&temporary)?;
     let published = lock_new(&file)
         .and_then(|()| write_all(file.as_fd(), bytes))
         .and_then(|()| dir.rename(&temporary, name, false));
     if let Err(error) = published {
-        // The first error is the one to tell.
+        // The first error is the one to report.
         let _ = dir.unlink(&temporary);
         return Err(error);
     }
@@ -254,9 +255,5 @@ fn publish_as(dir: &OwnedDir, name: &OsStr, bytes: &[u8]) -> io::Result<OwnedFd>
 }
 
 fn lock_new(file: &OwnedFd) -> io::Result<()> {
-    if try_lock(file.as_fd())? {
-        Ok(())
-    } else {
-        Err(io::Error::other("a new file was locked by somebody else"))
-    }
+    if try_lock(file.as_fd())? { Ok(()) } else { Err(io::Error::other("another process locked a new file")) }
 }

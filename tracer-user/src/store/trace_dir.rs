@@ -1,9 +1,9 @@
-//! Where traces are kept while their sessions live.
+//! The directory in which traces are kept while their sessions live.
 //!
-//! The first usable of: the directory asked for, `$TRACER_TRACE_DIR`, `/dev/shm`, `$XDG_RUNTIME_DIR`, `/run`, `/tmp`; in it
-//! `tracer-user-<uid>/`, which must be a real directory of this user with mode 0700. It is checked through the open
-//! directory and used through it from then on, so what happens to its path afterwards does not matter. A place that
-//! was asked for is used or refused, never silently exchanged for another.
+//! It is under the first usable of: the directory that was given, `$TRACER_TRACE_DIR`, `/dev/shm`, `$XDG_RUNTIME_DIR`, `/run`, `/tmp`. There
+//! it is `tracer-user-<uid>/`, which must be a real directory of this user with mode 0700. It is checked through the open
+//! directory, and used through it from then on, so what happens to its path afterwards does not matter. A place that was
+//! given is used or refused, never silently replaced by another.
 
 use super::fsops::{DIR_MODE, OwnedDir, lock_within, try_lock, try_lock_shared};
 use rustix::fs::{Mode, OFlags};
@@ -13,7 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Variables that say that a test runner is at work.
+/// Environment variables that are set under a test runner.
 const TEST_RUNNERS: [&str; 4] = ["PYTEST_CURRENT_TEST", "NEXTEST", "CARGO_TARGET_TMPDIR", "TRACER_TEST"];
 
 /// `f_type` of tmpfs.
@@ -21,26 +21,28 @@ const TMPFS_MAGIC: u64 = 0x0102_1994;
 /// `f_type` of ramfs.
 const RAMFS_MAGIC: u64 = 0x8584_58f6;
 
-/// Everything the choice depends on, as values.
+/// Everything that the choice depends on, as values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolveConfig {
-    /// The directory asked for, by option or `$TRACER_TRACE_DIR`.
+    /// The place that was given, by option or `$TRACER_TRACE_DIR`.
     pub requested: Option<PathBuf>,
-    /// The places to try otherwise, in order.
+    /// The default places, in the order in which they are tried.
     pub defaults: Vec<PathBuf>,
     /// This user.
     pub uid: u32,
-    /// The variable that says that a test runner is at work.
+    /// The user who called sudo; `None` without sudo. Root trusts a directory of this user.
+    pub sudo_uid: Option<u32>,
+    /// The variable of the test runner under which this process runs; `None`: it does not.
     pub test_runner: Option<String>,
 }
 
 impl ResolveConfig {
-    /// From the environment of this process.
+    /// The place that was given, else the defaults of this process's environment.
     pub fn from_environment(option: Option<PathBuf>) -> Self {
         Self::from_lookup(option, rustix::process::geteuid().as_raw(), |name| std::env::var_os(name))
     }
 
-    /// From an environment.
+    /// The same, for an environment that is passed in.
     pub fn from_lookup(option: Option<PathBuf>, uid: u32, lookup: impl Fn(&str) -> Option<OsString>) -> Self {
         let path = |name| lookup(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let mut defaults = vec![PathBuf::from("/dev/shm")];
@@ -50,6 +52,7 @@ impl ResolveConfig {
             requested: option.or_else(|| path("TRACER_TRACE_DIR")),
             defaults,
             uid,
+            sudo_uid: lookup("SUDO_UID").and_then(|uid| uid.to_str()?.parse().ok()),
             test_runner: TEST_RUNNERS
                 .iter()
                 .find(|name| lookup(name).is_some())
@@ -58,21 +61,28 @@ impl ResolveConfig {
     }
 }
 
-/// Why there is no trace directory.
+impl ResolveConfig {
+    /// A directory of this owner is no threat: the owner is this user, root, or the user who called sudo.
+    fn trusts(&self, owner: u32) -> bool {
+        owner == self.uid || owner == 0 || self.uid == 0 && self.sudo_uid == Some(owner)
+    }
+}
+
+/// Why no trace directory is available.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceDirError {
-    /// Under a test runner the machine's own directory is not touched.
-    #[error("{0} is set, so this runs under a test: give a trace directory with --trace-dir")]
+    /// Under a test runner the default places are refused.
+    #[error("{0} is set, so this runs under a test runner: name a trace directory with --trace-dir")]
     UnderTest(String),
-    /// The place that was asked for.
+    /// The place that was given cannot be used.
     #[error("trace directory {path}: {reason}")]
     Requested {
-        /// The place.
+        /// The path.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Why it cannot be used.
         reason: Unusable,
     },
-    /// None of the usual places.
+    /// None of the default places can be used.
     #[error("no usable trace directory ({})", list(.0))]
     NoneUsable(Vec<(PathBuf, Unusable)>),
 }
@@ -84,57 +94,57 @@ fn list(tried: &[(PathBuf, Unusable)]) -> String {
 /// Why a place cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
-    /// It, or our directory in it, is a link.
+    /// It, or the directory in it, is a symbolic link.
     #[error("{} is a symbolic link", .0.display())]
     Link(PathBuf),
-    /// It, or our directory in it, is something else.
+    /// It, or the directory in it, is not a directory.
     #[error("{} is not a directory", .0.display())]
     NotDirectory(PathBuf),
-    /// Our directory in it is somebody else's.
+    /// The directory in it belongs to another user.
     #[error("{} belongs to user {owner}, not to {uid}", .path.display())]
     Foreign {
-        /// Where.
+        /// The path.
         path: PathBuf,
-        /// Whose it is.
+        /// Its owner.
         owner: u32,
-        /// Whose it had to be.
+        /// The required owner.
         uid: u32,
     },
-    /// Somebody else may put another directory in the place of ours.
-    #[error("{} is open to others: it belongs to user {owner} and has mode {mode:o}; take a directory of your own", .path.display())]
+    /// Another user could replace the directory in it.
+    #[error("{} is open to others: it belongs to user {owner} and has mode {mode:o}; name a directory of your own", .path.display())]
     Exposed {
-        /// Where.
+        /// The path.
         path: PathBuf,
-        /// Whose it is.
+        /// Its owner.
         owner: u32,
         /// Its mode.
         mode: u32,
     },
-    /// Our directory in it is open to others.
+    /// The directory in it is open to others.
     #[error("{} has mode {mode:o}, not 700", .path.display())]
     Mode {
-        /// Where.
+        /// The path.
         path: PathBuf,
         /// Its mode.
         mode: u32,
     },
-    /// The system said no.
+    /// The file system refused.
     #[error("{} cannot be used: {error}", .path.display())]
     Io {
-        /// Where.
+        /// The path.
         path: PathBuf,
-        /// What it said.
+        /// The cause.
         error: io::Error,
     },
 }
 
-/// A lock on the trace directory; see [`TraceDir::begin`].
+/// A lock on the trace directory. See [`TraceDir::begin`].
 #[derive(Debug)]
 pub struct Beginning {
     _dir: OwnedDir,
 }
 
-/// The trace directory: open, and ours alone.
+/// The trace directory: open, and this user's alone.
 #[derive(Clone, Debug)]
 pub struct TraceDir {
     dir: OwnedDir,
@@ -144,13 +154,13 @@ pub struct TraceDir {
 }
 
 impl TraceDir {
-    /// Finds and opens it, making it where it is not there.
+    /// Finds and opens it, and creates it where it does not exist.
     ///
     /// # Errors
-    /// Says what is wrong with the place asked for, or with every usual one.
+    /// When the given place, or every default one, cannot be used.
     pub fn resolve(config: &ResolveConfig) -> Result<Self, TraceDirError> {
         if let Some(path) = &config.requested {
-            return Self::open_in(path, config.uid)
+            return Self::open_in(path, config)
                 .map_err(|reason| TraceDirError::Requested { path: path.clone(), reason });
         }
         if let Some(variable) = &config.test_runner {
@@ -158,7 +168,7 @@ impl TraceDir {
         }
         let mut tried = Vec::new();
         for path in &config.defaults {
-            match Self::open_in(path, config.uid) {
+            match Self::open_in(path, config) {
                 Ok(dir) => return Ok(dir),
                 Err(reason) => tried.push((path.clone(), reason)),
             }
@@ -166,8 +176,9 @@ impl TraceDir {
         Err(TraceDirError::NoneUsable(tried))
     }
 
-    /// Opens `tracer-user-<uid>` in a place, making both where they are not there.
-    fn open_in(place: &Path, uid: u32) -> Result<Self, Unusable> {
+    /// Opens `tracer-user-<uid>` in a place, and creates both where they do not exist.
+    fn open_in(place: &Path, config: &ResolveConfig) -> Result<Self, Unusable> {
+        let uid = config.uid;
         let fail = |path: &Path, error: io::Error| unusable(path, error);
         let base = match OwnedDir::open(place) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -179,7 +190,7 @@ impl TraceDir {
         .map_err(|error| fail(place, error))?;
         let stat = base.stat().map_err(|error| fail(place, error))?;
         let mode = stat.st_mode & 0o7777;
-        if !is_trusted(stat.st_uid, uid) || mode & 0o1002 == 0o0002 {
+        if !config.trusts(stat.st_uid) || mode & 0o1002 == 0o0002 {
             return Err(Unusable::Exposed { path: place.to_owned(), owner: stat.st_uid, mode });
         }
         let name = format!("tracer-user-{uid}");
@@ -199,27 +210,27 @@ impl TraceDir {
         Ok(Self { dir, path, uid, in_memory: kind == TMPFS_MAGIC || kind == RAMFS_MAGIC })
     }
 
-    /// Another program's directory, used as it is: whose its files are is checked file by file.
+    /// Another program's directory, as it is. The owner of its files is checked file by file.
     ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// When it cannot be opened.
     pub fn foreign(path: &Path, uid: u32) -> Result<Self, TraceDirError> {
         let requested = |reason| TraceDirError::Requested { path: path.to_owned(), reason };
         let dir = OwnedDir::open(path).map_err(|error| requested(unusable(path, error)))?;
         Ok(Self { dir, path: path.to_owned(), uid, in_memory: true })
     }
 
-    /// Begins the names of the pins of this directory's sessions: so a recovery never takes those of a session whose
-    /// sidecar is in another directory for orphans.
+    /// The prefix of the pin names of this directory's sessions. By it a recovery does not mistake the pins of a session
+    /// whose sidecar is in another directory for orphans.
     ///
     /// # Errors
-    /// What the system says.
+    /// When the directory cannot be read.
     pub fn pin_prefix(&self) -> io::Result<String> {
         Ok(prefix_of(&self.dir.stat()?))
     }
 
-    /// Whether the trace directory at `path`, after which these pins were named, is certainly no more: nothing is there,
-    /// or another directory.
+    /// The trace directory at `path`, after which these pins were named, is certainly gone: nothing is there, or another
+    /// directory.
     pub fn is_gone(path: &Path, pins: &str) -> bool {
         match rustix::fs::lstat(path) {
             Ok(stat) => !pins.starts_with(&prefix_of(&stat)),
@@ -227,36 +238,36 @@ impl TraceDir {
         }
     }
 
-    /// Held while a session begins: from before its pins are made until its sidecar is there. As long as anybody holds
-    /// this, pins without a sidecar are left alone.
+    /// Takes the lock that is held while a session begins: from before its pins are made until its sidecar is there.
+    /// While any process holds it, pins without a sidecar are left alone.
     ///
     /// # Errors
-    /// When it is not to be had in a second.
+    /// When a recovery holds the directory for longer than a second.
     pub fn begin(&self) -> io::Result<Beginning> {
         let dir = self.open_again()?;
         lock_within(dir.fd(), try_lock_shared, Duration::from_secs(1))?;
         Ok(Beginning { _dir: dir })
     }
 
-    /// Held while nobody begins; `None` when somebody does.
+    /// Takes the lock that prevents sessions from beginning; `None` when one begins now.
     ///
     /// # Errors
-    /// What the system says.
+    /// When the directory cannot be locked.
     pub fn while_no_session_begins(&self) -> io::Result<Option<Beginning>> {
         let dir = self.open_again()?;
         Ok(try_lock(dir.fd())?.then_some(Beginning { _dir: dir }))
     }
 
-    /// The same directory as an open file of its own, so that its lock is its own.
+    /// Opens the directory again: a lock belongs to an open file, so each lock needs one of its own.
     fn open_again(&self) -> io::Result<OwnedDir> {
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
         Ok(OwnedDir::from_fd(rustix::fs::openat(self.dir.fd(), c".", flags, Mode::empty())?))
     }
 
-    /// A name for a new session's pins, which nothing else has.
+    /// A unique name for the pins of a new session.
     ///
     /// # Errors
-    /// What the system says.
+    /// When the directory cannot be read, or the kernel has no random numbers.
     pub fn new_pin_name(&self) -> io::Result<String> {
         super::fsops::random_name(&self.pin_prefix()?)
     }
@@ -266,27 +277,21 @@ impl TraceDir {
         &self.dir
     }
 
-    /// Its path, for people.
+    /// Its path, for messages.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whose it is.
+    /// The user whose files are trusted.
     pub fn uid(&self) -> u32 {
         self.uid
     }
 
-    /// What a user should know of the place; `None` when it is as it should be.
+    /// A warning about the place; `None` when it is on a tmpfs.
     pub fn warning(&self) -> Option<String> {
         (!self.in_memory)
             .then(|| format!("{} is not on a tmpfs: tracing will write to a disk", self.path.display()))
     }
-}
-
-/// Whether a place's owner is one who does us no harm: ourselves, root, or who called us through sudo.
-fn is_trusted(owner: u32, uid: u32) -> bool {
-    let caller = || std::env::var("SUDO_UID").ok()?.parse::<u32>().ok();
-    owner == uid || owner == 0 || uid == 0 && caller() == Some(owner)
 }
 
 fn prefix_of(stat: &rustix::fs::Stat) -> String {

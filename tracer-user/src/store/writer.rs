@@ -1,8 +1,8 @@
-//! The trace file: one `write` a line, a bounded size, and memory where the file system fails.
+//! The trace file: one `write` per line, a bounded size, and memory where the file system fails.
 //!
-//! Past its size the oldest snapshots go, never another line. When nothing more can go, lines are still written up to
-//! a quota of four times the size, which only a flood reaches. When a write fails, what the line left behind is cut
-//! off, and the session goes on in memory: the job is never harmed.
+//! Past its size the oldest snapshots are dropped, never another line. When there is nothing to drop, lines are still
+//! written up to a quota of four times the size, which only a flood reaches. When a write fails, the part of the line
+//! that was written is cut off, and the session continues in memory: the job is never harmed.
 
 use super::fsops::OwnedDir;
 use super::lines::{Lines, RawLine, whole_bytes};
@@ -14,12 +14,12 @@ use serde::Deserialize;
 use std::collections::VecDeque;
 use std::io::{self, BufReader};
 
-/// How large things may become.
+/// How large a trace may become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of the trace, past which old snapshots go.
+    /// The size past which old snapshots are dropped, bytes.
     pub trace_bytes: u64,
-    /// Bytes of lines kept in memory once the trace cannot be written.
+    /// The size of the lines that are kept in memory once the file cannot be written, bytes.
     pub memory_bytes: u64,
 }
 
@@ -29,23 +29,23 @@ impl Default for Limits {
     }
 }
 
-/// Times the size at which a trace without snapshots to drop is given up.
+/// The multiple of the size at which a trace without snapshots to drop is abandoned.
 const QUOTA_FACTOR: u64 = 4;
 
-/// Something the user should be told once.
+/// A message for the user, to be reported once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice(pub String);
 
-/// How bytes get into a file. Tests have one that fails.
+/// The write call. Tests replace it by one that fails.
 pub trait Sink: Send {
-    /// As `write(2)`.
+    /// Like `write(2)`.
     ///
     /// # Errors
-    /// As `write(2)`.
+    /// Like `write(2)`.
     fn write(&mut self, file: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno>;
 }
 
-/// The system's own `write`.
+/// `write(2)` itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemSink;
 
@@ -55,7 +55,7 @@ impl Sink for SystemSink {
     }
 }
 
-/// Lines that could not be written: bounded, snapshots going first.
+/// Lines that could not be written. Past the limit, snapshots are dropped first.
 #[derive(Debug, Default)]
 struct Memory {
     lines: VecDeque<(bool, Vec<u8>)>,
@@ -91,7 +91,7 @@ impl Memory {
     }
 }
 
-/// Writes a trace.
+/// Writes the trace of a session.
 pub struct TraceWriter {
     place: Option<Place>,
     bytes: u64,
@@ -119,30 +119,30 @@ impl std::fmt::Debug for TraceWriter {
     }
 }
 
-/// What became of appended lines.
+/// The result of appending lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Appended {
-    /// What to tell the user.
+    /// Messages for the user.
     pub notices: Vec<Notice>,
-    /// Old snapshots that made room; the trace should have a line that says so.
+    /// The number of old snapshots that were dropped to make room. The trace should have a line about it.
     pub snapshots_dropped: u64,
 }
 
 impl TraceWriter {
-    /// Makes a trace that was not there.
+    /// Creates a trace.
     ///
     /// # Errors
-    /// EEXIST when it is there.
+    /// EEXIST when the file exists.
     pub fn create(dir: &OwnedDir, files: &SessionFiles, limits: Limits) -> io::Result<Self> {
         let file = dir.create_file(files.trace())?;
         super::fault::point("trace.created");
         Ok(Self::on(Some(Place { dir: dir.clone(), files: files.clone(), file }), 0, limits))
     }
 
-    /// Goes on with a trace whose owner died: what was torn off at its end is cut away.
+    /// Continues a trace whose owner died. A torn line at its end is cut off.
     ///
     /// # Errors
-    /// Says why it cannot be used.
+    /// When it is not a regular file of this user, or cannot be opened.
     pub fn resume(
         dir: &OwnedDir,
         files: &SessionFiles,
@@ -158,7 +158,7 @@ impl TraceWriter {
                 }
                 whole
             }
-            // Not what a writer of ours leaves. It is kept for who can make sense of it, and what follows begins anew.
+            // The tracer leaves no such file. Its content is kept, and new lines begin on a new line.
             None => {
                 super::fsops::write_all(file.as_fd(), b"\n")?;
                 size + 1
@@ -166,17 +166,17 @@ impl TraceWriter {
         };
         let mut writer =
             Self::on(Some(Place { dir: dir.clone(), files: files.clone(), file }), bytes, limits);
-        // How much of it is snapshots is found out when room is needed.
+        // How much of it is snapshots becomes known when room is needed.
         writer.droppable_bytes = bytes;
         Ok(writer)
     }
 
-    /// A trace in memory, because there is no place for it.
+    /// A trace in memory, because no place for a file is available. It counts as degraded.
     pub fn in_memory(limits: Limits) -> Self {
         Self { degraded: true, ..Self::on(None, 0, limits) }
     }
 
-    /// A trace in memory, because nothing else is wanted.
+    /// A trace in memory that is only collected in order to be filed.
     pub fn collecting(limits: Limits) -> Self {
         Self::on(None, 0, limits)
     }
@@ -194,12 +194,12 @@ impl TraceWriter {
         }
     }
 
-    /// From now on it may take so much.
+    /// From now on the trace may take this much room.
     pub fn limit(&mut self, limits: Limits) {
         self.limits = limits;
     }
 
-    /// Writes through something else.
+    /// Writes by another write call.
     #[must_use]
     pub fn with_sink(mut self, sink: Box<dyn Sink>) -> Self {
         self.sink = sink;
@@ -211,7 +211,7 @@ impl TraceWriter {
         self.degraded
     }
 
-    /// Lines that are in neither file nor memory, snapshots dropped for room included.
+    /// The number of lines that are in neither file nor memory, dropped snapshots included.
     pub fn dropped(&self) -> u64 {
         self.dropped + self.memory.dropped
     }
@@ -225,7 +225,7 @@ impl TraceWriter {
         appended
     }
 
-    /// Appends one line as it is; it has to end in a newline.
+    /// Appends one line as it is. It has to end in a newline.
     pub fn append_bytes(&mut self, droppable: bool, line: Vec<u8>, appended: &mut Appended) {
         if self.degraded || self.place.is_none() {
             self.memory.push(droppable, line, self.limits.memory_bytes);
@@ -257,7 +257,7 @@ impl TraceWriter {
     fn degrade(&mut self, why: &str, appended: &mut Appended) {
         self.degraded = true;
         let name = self.place.as_ref().map_or_else(String::new, |place| format!(" {}", place.files.stem()));
-        appended.notices.push(Notice(format!("trace{name} {why}: the session goes on in memory")));
+        appended.notices.push(Notice(format!("trace{name} {why}: the session continues in memory")));
     }
 
     fn write_line(&mut self, line: &[u8]) -> io::Result<()> {
@@ -274,16 +274,16 @@ impl TraceWriter {
                 Err(Errno::INTR) => continue,
                 Err(errno) => io::Error::from(errno),
             };
-            // Part of the line may be there. Cutting it off needs no room; if even that fails, readers know a torn
-            // line when they see one.
+            // A part of the line may be in the file. Cutting it off needs no room. If even that fails, readers recognize
+            // a torn line.
             let _ = rustix::fs::ftruncate(&place.file, self.bytes);
             return Err(error);
         }
     }
 
-    /// Drops old snapshots; `false` when that would not help.
+    /// Drops old snapshots. False when that would not help.
     fn make_room(&mut self, appended: &mut Appended) -> bool {
-        // Rewriting the file for a few snapshots would be done again at the next line.
+        // Rewriting the file for a few snapshots would be necessary again at the next line.
         if self.droppable_bytes < self.limits.trace_bytes / 8 {
             return false;
         }
@@ -310,7 +310,7 @@ impl TraceWriter {
         let (bytes, droppable, dropped) = match copied {
             Ok(copied) => copied,
             Err(error) => {
-                // The first error is the one to tell; a sweep finds what is left.
+                // The first error is the one to report. A sweep removes what is left.
                 let _ = place.dir.unlink(&temporary);
                 return Err(error);
             }
@@ -323,7 +323,7 @@ impl TraceWriter {
         Ok(dropped)
     }
 
-    /// All lines there are, file first, then memory.
+    /// All lines: those in the file, then those in memory.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -374,7 +374,7 @@ fn copy_without_oldest(
     Ok((kept, kept_droppable, dropped))
 }
 
-/// The kind of a written line, without reading the rest of it; `None` when it has none.
+/// The kind of a written line, without parsing the rest of it; `None` when it has none.
 pub fn kind_of(line: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Kind {
