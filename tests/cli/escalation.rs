@@ -6,12 +6,12 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
-use tracer_user::core::escalation::{EscalationStep, Obstacle, Outcome, Termination};
+use tracer_user::core::escalation::{EscalationStep, Obstacle, Termination, TerminationOutcome};
 use tracer_user::core::identity::ProcessId;
 use tracer_user::procfs_view::{ProcRoot, table};
 use tracer_user::session::live::terminate::end;
-use tracer_user::signals::pidfd::{PidFd, Unavailable};
-use tracer_user::signals::relieve::{NotRelieved, relieve};
+use tracer_user::signals::pidfd::{PidFd, PidFdError};
+use tracer_user::signals::relieve::{RelieveError, relieve};
 
 use crate::isolated::isolate;
 use crate::support::child::TestChild;
@@ -48,7 +48,7 @@ fn escalate_one(child: &TestChild, grace: Duration) -> Termination {
 fn the_first_step_that_works_is_the_last() {
     let mut child = sh("trap 'exit 3' INT; echo ready; while :; do sleep 0.01; done");
     let it = escalate_one(&child, GRACE);
-    assert_eq!(it.outcome, Outcome::Ended { by: EscalationStep::Interrupt }, "{}", it.sentence());
+    assert_eq!(it.outcome, TerminationOutcome::Ended { by: EscalationStep::Interrupt }, "{}", it.sentence());
     assert_eq!(child.wait().code(), Some(3));
 }
 
@@ -58,7 +58,7 @@ fn a_step_that_cannot_work_is_not_waited_for() {
     let began = Instant::now();
     let it = escalate_one(&child, GRACE);
     assert!(began.elapsed() < GRACE, "waited for a step that could not work");
-    assert_eq!(it.outcome, Outcome::Ended { by: EscalationStep::Kill }, "{}", it.sentence());
+    assert_eq!(it.outcome, TerminationOutcome::Ended { by: EscalationStep::Kill }, "{}", it.sentence());
     let seen: Vec<_> = it.tried.iter().map(|tried| (tried.step, tried.obstacles.clone())).collect();
     let ignored = vec![Obstacle::Ignored];
     assert_eq!(
@@ -79,7 +79,7 @@ fn a_handler_that_does_not_end_the_process_costs_one_grace_period() {
     let began = Instant::now();
     let it = escalate_one(&child, grace);
     assert!(began.elapsed() >= grace, "the grace period was cut short");
-    assert_eq!(it.outcome, Outcome::Ended { by: EscalationStep::Terminate }, "{}", it.sentence());
+    assert_eq!(it.outcome, TerminationOutcome::Ended { by: EscalationStep::Terminate }, "{}", it.sentence());
     assert_eq!(child.wait().signal(), Some(15));
 }
 
@@ -95,7 +95,7 @@ fn a_stopped_process_is_continued_to_let_it_end() {
     }
     let it = escalate_one(&child, GRACE);
     assert!(it.continued, "{}", it.sentence());
-    assert_eq!(it.outcome, Outcome::Ended { by: EscalationStep::Interrupt });
+    assert_eq!(it.outcome, TerminationOutcome::Ended { by: EscalationStep::Interrupt });
     assert_eq!(child.wait().code(), Some(4));
 }
 
@@ -118,8 +118,8 @@ fn children_that_appear_during_the_escalation_are_included() {
     );
     let late = late.expect("it appeared within the grace period");
     assert_eq!(all.iter().map(|it| it.pid).collect::<Vec<_>>(), [first.tgid, late.tgid], "{all:?}");
-    assert_eq!(all[0].outcome, Outcome::Ended { by: EscalationStep::Terminate });
-    assert_eq!(all[1].outcome, Outcome::Ended { by: EscalationStep::Kill });
+    assert_eq!(all[0].outcome, TerminationOutcome::Ended { by: EscalationStep::Terminate });
+    assert_eq!(all[1].outcome, TerminationOutcome::Ended { by: EscalationStep::Kill });
     assert!(child.tracked_ends_within(0, PATIENCE));
     child.wait();
 }
@@ -132,9 +132,9 @@ fn a_reused_pid_is_left_alone() {
     // The sampler does not show it, and opening the pidfd is refused.
     assert_eq!(escalate(|| vec![id], Duration::from_millis(10)), []);
     let opened = PidFd::open(id, |tgid| table::start_ticks(&ProcRoot::system(), tgid));
-    assert!(matches!(opened, Err(Unavailable::Gone)), "{opened:?}");
+    assert!(matches!(opened, Err(PidFdError::Gone)), "{opened:?}");
     let unreadable = PidFd::open(id_of(child.pid()), |_| Err(std::io::ErrorKind::PermissionDenied.into()));
-    assert!(matches!(unreadable, Err(Unavailable::Unproved)), "{unreadable:?}");
+    assert!(matches!(unreadable, Err(PidFdError::Unproved)), "{unreadable:?}");
     child.signal(Signal::KILL);
     child.wait();
 }
@@ -179,11 +179,11 @@ fn an_enlarged_pipe_lets_its_writer_go_on_and_loses_nothing() {
 fn another_file_under_the_same_descriptor_is_not_touched() {
     let (mut child, _reader, inode) = stalled_writer();
     let process = PidFd::of_number(child.process().tgid).expect("our child");
-    assert!(matches!(relieve(&process, 1, inode + 1, 1 << 20), Err(NotRelieved::Changed)));
-    assert!(matches!(relieve(&process, 0, inode, 1 << 20), Err(NotRelieved::Changed)));
-    assert!(matches!(relieve(&process, 999, inode, 1 << 20), Err(NotRelieved::Changed)));
-    assert!(matches!(relieve(&process, 1, inode, 65_536), Err(NotRelieved::AtLimit(65_536))));
+    assert!(matches!(relieve(&process, 1, inode + 1, 1 << 20), Err(RelieveError::Changed)));
+    assert!(matches!(relieve(&process, 0, inode, 1 << 20), Err(RelieveError::Changed)));
+    assert!(matches!(relieve(&process, 999, inode, 1 << 20), Err(RelieveError::Changed)));
+    assert!(matches!(relieve(&process, 1, inode, 65_536), Err(RelieveError::AtLimit(65_536))));
     child.kill();
     child.wait();
-    assert!(matches!(relieve(&process, 1, inode, 1 << 20), Err(NotRelieved::Gone)));
+    assert!(matches!(relieve(&process, 1, inode, 1 << 20), Err(RelieveError::Gone)));
 }

@@ -168,7 +168,7 @@ fn leftovers_of_a_killed_suite_are_removed_and_a_look_alike_is_not() {
     // The other suite's port is refused.
     let (code, refused) = place.tracer(&["reap", "--port", &other_port.to_string(), "--yes"]);
     assert_eq!((code, refused["plan"]["end"].as_array().map(Vec::len)), (Some(1), Some(0)), "{refused:#}");
-    assert!(refused["plan"]["refused"].to_string().contains("not proved to be yours"), "{refused:#}");
+    assert!(refused["plan"]["refused"].to_string().contains("not proven to be yours"), "{refused:#}");
 
     let (code, reaped) = place.tracer(&["reap", "--all-mine", "--yes"]);
     assert_eq!(code, Some(0), "{reaped:#}");
@@ -263,7 +263,7 @@ fn an_address_in_use_is_explained_by_its_listener() {
     let (code, stderr) = run("repo", &["python3", "-c", &bind]);
     assert!(code == Some(1) && stderr.contains("Address already in use"), "{stderr}");
     let line =
-        stderr.lines().find(|line| line.contains("if it said that an address is in use")).expect(&stderr);
+        stderr.lines().find(|line| line.contains("if it reported that an address is in use")).expect(&stderr);
     assert!(
         line.contains(&format!("port {port} ")) && line.contains(&format!("(pid {})", children[2])),
         "{line}"
@@ -274,7 +274,7 @@ fn an_address_in_use_is_explained_by_its_listener() {
     let bind = "import socket, sys; socket.socket().bind(('127.0.0.1', int(sys.argv[1])))";
     let (code, stderr) = run("other", &["python3", "-c", bind, &port.to_string()]);
     let line =
-        stderr.lines().find(|line| line.contains("if it said that an address is in use")).expect(&stderr);
+        stderr.lines().find(|line| line.contains("if it reported that an address is in use")).expect(&stderr);
     assert!(code == Some(1) && line.contains("it is not yours") && !line.contains("do: "), "{line}");
     let (code, stderr) = run("other", &["sh", "-c", "exit 1"]);
     assert!(code == Some(1) && !stderr.contains("address"), "a job that names no port: {stderr}");

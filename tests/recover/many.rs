@@ -9,7 +9,7 @@ use tracer_user::core::session_state::Input;
 use tracer_user::core::session_state::SessionState;
 use tracer_user::core::summary::{OwnerFate, SessionEnding, SessionMeta, summarize};
 use tracer_user::session::recover::RecoverConfig;
-use tracer_user::session::sessions::{Filter, list};
+use tracer_user::session::sessions::{SessionFilter, list};
 use tracer_user::store::{Filing, LogConfig, RetentionPolicy, SessionLog};
 
 use crate::sessions::*;
@@ -213,15 +213,16 @@ fn a_hundred_thousand_sessions_are_listed() {
     many.push_str("{\"torn\":");
     std::fs::write(&index, many).unwrap();
     let began = std::time::Instant::now();
-    let listing = list(&place.log_config(), &Filter { limit: Some(10), ..Filter::default() }).unwrap();
+    let listing =
+        list(&place.log_config(), &SessionFilter { limit: Some(10), ..SessionFilter::default() }).unwrap();
     println!("100 000 rows in {:.1?}", began.elapsed());
     assert_eq!((listing.sessions.len(), listing.problems.len()), (10, 1));
-    let none = Filter { labels: vec![("suite".into(), "other".into())], ..Filter::default() };
+    let none = SessionFilter { labels: vec![("suite".into(), "other".into())], ..SessionFilter::default() };
     assert_eq!(list(&place.log_config(), &none).unwrap().sessions.len(), 0);
-    let all = Filter {
+    let all = SessionFilter {
         labels: vec![("suite".into(), String::new())],
         outcome: Some("failed".into()),
-        ..Filter::default()
+        ..SessionFilter::default()
     };
     assert_eq!(list(&place.log_config(), &all).unwrap().sessions.len(), 100_000);
 }
@@ -239,10 +240,13 @@ fn a_cleared_log_hides_earlier_sessions_and_keeps_them() {
     finish_one("before", 0);
     tracer_user::session::sessions::clear(&place.log_config()).unwrap();
     finish_one("after", 1);
-    let names = |filter: &Filter| -> Vec<String> {
+    let names = |filter: &SessionFilter| -> Vec<String> {
         list(&place.log_config(), filter).unwrap().sessions.into_iter().map(|row| row.session_id).collect()
     };
-    assert_eq!(names(&Filter::default()), ["after"]);
-    assert_eq!(names(&Filter { include_cleared: true, ..Filter::default() }), ["before", "after"]);
+    assert_eq!(names(&SessionFilter::default()), ["after"]);
+    assert_eq!(
+        names(&SessionFilter { include_cleared: true, ..SessionFilter::default() }),
+        ["before", "after"]
+    );
     assert_eq!(place.filed(), ["after", "before"]);
 }

@@ -8,7 +8,7 @@ use anyhow::Context;
 use super::exit::{Exit, Failure};
 use super::output::Output;
 use super::{report, value};
-use crate::session::diagnose::{self, Config};
+use crate::session::diagnose::{self, DiagnoseOptions};
 use crate::session::live::relieve;
 use crate::session::options::{ReportFormat, ReportTo};
 
@@ -16,7 +16,7 @@ use crate::session::options::{ReportFormat, ReportTo};
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(flatten)]
-    about: About,
+    about: ScopeArgs,
     /// How long nobody may have moved to count as stuck
     #[arg(long, value_name = "DURATION", default_value = "400ms", value_parser = value::positive_duration)]
     quiet_window: Duration,
@@ -34,10 +34,10 @@ pub struct Args {
     trace_dir: Option<PathBuf>,
 }
 
-/// About what; one of them.
+/// The processes in question: one of these.
 #[derive(clap::Args, Debug)]
 #[group(required = true, multiple = false)]
-struct About {
+struct ScopeArgs {
     /// The process with this pid and all that it started
     #[arg(long, value_name = "PID", value_parser = value::pid)]
     pid: Option<u32>,
@@ -87,12 +87,12 @@ impl Format {
 
 /// Looks, judges, and reports.
 pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
-    let about = match (args.about.pid, args.about.session) {
-        (Some(pid), _) => diagnose::About::Tree(pid),
-        (None, Some(id)) => diagnose::About::Session { id, trace_dir: args.trace_dir },
-        (None, None) => diagnose::About::Machine,
+    let scope = match (args.about.pid, args.about.session) {
+        (Some(pid), _) => diagnose::DiagnoseScope::Tree(pid),
+        (None, Some(id)) => diagnose::DiagnoseScope::Session { id, trace_dir: args.trace_dir },
+        (None, None) => diagnose::DiagnoseScope::Machine,
     };
-    let config = Config { about, quiet_window: args.quiet_window };
+    let config = DiagnoseOptions { scope, quiet_window: args.quiet_window };
     let answer = diagnose::diagnose(&config).context("diagnose")?;
     report::write(&answer.diagnosis, &args.reports)?;
     match args.format.report() {

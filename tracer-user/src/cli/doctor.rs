@@ -4,9 +4,9 @@ use super::exit::{Exit, Failure};
 use super::output::Output;
 use super::shared::PlaceArgs;
 use super::value::{Format, FormatArg};
-use crate::core::requirements::{Doctor, Requirement, Verdict};
+use crate::core::requirements::{DoctorReport, Requirement, RequirementVerdict};
 use crate::core::text::printable;
-use crate::session::doctor::{DoctorOptions, examine};
+use crate::session::doctor::{DoctorOptions, check};
 
 /// What was typed.
 #[derive(clap::Args, Debug)]
@@ -22,38 +22,38 @@ pub struct Args {
 
 /// Examines and reports: 0 works, 1 degraded, 2 not.
 pub fn execute(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
-    let doctor = examine(&DoctorOptions { places: args.places.resolve(), no_kernel: args.no_kernel });
+    let doctor = check(&DoctorOptions { places: args.places.resolve(), no_kernel: args.no_kernel });
     match args.format.format {
         Format::Json => output.json(&doctor)?,
         Format::Text => output.text(&text(&doctor, output.colour()))?,
     }
     Ok(match doctor.verdict {
-        Verdict::Works => Exit::Success,
-        Verdict::Degraded => Exit::Found,
-        Verdict::Not => Exit::Usage,
+        RequirementVerdict::Works => Exit::Success,
+        RequirementVerdict::Degraded => Exit::Found,
+        RequirementVerdict::Not => Exit::Usage,
     })
 }
 
-fn word(verdict: Verdict) -> &'static str {
+fn word(verdict: RequirementVerdict) -> &'static str {
     match verdict {
-        Verdict::Works => "works",
-        Verdict::Degraded => "degraded",
-        Verdict::Not => "not",
+        RequirementVerdict::Works => "works",
+        RequirementVerdict::Degraded => "degraded",
+        RequirementVerdict::Not => "not",
     }
 }
 
 /// A verdict in nine columns, coloured where that is allowed.
-fn mark(verdict: Verdict, colour: bool) -> String {
+fn mark(verdict: RequirementVerdict, colour: bool) -> String {
     let code = match verdict {
-        Verdict::Works => 32,
-        Verdict::Degraded => 33,
-        Verdict::Not => 31,
+        RequirementVerdict::Works => 32,
+        RequirementVerdict::Degraded => 33,
+        RequirementVerdict::Not => 31,
     };
     let word = word(verdict);
     if colour { format!("\x1b[{code}m{word:<9}\x1b[0m") } else { format!("{word:<9}") }
 }
 
-fn text(doctor: &Doctor, colour: bool) -> String {
+fn text(doctor: &DoctorReport, colour: bool) -> String {
     let width = doctor.requirements.iter().map(|it| it.id.len()).max().unwrap_or(0);
     let mut out = String::new();
     for Requirement { id, found, verdict, lost, remedy, .. } in &doctor.requirements {

@@ -9,9 +9,9 @@ use super::exit::{Exit, Failure};
 use super::output::Output;
 use super::shared::PlaceArgs;
 use super::value::{Format, FormatArg};
-use crate::core::leftover::{Kind, Preflight, Status};
+use crate::core::leftover::{LeftoverKind, LeftoverStatus, PreflightReport};
 use crate::core::text::printable;
-use crate::session::preflight::{PreflightOptions, look};
+use crate::session::preflight::{PreflightOptions, find_leftovers};
 
 /// What is in nobody's way is told so often of each kind.
 const NOTES: usize = 3;
@@ -64,7 +64,7 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
     let save = args.save;
     let saved = save.is_some();
     let options = PreflightOptions { ports: args.ports, sockets: args.sockets, save, ..args.look.resolve() };
-    let report = look(&options).context("preflight")?.report;
+    let report = find_leftovers(&options).context("preflight")?.report;
     match args.format.format {
         Format::Json => output.json(&report)?,
         Format::Text => output.text(&text(&report))?,
@@ -73,11 +73,11 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
     Ok(if report.clean || saved { Exit::Success } else { Exit::Found })
 }
 
-fn text(report: &Preflight) -> String {
+fn text(report: &PreflightReport) -> String {
     let mut out = String::new();
-    let mut notes: HashMap<Kind, usize> = HashMap::new();
+    let mut notes: HashMap<LeftoverKind, usize> = HashMap::new();
     for finding in &report.findings {
-        if finding.status == Status::Note {
+        if finding.status == LeftoverStatus::Note {
             let count = notes.entry(finding.kind).or_default();
             *count += 1;
             if *count > NOTES {
@@ -85,10 +85,10 @@ fn text(report: &Preflight) -> String {
             }
         }
         let word = match finding.status {
-            Status::Left => "left",
-            Status::InUse => "in use",
-            Status::Unknown => "unknown",
-            Status::Note => "note",
+            LeftoverStatus::Left => "left",
+            LeftoverStatus::InUse => "in use",
+            LeftoverStatus::Unknown => "unknown",
+            LeftoverStatus::Note => "note",
         };
         out.push_str(&format!("{word:<8} {}\n", printable(&finding.sentence)));
         if let Some(command) = &finding.command {

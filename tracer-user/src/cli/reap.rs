@@ -9,9 +9,9 @@ use super::exit::{Exit, Failure};
 use super::output::Output;
 use super::preflight::LookArgs;
 use super::value::{self, Format, FormatArg};
-use crate::core::leftover::{Ownership, Plan, Reaped, Selection};
+use crate::core::leftover::{Ownership, ReapPlan, ReapReport, ReapSelection};
 use crate::core::text::printable;
-use crate::session::live::terminate::Step;
+use crate::session::live::terminate::EscalationEvent;
 use crate::session::preflight::reap::{ReapOptions, reap};
 
 /// What was typed.
@@ -45,7 +45,7 @@ pub struct Args {
 pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
     let format = args.format.format;
     let options = ReapOptions {
-        selection: Selection {
+        selection: ReapSelection {
             sessions: args.sessions,
             ports: args.ports,
             pids: args.pids,
@@ -53,7 +53,7 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
         },
         yes: args.yes,
         grace: args.grace,
-        look: args.look.resolve(),
+        preflight: args.look.resolve(),
     };
     // The plan is told before anything is done.
     let shared = RefCell::new(&mut *output);
@@ -67,10 +67,10 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
             }
         },
         |step| match step {
-            Step::EscalationStep(step, count) => {
+            EscalationEvent::Step(step, count) => {
                 shared.borrow().note(&format!("{} to {count} processes", step.signal().name()))
             }
-            Step::Done(terminations) => shared.borrow().note(&terminations.sentence()),
+            EscalationEvent::Done(terminations) => shared.borrow().note(&terminations.sentence()),
         },
     )
     .context("reap")?;
@@ -82,7 +82,7 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
     Ok(if reaped.clean() { Exit::Success } else { Exit::Found })
 }
 
-fn plan_as_text(plan: &Plan) -> String {
+fn plan_as_text(plan: &ReapPlan) -> String {
     let mut out = String::new();
     for ending in &plan.end {
         let process = &ending.process;
@@ -110,7 +110,7 @@ fn plan_as_text(plan: &Plan) -> String {
     out
 }
 
-fn outcome_as_text(reaped: &Reaped) -> String {
+fn outcome_as_text(reaped: &ReapReport) -> String {
     let mut out = String::new();
     for terminations in &reaped.ended {
         out.push_str(&format!("ended    {}\n", terminations.sentence()));

@@ -113,7 +113,7 @@ fn text(report: &RecoveryReport) -> String {
         let verb = if report.dry_run { "would remove" } else { "removed" };
         out.push_str(&line(&format!("{verb} {removal}")));
     }
-    for problem in report.problems.iter() {
+    for problem in &report.problems {
         out.push_str(&line(&format!("problem: {problem}")));
     }
     if report.sessions.is_empty() && report.problems.is_empty() {

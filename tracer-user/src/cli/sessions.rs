@@ -10,7 +10,7 @@ use crate::core::redact;
 use crate::core::summary::{IndexRow, Summary};
 use crate::core::text::ByteString;
 use crate::core::text::printable;
-use crate::session::sessions::{self, Filter, Listing, Shown};
+use crate::session::sessions::{self, SessionFilter, SessionListing, StoredTrace};
 
 /// What was typed.
 #[derive(clap::Args, Debug)]
@@ -136,7 +136,7 @@ pub fn execute(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
 
 fn list(args: &ListArgs, output: &mut Output) -> Result<(), Failure> {
     let now = crate::session::clock::anchor().wall;
-    let filter = Filter {
+    let filter = SessionFilter {
         since: args.since.map(|since| match since {
             Since::At(at) => at,
             Since::Ago(ago) => now.checked_sub(ago).unwrap_or(jiff::Timestamp::MIN),
@@ -158,7 +158,7 @@ fn list(args: &ListArgs, output: &mut Output) -> Result<(), Failure> {
     }
 }
 
-fn table(listing: &Listing) -> String {
+fn table(listing: &SessionListing) -> String {
     if listing.sessions.is_empty() {
         return "no sessions\n".to_owned();
     }
@@ -225,7 +225,7 @@ fn show(args: &ShowArgs, output: &mut Output) -> Result<(), Failure> {
     }
 }
 
-fn text(shown: &Shown) -> String {
+fn text(shown: &StoredTrace) -> String {
     let mut out = String::new();
     for (key, value) in facts(&shown.summary) {
         out.push_str(&format!("{key:<12}{}\n", printable(&value)));

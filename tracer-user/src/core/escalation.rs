@@ -1,16 +1,19 @@
-//! The ladder that ends processes: SIGINT, a wait, SIGTERM, a wait, SIGKILL, a wait. Which rungs can work on a
-//! process is read off its snapshot before they are tried.
+//! The escalation that ends processes: SIGINT, a wait, SIGTERM, a wait, SIGKILL, a wait. The snapshot of a process shows
+//! which steps can work on it before they are tried.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::VariantArray;
 
 use super::identity::ProcessId;
 use super::signal::{Signal, SignalSet};
 use super::snapshot::{ProcSnapshot, ProcState};
 use super::text::ByteString;
 
-/// A rung.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+/// A step of the escalation. The variants are in the order in which they are taken.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, VariantArray,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum EscalationStep {
     /// SIGINT, as Ctrl-C would.
@@ -22,9 +25,6 @@ pub enum EscalationStep {
 }
 
 impl EscalationStep {
-    /// All, in the order they are climbed.
-    pub const ALL: [Self; 3] = [Self::Interrupt, Self::Terminate, Self::Kill];
-
     /// The signal that is sent.
     pub fn signal(self) -> Signal {
         match self {
@@ -35,7 +35,7 @@ impl EscalationStep {
     }
 }
 
-/// What is in the way of a signal.
+/// What prevents a signal from ending a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Obstacle {
@@ -45,16 +45,16 @@ pub enum Obstacle {
     Blocked,
     /// It is stopped: it acts on the signal once it is continued. SIGKILL does not wait for that.
     Stopped,
-    /// A debugger holds it: the debugger decides. SIGKILL does not ask.
+    /// A debugger holds it, and decides about the signal. Not about SIGKILL.
     Traced,
-    /// It sleeps without listening to signals (D): until what it waits for happens, none may end it.
+    /// It sleeps uninterruptibly (D): no signal ends it before what it waits for happens.
     Uninterruptible,
-    /// It has ended already, and its parent has not collected it: no signal does anything to it.
+    /// It has ended already, and its parent has not reaped it: no signal has an effect.
     Zombie,
 }
 
 impl Obstacle {
-    /// In words, for after "pid 7".
+    /// In words, to follow "pid 7".
     pub fn words(self) -> &'static str {
         match self {
             Self::Ignored => "ignores it",
@@ -62,13 +62,13 @@ impl Obstacle {
             Self::Stopped => "is stopped",
             Self::Traced => "is held by a debugger",
             Self::Uninterruptible => "sleeps uninterruptibly (D)",
-            Self::Zombie => "is a zombie that its parent has not collected",
+            Self::Zombie => "is a zombie that its parent has not reaped",
         }
     }
 }
 
-/// Everything that is in the way of `rung` ending this process; empty when nothing is seen to be. What could
-/// not be read is no obstacle.
+/// Everything that prevents a step from ending this process; empty when nothing is known to. A value that could not be
+/// read is no obstacle.
 pub fn obstacles(step: EscalationStep, process: &ProcSnapshot) -> Vec<Obstacle> {
     let mut found = Vec::new();
     let has = |set: Option<SignalSet>| set.is_some_and(|set| set.contains(step.signal()));
@@ -84,7 +84,7 @@ pub fn obstacles(step: EscalationStep, process: &ProcSnapshot) -> Vec<Obstacle> 
         Some(ProcState::Stopped) if step != EscalationStep::Kill => found.push(Obstacle::Stopped),
         Some(ProcState::TracingStop) if step != EscalationStep::Kill => found.push(Obstacle::Traced),
         Some(ProcState::DiskSleep) => found.push(Obstacle::Uninterruptible),
-        // Of a main thread that ended before its siblings `/proc` says the same.
+        // `/proc` shows the same for a main thread that ended before the other threads.
         Some(ProcState::Zombie) if process.threads.is_none_or(|threads| threads <= 1) => {
             found.push(Obstacle::Zombie);
         }
@@ -94,104 +94,109 @@ pub fn obstacles(step: EscalationStep, process: &ProcSnapshot) -> Vec<Obstacle> 
 }
 
 impl Obstacle {
-    /// It stands for good: the signal was thrown away when it was sent.
+    /// It does not pass: the signal was discarded when it was sent.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Ignored | Self::Zombie)
     }
 
-    /// It may have been there for an instant only, and the signal waits until it is gone: a shell blocks signals
-    /// while it starts a program, and sleeps uninterruptibly until that program runs.
+    /// It may be momentary, and the signal stays pending until it has passed: a shell blocks signals while it starts a
+    /// program, and sleeps uninterruptibly until that program runs.
     pub fn may_pass(self) -> bool {
         matches!(self, Self::Blocked | Self::Traced | Self::Uninterruptible)
     }
 }
 
-/// What became of a process on the ladder.
+/// The outcome of an escalation for one process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
-pub enum Outcome {
-    /// It ended after this rung, and before the next.
+pub enum TerminationOutcome {
+    /// It ended after this step, and before the next.
     Ended {
-        /// The rung.
+        /// The step.
         by: EscalationStep,
     },
-    /// It ended before anything was sent.
+    /// It ended before a signal was sent.
     WasGone,
-    /// It outlived them all.
+    /// It survived every step.
     Survived {
-        /// What was seen to be in the way at last.
+        /// What prevented its end, as last seen.
         obstacles: Vec<Obstacle>,
     },
-    /// The system did not let us.
+    /// It could not be opened or signaled.
     Refused {
-        /// What it said.
+        /// The cause.
         why: String,
     },
 }
 
-/// A process on the ladder.
+/// A process that an escalation was to end, and the outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Termination {
-    /// Its number.
+    /// Process id.
     pub pid: u32,
-    /// Its start, clock ticks since boot.
+    /// Start time, clock ticks since boot.
     pub start_ticks: u64,
-    /// Its name.
+    /// Its name; null when unknown.
     pub comm: Option<ByteString>,
-    /// The rungs that were tried on it, each with what was seen in its way.
-    pub tried: Vec<Tried>,
+    /// The steps that were tried, each with its obstacles.
+    pub tried: Vec<EscalationAttempt>,
     /// It was stopped and was continued, so that it could act on a signal.
     pub continued: bool,
-    /// How it ended, or not.
+    /// The outcome.
     #[serde(flatten)]
-    pub outcome: Outcome,
+    pub outcome: TerminationOutcome,
 }
 
-/// A rung that was tried.
+/// A step that was tried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Tried {
-    /// The rung.
+pub struct EscalationAttempt {
+    /// The step.
     pub step: EscalationStep,
-    /// What was seen in its way.
+    /// What prevented it from having an effect.
     pub obstacles: Vec<Obstacle>,
 }
 
 impl Termination {
-    /// Which process.
+    /// The process.
     pub fn process(&self) -> ProcessId {
         ProcessId { tgid: self.pid, start_ticks: self.start_ticks }
     }
 
-    /// It is not there any more.
+    /// It is gone.
     pub fn is_gone(&self) -> bool {
-        matches!(self.outcome, Outcome::Ended { .. } | Outcome::WasGone)
+        matches!(self.outcome, TerminationOutcome::Ended { .. } | TerminationOutcome::WasGone)
     }
 
-    /// One line about it.
+    /// The outcome in one line.
     pub fn sentence(&self) -> String {
         let name = self.comm.as_ref().map_or_else(|| "?".to_owned(), ByteString::escaped);
         let what = match &self.outcome {
-            Outcome::Ended { by } => format!("ended by {}", by.signal().name()),
-            Outcome::WasGone => "was gone".to_owned(),
-            Outcome::Refused { why } => format!("could not be signalled: {why}"),
-            Outcome::Survived { obstacles } if obstacles.is_empty() => "survived SIGKILL".to_owned(),
-            Outcome::Survived { obstacles } => {
+            TerminationOutcome::Ended { by } => format!("ended by {}", by.signal().name()),
+            TerminationOutcome::WasGone => "was gone".to_owned(),
+            TerminationOutcome::Refused { why } => format!("could not be signaled: {why}"),
+            TerminationOutcome::Survived { obstacles } if obstacles.is_empty() => {
+                "survived SIGKILL".to_owned()
+            }
+            TerminationOutcome::Survived { obstacles } => {
                 let words: Vec<_> = obstacles.iter().map(|o| o.words()).collect();
                 format!("survived: it {}", words.join(" and "))
             }
         };
-        let in_vain: Vec<_> = self
+        let without_effect: Vec<_> = self
             .tried
             .iter()
             .filter(|tried| tried.obstacles.iter().any(|o| o.is_final() || o.may_pass()))
             .map(|tried| {
                 let words: Vec<_> = tried.obstacles.iter().map(|o| o.words()).collect();
-                format!("{} in vain: it {}", tried.step.signal().name(), words.join(" and "))
+                format!("{} had no effect: it {}", tried.step.signal().name(), words.join(" and "))
             })
             .collect();
-        let continued = if self.continued { "; continued, being stopped" } else { "" };
-        let in_vain = if in_vain.is_empty() { String::new() } else { format!(" ({})", in_vain.join("; ")) };
-        format!("{name} (pid {}) {what}{continued}{in_vain}", self.pid)
+        let continued = if self.continued { "; it was stopped and was continued" } else { "" };
+        let without_effect = match without_effect.as_slice() {
+            [] => String::new(),
+            attempts => format!(" ({})", attempts.join("; ")),
+        };
+        format!("{name} (pid {}) {what}{continued}{without_effect}", self.pid)
     }
 }
 
@@ -219,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn only_d_and_z_stand_in_the_way_of_sigkill() {
+    fn only_d_and_z_are_obstacles_to_sigkill() {
         let mut it = process();
         it.state = Some(ProcState::DiskSleep);
         assert_eq!(obstacles(EscalationStep::Kill, &it), [Obstacle::Uninterruptible]);
@@ -232,25 +237,28 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_is_no_obstacle() {
-        for step in EscalationStep::ALL {
+    fn an_unknown_value_is_no_obstacle() {
+        for step in EscalationStep::VARIANTS.iter().copied() {
             assert_eq!(obstacles(step, &process()), []);
         }
     }
 
     #[test]
-    fn the_sentence_tells_what_was_in_vain() {
+    fn the_sentence_reports_the_steps_without_effect() {
         let it = Termination {
             pid: 7,
             start_ticks: 1,
             comm: Some(ByteString(b"wor\x1bker".to_vec())),
             tried: vec![
-                Tried { step: EscalationStep::Interrupt, obstacles: vec![Obstacle::Ignored] },
-                Tried { step: EscalationStep::Terminate, obstacles: vec![] },
+                EscalationAttempt { step: EscalationStep::Interrupt, obstacles: vec![Obstacle::Ignored] },
+                EscalationAttempt { step: EscalationStep::Terminate, obstacles: vec![] },
             ],
             continued: false,
-            outcome: Outcome::Ended { by: EscalationStep::Terminate },
+            outcome: TerminationOutcome::Ended { by: EscalationStep::Terminate },
         };
-        assert_eq!(it.sentence(), "wor\\x1bker (pid 7) ended by SIGTERM (SIGINT in vain: it ignores it)");
+        assert_eq!(
+            it.sentence(),
+            "wor\\x1bker (pid 7) ended by SIGTERM (SIGINT had no effect: it ignores it)"
+        );
     }
 }

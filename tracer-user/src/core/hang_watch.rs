@@ -1,34 +1,34 @@
-//! When a session has made no progress for so long that somebody should look.
+//! Decides when a session without progress is diagnosed.
 //!
 //! Progress is CPU time, context switches, bytes or lifecycle events of any of its processes, as its samples and the
-//! kernel tell. A look that finds no hang (a job that sleeps for ten minutes is none) makes the next one wait for
-//! twice as long, so that a long sleep costs a few looks and not one a minute.
+//! kernel report them. A diagnosis that finds no hang (a job may sleep for ten minutes) doubles the wait for the next
+//! one, so that a long sleep costs a few diagnoses and not one per minute.
 
-/// See the module.
+/// The schedule of diagnoses. See the module.
 #[derive(Clone, Copy, Debug)]
 pub struct HangWatch {
     after_ns: u64,
-    /// Progress as it was at the last look, and how long after it the next look is due.
-    looked: Option<(u64, u64)>,
+    /// The time of the last progress at the last diagnosis, and how long after it the next one is due, nanoseconds.
+    diagnosed: Option<(u64, u64)>,
 }
 
 impl HangWatch {
-    /// Suspects a hang after so many nanoseconds without progress.
+    /// Suspects a hang after this many nanoseconds without progress.
     pub fn new(after_ns: u64) -> Self {
-        Self { after_ns, looked: None }
+        Self { after_ns, diagnosed: None }
     }
 
-    /// Whether to look now. `progress_boot_ns` is when something last moved.
+    /// A diagnosis is due now. `progress_boot_ns` is when something last moved.
     pub fn is_due(&mut self, now_boot_ns: u64, progress_boot_ns: u64) -> bool {
         let still = now_boot_ns.saturating_sub(progress_boot_ns);
-        let due_after = match self.looked {
+        let due_after = match self.diagnosed {
             Some((progress, due_after)) if progress == progress_boot_ns => due_after,
             _ => self.after_ns,
         };
         if still < due_after {
             return false;
         }
-        self.looked = Some((progress_boot_ns, still.saturating_mul(2).max(self.after_ns)));
+        self.diagnosed = Some((progress_boot_ns, still.saturating_mul(2).max(self.after_ns)));
         true
     }
 }
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_look_is_due_after_the_time_and_then_ever_later_until_something_moves() {
+    fn a_diagnosis_is_due_after_the_time_and_then_ever_later_until_something_moves() {
         let mut watch = HangWatch::new(10);
         assert!(!watch.is_due(109, 100));
         assert!(watch.is_due(110, 100));

@@ -1,11 +1,11 @@
-//! Secrets in command lines are not repeated: what follows words such as token, password, secret or key is `***`.
+//! Redacts secrets in command lines: what follows words such as token, password, secret or key becomes `***`.
 
-use super::evidence::ByteString;
+use super::text::ByteString;
 
-/// What stands for a secret.
-const MASK: &str = "***";
+/// The replacement for a secret.
+const REDACTED: &str = "***";
 
-/// The words whose value is kept back, when they end a part of a name: `GITHUB_TOKEN`, `--api-key`, `apiKey`.
+/// The words whose value is a secret when they are a part of a name: `GITHUB_TOKEN`, `--api-key`, `apiKey`.
 const WORDS: &[&str] = &[
     "token",
     "password",
@@ -21,14 +21,14 @@ const WORDS: &[&str] = &[
     "pwd",
 ];
 
-/// An argv as reports show it: printable, secrets masked.
+/// An argv for reports: printable, secrets redacted.
 pub fn argv(words: &[ByteString]) -> Vec<String> {
     let mut out = Vec::with_capacity(words.len());
     let mut next_is_secret = false;
     for word in words {
         let text = word.printable();
         if std::mem::take(&mut next_is_secret) && !text.starts_with('-') {
-            out.push(MASK.to_owned());
+            out.push(REDACTED.to_owned());
             continue;
         }
         next_is_secret = text.starts_with('-') && !text.contains(['=', ' ']) && names_a_secret(&text);
@@ -37,7 +37,7 @@ pub fn argv(words: &[ByteString]) -> Vec<String> {
     out
 }
 
-/// Text in which `name=value` and `name: value` pairs of secret names, bearer tokens and passwords in URLs are masked.
+/// Text in which `name=value` and `name: value` pairs of secret names, bearer tokens and passwords in URLs are redacted.
 pub fn line(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -54,9 +54,9 @@ pub fn line(text: &str) -> String {
         if separator == ":" && value.starts_with("//") {
             rest = url_password(value, &mut out);
         } else if names_a_secret(name) {
-            rest = mask_value(value, &mut out);
+            rest = redact_value(value, &mut out);
         } else if name.eq_ignore_ascii_case("authorization") {
-            rest = mask_value(value, &mut out);
+            rest = redact_value(value, &mut out);
             // The scheme is the first word, the secret the second.
             let blank = rest.len() - rest.trim_start().len();
             let secret_end = rest[blank..].find([' ', '\'', '"']).map_or(rest.len(), |i| blank + i);
@@ -67,8 +67,8 @@ pub fn line(text: &str) -> String {
     out
 }
 
-/// Writes the mask for the value at the start of `value`, and gives back what follows it.
-fn mask_value<'t>(value: &'t str, out: &mut String) -> &'t str {
+/// Writes the replacement of the value at the start of `value`, and returns what follows it.
+fn redact_value<'t>(value: &'t str, out: &mut String) -> &'t str {
     let blank = value.len() - value.trim_start().len();
     let (lead, tail) = value.split_at(blank);
     out.push_str(lead);
@@ -78,30 +78,30 @@ fn mask_value<'t>(value: &'t str, out: &mut String) -> &'t str {
         Some(_) => tail.find([' ', ',', ';', '&', '"', '\'', ')', '\n', '\t']).unwrap_or(tail.len()),
     };
     if end > 0 {
-        out.push_str(MASK);
+        out.push_str(REDACTED);
     }
     &tail[end..]
 }
 
-/// `//user:password@host` with the password masked; `value` starts with the slashes.
+/// Writes `//user:password@host` with the password redacted, and returns what follows. `value` starts with the slashes.
 fn url_password<'t>(value: &'t str, out: &mut String) -> &'t str {
     let end = value[2..].find(['/', ' ', '"', '\'', '?']).map_or(value.len(), |i| i + 2);
     let Some(at) = value[..end].rfind('@') else { return value };
     match value[2..at].find(':') {
         Some(colon) => {
             out.push_str(&value[..2 + colon + 1]);
-            out.push_str(MASK);
+            out.push_str(REDACTED);
         }
-        // A token alone in the place of the user.
+        // A token in the place of the user.
         None => {
             out.push_str("//");
-            out.push_str(MASK);
+            out.push_str(REDACTED);
         }
     }
     &value[at..]
 }
 
-/// Whether a part of the name, as people join words, is one whose value is kept back.
+/// A part of the name, split at punctuation and in camelCase, is a word whose value is a secret.
 fn names_a_secret(name: &str) -> bool {
     let mut parts: Vec<String> = Vec::new();
     let mut part = String::new();
@@ -125,48 +125,48 @@ mod tests {
 
     use super::*;
 
-    fn masked(words: &[&str]) -> Vec<String> {
+    fn redacted(words: &[&str]) -> Vec<String> {
         argv(&words.iter().map(|w| ByteString::from(*w)).collect::<Vec<_>>())
     }
 
     #[test]
-    fn values_after_secret_words_are_masked() {
-        assert_eq!(masked(&["x", "--token", "abc", "y"]), ["x", "--token", "***", "y"]);
-        assert_eq!(masked(&["--api-key=abc"]), ["--api-key=***"]);
-        assert_eq!(masked(&["env", "GITHUB_TOKEN=abc", "run"]), ["env", "GITHUB_TOKEN=***", "run"]);
+    fn values_after_secret_words_are_redacted() {
+        assert_eq!(redacted(&["x", "--token", "abc", "y"]), ["x", "--token", "***", "y"]);
+        assert_eq!(redacted(&["--api-key=abc"]), ["--api-key=***"]);
+        assert_eq!(redacted(&["env", "GITHUB_TOKEN=abc", "run"]), ["env", "GITHUB_TOKEN=***", "run"]);
         assert_eq!(
-            masked(&["curl", "-H", "Authorization: Bearer abc"]),
+            redacted(&["curl", "-H", "Authorization: Bearer abc"]),
             ["curl", "-H", "Authorization: ***"]
         );
         assert_eq!(
-            masked(&["git", "clone", "https://u:abc@host/x"]),
+            redacted(&["git", "clone", "https://u:abc@host/x"]),
             ["git", "clone", "https://u:***@host/x"]
         );
-        assert_eq!(masked(&["git", "clone", "https://abc@host/x"]), ["git", "clone", "https://***@host/x"]);
+        assert_eq!(redacted(&["git", "clone", "https://abc@host/x"]), ["git", "clone", "https://***@host/x"]);
         assert_eq!(
-            masked(&["sh", "-c", "DB_PASSWORD='a b' run --dbPassword=abc -x"]),
+            redacted(&["sh", "-c", "DB_PASSWORD='a b' run --dbPassword=abc -x"]),
             ["sh", "-c", "DB_PASSWORD=*** run --dbPassword=*** -x"]
         );
     }
 
     #[test]
     fn other_words_stay() {
-        assert_eq!(masked(&["job.py", "role=keeper", "--monkey=x"]), ["job.py", "role=keeper", "--monkey=x"]);
-        assert_eq!(masked(&["a=b:c", "https://host:80/p"]), ["a=b:c", "https://host:80/p"]);
-        assert_eq!(masked(&["--token", "--other", "x"]), ["--token", "--other", "x"]);
+        assert_eq!(redacted(&["job.py", "role=owner", "--monkey=x"]), ["job.py", "role=owner", "--monkey=x"]);
+        assert_eq!(redacted(&["a=b:c", "https://host:80/p"]), ["a=b:c", "https://host:80/p"]);
+        assert_eq!(redacted(&["--token", "--other", "x"]), ["--token", "--other", "x"]);
     }
 
     proptest! {
         #[test]
-        fn any_text_is_masked_without_panic(text in "\\PC{0,40}[=:]?[a-z@/ '\"é]{0,20}") {
+        fn any_text_is_redacted_without_panic(text in "\\PC{0,40}[=:]?[a-z@/ '\"é]{0,20}") {
             line(&text);
         }
 
         #[test]
-        fn the_secret_never_shows(secret in "[A-Z0-9]{8,20}", word in "(token|PASSWORD|api_key|clientSecret)") {
+        fn the_secret_never_appears(secret in "[A-Z0-9]{8,20}", word in "(token|PASSWORD|api_key|clientSecret)") {
             let shown = line(&format!("a {word}={secret} b"));
             prop_assert!(!shown.contains(&secret));
-            let argv = masked(&[&format!("--{word}"), &secret]);
+            let argv = redacted(&[&format!("--{word}"), &secret]);
             prop_assert!(!argv.join(" ").contains(&secret));
         }
     }

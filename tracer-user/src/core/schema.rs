@@ -1,12 +1,12 @@
 //! The JSON schemas of everything that is written.
 
-use super::leftover::{Preflight, Reaped};
+use super::leftover::{PreflightReport, ReapReport};
 use super::record::sidecar::Enrollment;
 use super::record::{
     AnomalyLine, DiagnosisLine, ExecLine, ExitLine, FooterLine, ForkLine, HeaderLine, Line, LostLine,
     NoteLine, SampleLine, SignalLine, SnapshotLine, StallLine, TRACE_VERSION,
 };
-use super::requirements::Doctor;
+use super::requirements::DoctorReport;
 use super::summary::{IndexRow, SessionMeta, Summary};
 use schemars::{JsonSchema, schema_for};
 use serde_json::{Value, json};
@@ -84,9 +84,9 @@ pub fn schema(kind: SchemaKind) -> Value {
         SchemaKind::Summary => schema_for!(Summary).to_value(),
         SchemaKind::Index => schema_for!(IndexRow).to_value(),
         SchemaKind::Meta => schema_for!(SessionMeta).to_value(),
-        SchemaKind::Doctor => schema_for!(Doctor).to_value(),
-        SchemaKind::Preflight => schema_for!(Preflight).to_value(),
-        SchemaKind::Reap => schema_for!(Reaped).to_value(),
+        SchemaKind::Doctor => schema_for!(DoctorReport).to_value(),
+        SchemaKind::Preflight => schema_for!(PreflightReport).to_value(),
+        SchemaKind::Reap => schema_for!(ReapReport).to_value(),
         SchemaKind::All => SchemaKind::iter()
             .filter(|kind| *kind != SchemaKind::All)
             .map(|kind| (<&str>::from(kind).to_owned(), schema(kind)))

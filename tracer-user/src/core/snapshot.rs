@@ -1,6 +1,6 @@
-//! What one process looked like at one moment.
+//! One process at one moment.
 //!
-//! A value that could not be read is `None`, which is written as null: it is never 0 and never "".
+//! A value that could not be read is `None`, which is written as null. It is never 0 and never "".
 
 use super::identity::ProcessId;
 use super::text::ByteString;
@@ -38,7 +38,7 @@ pub enum ProcState {
 }
 
 impl ProcState {
-    /// From the letter in `/proc/PID/stat`; `None` for one that is not known.
+    /// The state of a letter in `/proc/PID/stat`; `None` for an unknown letter.
     pub fn from_letter(letter: u8) -> Option<Self> {
         Some(match letter {
             b'R' => Self::Running,
@@ -56,30 +56,30 @@ impl ProcState {
         })
     }
 
-    /// It has ended: nothing of it runs any more.
+    /// The process has ended.
     pub fn has_ended(self) -> bool {
         matches!(self, Self::Zombie | Self::Dead)
     }
 }
 
-/// One process at one moment. Which moment is said by what carries it.
+/// One process at one moment. What carries the snapshot says which moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ProcSnapshot {
     /// Process id.
     pub pid: u32,
-    /// Start, clock ticks since boot.
+    /// Start time, clock ticks since boot.
     pub start_ticks: u64,
-    /// Parent.
+    /// Pid of the parent.
     pub ppid: Option<u32>,
     /// Name of the main thread.
     pub comm: Option<ByteString>,
     /// State of the main thread.
     pub state: Option<ProcState>,
-    /// Threads.
+    /// Number of threads.
     pub threads: Option<u32>,
     /// Resident memory, KiB.
     pub vm_rss_kb: Option<u64>,
-    /// Open file descriptors.
+    /// Number of open file descriptors.
     pub fd_count: Option<u64>,
     /// Soft limit of open files; null also when there is no limit.
     pub fd_soft_limit: Option<u64>,
@@ -91,7 +91,7 @@ pub struct ProcSnapshot {
     pub sig_pnd: Option<SignalSet>,
     /// Signals pending for the process.
     pub shd_pnd: Option<SignalSet>,
-    /// Signals the main thread blocks.
+    /// Signals that the main thread blocks.
     pub sig_blk: Option<SignalSet>,
     /// Signals that are ignored.
     pub sig_ign: Option<SignalSet>,
@@ -99,11 +99,11 @@ pub struct ProcSnapshot {
     pub sig_cgt: Option<SignalSet>,
     /// Badness for the out-of-memory killer.
     pub oom_score: Option<i32>,
-    /// Kernel function the main thread sleeps in; "0" when it does not sleep.
+    /// The kernel function in which the main thread sleeps; "0" when it does not sleep.
     pub wchan: Option<ByteString>,
     /// `/proc/PID/syscall` of the main thread: number and arguments, or `running`.
     pub syscall: Option<ByteString>,
-    /// CPU use since the last look, in per cent of one CPU; null at the first look.
+    /// CPU use since the last sample, percent of one CPU; null in the first sample.
     pub cpu_percent: Option<f64>,
     /// CPU time of all threads, nanoseconds.
     pub cpu_ns: Option<u64>,
@@ -113,14 +113,14 @@ pub struct ProcSnapshot {
     pub io_write_bytes: Option<u64>,
     /// Bytes that read calls returned, from anything.
     pub io_rchar: Option<u64>,
-    /// Bytes that write calls took, to anything.
+    /// Bytes that write calls accepted, to anything.
     pub io_wchar: Option<u64>,
     /// The process's own TCP sockets, counted by state name.
     pub connections: Option<BTreeMap<String, u32>>,
 }
 
 impl ProcSnapshot {
-    /// A snapshot of which nothing is known but whose it is.
+    /// A snapshot of which only the process is known.
     pub fn unread(process: ProcessId) -> Self {
         Self {
             pid: process.tgid,
@@ -152,23 +152,24 @@ impl ProcSnapshot {
         }
     }
 
-    /// Whose it is.
+    /// The process.
     pub fn process(&self) -> ProcessId {
         ProcessId { tgid: self.pid, start_ticks: self.start_ticks }
     }
 
-    /// Open files over their limit.
+    /// The ratio of open files to their limit; `None` when one of them is unknown.
     pub fn fd_ratio(&self) -> Option<f64> {
         let (count, limit) = (self.fd_count?, self.fd_soft_limit?);
         (limit > 0).then(|| count as f64 / limit as f64)
     }
 
-    /// Nothing but the CPU percentage, which is about the time between looks, differs.
+    /// Nothing differs but the CPU percentage, which is about the time between samples.
     pub fn is_unchanged_since(&self, earlier: &Self) -> bool {
         Self { cpu_percent: None, ..self.clone() } == Self { cpu_percent: None, ..earlier.clone() }
     }
 
-    /// Whether more was done since an earlier look, `elapsed_ns` ago, than to wake up and look at something: bytes moved, or a hundredth of the CPU's time used.
+    /// Since an earlier snapshot, `elapsed_ns` ago, the process did more than wake up and look around: it moved bytes, or
+    /// used a hundredth of a CPU's time.
     pub fn worked_since(&self, earlier: &Self, elapsed_ns: u64) -> bool {
         const PART: u64 = 100;
         let bytes = (self.io_rchar, self.io_wchar) != (earlier.io_rchar, earlier.io_wchar);
@@ -179,8 +180,8 @@ impl ProcSnapshot {
         bytes || cpu
     }
 
-    /// What grows when a process does anything: CPU time, context switches, bytes. `None` where nothing of it
-    /// can be read.
+    /// The values that grow when a process does anything: CPU time, context switches, bytes. `None` when none of them
+    /// could be read.
     pub fn activity(&self) -> Option<[Option<u64>; 5]> {
         let values = [
             self.cpu_ns,
@@ -199,7 +200,7 @@ mod tests {
     use crate::core::signal::Signal;
 
     #[test]
-    fn what_cannot_be_read_is_null_in_writing_and_none_in_reading() {
+    fn an_unread_value_is_written_as_null_and_read_as_none() {
         let snapshot = ProcSnapshot::unread(ProcessId { tgid: 7, start_ticks: 9 });
         let json = serde_json::to_value(&snapshot).unwrap();
         assert!(json["oom_score"].is_null() && json["comm"].is_null() && json["wchan"].is_null());

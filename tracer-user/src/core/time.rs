@@ -1,8 +1,8 @@
 //! Wall-clock times for lines that are ordered by CLOCK_BOOTTIME.
 //!
-//! The order of events is their `boot_ns`. The `ts` beside it is for people and for other machines' logs: it is
-//! worked out from one pair of both clocks, and never goes backwards within a trace. When the wall clock was
-//! stepped back, a line gets one microsecond more than the line before it, and says so.
+//! The order of events is their `boot_ns`. The `ts` beside it is for people and for the logs of other machines: it is
+//! computed from one reading of both clocks, and never goes backwards within a trace. When the wall clock was set back,
+//! a line gets one microsecond more than the line before it, and is marked.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -16,7 +16,7 @@ pub struct Anchor {
 }
 
 impl Anchor {
-    /// What the wall clock showed, or will show, at a boot time. Saturates at the ends of the calendar.
+    /// The wall-clock time at a boot time. Saturates at the ends of the calendar.
     pub fn wall_at(&self, boot_ns: u64) -> Timestamp {
         let since = i128::from(boot_ns) - i128::from(self.boot_ns);
         let nanos = i64::try_from(since).unwrap_or(if since < 0 { i64::MIN } else { i64::MAX });
@@ -25,23 +25,23 @@ impl Anchor {
 }
 
 impl Anchor {
-    /// CLOCK_BOOTTIME at a time of the wall clock; `None` before the boot.
+    /// CLOCK_BOOTTIME at a wall-clock time; `None` before the boot.
     pub fn boot_ns_at(&self, wall: Timestamp) -> Option<u64> {
         let since = wall.duration_since(self.wall).as_nanos();
         u64::try_from(i128::from(self.boot_ns) + since).ok()
     }
 }
 
-/// A time as lines have it.
+/// The time of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stamp {
     /// RFC 3339, UTC, microseconds.
     pub ts: String,
-    /// It is not what the clock said.
+    /// It was moved forward: the clock showed an earlier time.
     pub adjusted: bool,
 }
 
-/// Gives each line of a trace its time; remembers the last.
+/// Gives each line of a trace its time, and remembers the last.
 #[derive(Clone, Debug, Default)]
 pub struct Stamper {
     last_us: Option<i64>,
@@ -50,16 +50,16 @@ pub struct Stamper {
 impl Stamper {
     /// The time of a line.
     pub fn stamp(&mut self, anchor: &Anchor, boot_ns: u64) -> Stamp {
-        let told = anchor.wall_at(boot_ns).as_microsecond();
+        let shown = anchor.wall_at(boot_ns).as_microsecond();
         let (us, adjusted) = match self.last_us {
-            Some(last) if told < last => (last.saturating_add(1), true),
-            _ => (told, false),
+            Some(last) if shown < last => (last.saturating_add(1), true),
+            _ => (shown, false),
         };
         self.last_us = Some(us);
         Stamp { ts: render_us(us), adjusted }
     }
 
-    /// A line that was stamped before: those that follow are not earlier.
+    /// Takes the time of a recorded line: later lines are not earlier than that.
     pub fn observe(&mut self, ts: &str) {
         if let Some(us) = parse_us(ts) {
             self.last_us = Some(self.last_us.map_or(us, |last| last.max(us)));
@@ -76,7 +76,7 @@ fn render_us(us: i64) -> String {
     render(Timestamp::from_microsecond(us).unwrap_or(if us < 0 { Timestamp::MIN } else { Timestamp::MAX }))
 }
 
-/// Microseconds since 1970 of an RFC 3339 time.
+/// Microseconds since 1970 of an RFC 3339 time; `None` when it is not one.
 pub fn parse_us(ts: &str) -> Option<i64> {
     ts.parse::<Timestamp>().ok().map(Timestamp::as_microsecond)
 }
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resumed_trace_goes_on_after_its_last_line() {
+    fn a_resumed_trace_continues_after_its_last_line() {
         let mut stamper = Stamper::default();
         stamper.observe("2023-11-14T22:13:20.000009Z");
         assert_eq!(stamper.stamp(&anchor(0, 0), 0).ts, "2023-11-14T22:13:20.000010Z");

@@ -17,7 +17,7 @@ use crate::core::identity::ProcessId;
 use crate::core::record::{EndReason, Origin};
 use crate::core::summary::Summary;
 use crate::procfs_view::{ProcRoot, table};
-use crate::signals::receive::Blocked;
+use crate::signals::receive::BlockedSignals;
 
 /// The result of an attachment.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ pub enum AttachError {
 pub fn attach(options: &AttachOptions, observer: &mut dyn Observer) -> anyhow::Result<AttachEnd> {
     let proc_root = ProcRoot::system();
     let roots = options.pids.iter().map(|&pid| target(&proc_root, pid)).collect::<Result<Vec<_>, _>>()?;
-    let blocked = Blocked::take().context("cannot take signals")?;
+    let blocked = BlockedSignals::take().context("cannot take signals")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("cannot start")?.block_on(async {
         let mut signals = blocked.listen()?;

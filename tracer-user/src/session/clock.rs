@@ -1,4 +1,4 @@
-//! The clocks, read in one place.
+//! The clocks. Only this module reads them for the session layer.
 
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};

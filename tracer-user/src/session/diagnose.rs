@@ -1,7 +1,7 @@
 //! `diagnose`: why something hangs now.
 //!
-//! A look at the machine, and a pure judgement of what was seen. Nothing is changed and nobody is signalled; the job
-//! need not have been traced before.
+//! Evidence is collected, and judged by pure code. Nothing is changed and no process is signaled. The job need not have
+//! been traced before.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,53 +16,53 @@ use crate::core::record::sidecar::Sidecar;
 use crate::procfs_view::{self, Ask, ProcRoot, Request};
 use crate::store::{Claim, Layout, ResolveConfig, SessionFiles, TraceDir};
 
-/// About what the question is.
+/// The processes that a diagnosis is about.
 #[derive(Clone, Debug)]
-pub enum About {
+pub enum DiagnoseScope {
     /// Every process of the machine.
     Machine,
     /// The process that has this pid now, and its descendants.
     Tree(u32),
-    /// A session of ours that is traced now: its root process, the descendants of that, and who belongs to its login session.
+    /// A session that is traced now: its root, the root's descendants, and the processes of its login session.
     Session {
-        /// Its id, or the beginning of it that no other one shares.
+        /// Its id, or a beginning of it that no other session shares.
         id: String,
-        /// Where sessions are kept; the usual place when there is none.
+        /// The trace directory; `None`: the default place.
         trace_dir: Option<PathBuf>,
     },
 }
 
-/// What is asked.
+/// The options of `diagnose`.
 #[derive(Clone, Debug)]
-pub struct Config {
-    /// About what.
-    pub about: About,
+pub struct DiagnoseOptions {
+    /// The processes in question.
+    pub scope: DiagnoseScope,
     /// Time between the two readings of every thread.
     pub quiet_window: Duration,
 }
 
-/// What was seen, and what it means.
+/// Evidence and the diagnosis of it.
 #[derive(Clone, Debug)]
-pub struct Answer {
-    /// What was seen.
+pub struct DiagnoseResult {
+    /// The evidence.
     pub evidence: Evidence,
-    /// What it means.
+    /// The diagnosis.
     pub diagnosis: Diagnosis,
 }
 
-/// Looks and judges. Takes the quiet window, and as much longer as reading takes.
-pub fn diagnose(config: &Config) -> anyhow::Result<Answer> {
+/// Collects evidence and judges it. Takes the quiet window, and the time of the readings.
+pub fn diagnose(config: &DiagnoseOptions) -> anyhow::Result<DiagnoseResult> {
     let evidence = evidence(config)?;
     let diagnosis = diagnosis::diagnose(&evidence);
-    Ok(Answer { evidence, diagnosis })
+    Ok(DiagnoseResult { evidence, diagnosis })
 }
 
-/// Gathers the evidence alone.
-pub fn evidence(config: &Config) -> anyhow::Result<Evidence> {
-    let ask = match &config.about {
-        About::Machine => Ask::All,
-        About::Tree(pid) => Ask::Tree(*pid),
-        About::Session { id, trace_dir } => {
+/// Collects evidence without judging it.
+pub fn evidence(config: &DiagnoseOptions) -> anyhow::Result<Evidence> {
+    let ask = match &config.scope {
+        DiagnoseScope::Machine => Ask::All,
+        DiagnoseScope::Tree(pid) => Ask::Tree(*pid),
+        DiagnoseScope::Session { id, trace_dir } => {
             let (id, root) = live_session(id, trace_dir.clone())?;
             Ask::Session { id, members: vec![root] }
         }
@@ -71,13 +71,13 @@ pub fn evidence(config: &Config) -> anyhow::Result<Evidence> {
     Ok(procfs_view::collect(&ProcRoot::system(), &request, &mut kernel_reader::reader(true))?)
 }
 
-/// Id and root process of the one live session whose id begins like this.
+/// Id and root of the one live session whose id begins like this.
 fn live_session(wanted: &str, trace_dir: Option<PathBuf>) -> anyhow::Result<(String, ProcessId)> {
     let directory = TraceDir::resolve(&ResolveConfig::from_environment(trace_dir))?;
     let mut found = Vec::new();
     for name in directory.dir().list()? {
         let Some(files) = SessionFiles::of_sidecar(Layout::Own, &name) else { continue };
-        // A sidecar that cannot be read is some other session's trouble, which `recover` tells of.
+        // A sidecar that cannot be read is of another session, and `recover` reports it.
         let Ok(Sidecar::Own(enrollment)) = Claim::read_unclaimed(directory.dir(), &files, directory.uid())
         else {
             continue;

@@ -1,4 +1,4 @@
-//! `doctor`: looks at everything the tracer needs, tries what can be tried, and leaves nothing behind.
+//! `doctor`: checks everything that the tracer needs, tries what can be tried, and leaves nothing behind.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Resource, getrlimit};
 
 use super::options::Places;
-use crate::core::requirements::{Doctor, Findings, Tried};
+use crate::core::requirements::{DoctorReport, KernelTrial, MachineFacts};
 use crate::kernel::{KernelTracer, Settings};
 use crate::procfs_view::machine::MachineView;
 use crate::signals::pidfd::PidFd;
@@ -18,10 +18,10 @@ use crate::store::{LogConfig, RetentionPolicy};
 
 /// The multicast group of the proc connector (`CN_IDX_PROC`).
 const PROC_EVENTS: u32 = 1;
-/// Longer than any stall that could happen while the programs are tried.
+/// Longer than any stall that could happen during the trial.
 const NEVER_NS: u64 = 3_600_000_000_000;
 
-/// What is asked.
+/// The options of `doctor`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DoctorOptions {
     /// Where sessions would be kept.
@@ -30,15 +30,15 @@ pub struct DoctorOptions {
     pub no_kernel: bool,
 }
 
-/// Looks at this machine.
-pub fn examine(options: &DoctorOptions) -> Doctor {
-    Doctor::of(&findings(&MachineView::system(), options))
+/// Checks this machine.
+pub fn check(options: &DoctorOptions) -> DoctorReport {
+    DoctorReport::of(&findings(&MachineView::system(), options))
 }
 
-fn findings(machine: &MachineView, options: &DoctorOptions) -> Findings {
+fn findings(machine: &MachineView, options: &DoctorOptions) -> MachineFacts {
     let uname = rustix::system::uname();
     let limit = getrlimit(Resource::Nofile);
-    Findings {
+    MachineFacts {
         kernel_release: uname.release().to_str().ok().map(str::to_owned),
         machine: uname.machine().to_str().ok().map(str::to_owned),
         proc_readable: machine.shows_processes(),
@@ -64,8 +64,8 @@ fn findings(machine: &MachineView, options: &DoctorOptions) -> Findings {
     }
 }
 
-/// Loads and attaches the programs as a session would, under a name that no other has, and removes them.
-fn try_kernel() -> Tried {
+/// Loads and attaches the programs as a session would, under a unique name, and removes them.
+fn try_kernel() -> KernelTrial {
     let settings = Settings {
         session: format!("doctor-{}", std::process::id()),
         stall_threshold_ns: NEVER_NS,
@@ -77,8 +77,8 @@ fn try_kernel() -> Tried {
         tracer.finish().map(|()| missing_fields)
     });
     match tried {
-        Ok(missing_fields) => Tried::Worked { missing_fields },
-        Err(error) => Tried::Failed(error.to_string()),
+        Ok(missing_fields) => KernelTrial::Worked { missing_fields },
+        Err(error) => KernelTrial::Failed(error.to_string()),
     }
 }
 
@@ -98,7 +98,7 @@ fn trace_dir(places: &Places) -> Result<(String, bool), String> {
     Ok((directory.path().display().to_string(), directory.warning().is_none()))
 }
 
-/// The log's place, if it could be made and written; it is not made here.
+/// The directory of the log, if it could be created and written. It is not created here.
 fn log_dir(places: &Places) -> Result<String, String> {
     let path = LogConfig::from_environment(places.log_dir.clone(), RetentionPolicy::default()).path;
     let there = nearest(&path);

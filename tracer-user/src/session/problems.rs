@@ -34,3 +34,12 @@ impl std::ops::Deref for Problems {
         &self.0
     }
 }
+
+impl<'p> IntoIterator for &'p Problems {
+    type Item = &'p String;
+    type IntoIter = std::slice::Iter<'p, String>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}

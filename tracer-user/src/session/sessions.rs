@@ -1,59 +1,59 @@
-//! `sessions`: what the session log holds.
+//! `sessions`: lists, shows, hides and protects the sessions of the log.
 
-use crate::core::record::Line;
-use crate::core::record::SessionId;
+use super::problems::Problems;
+use crate::core::record::{Line, SessionId};
 use crate::core::summary::{IndexRow, SessionMeta, Summary};
 use crate::core::timeline;
 use crate::store::fsops::{OwnedDir, read_bounded};
 use crate::store::index::{self, Row};
 use crate::store::lines::{Lines, RawLine};
-use crate::store::{LogConfig, RetentionPolicy, SessionLog};
+use crate::store::{LogConfig, RetentionPolicy, SessionLog, session_files};
 use anyhow::{Context, anyhow, bail};
 use serde::Serialize;
 use std::ffi::OsStr;
 use std::io::BufReader;
 use std::path::PathBuf;
 
-/// The log that was asked for, or the usual one.
+/// The log in the given directory, or in the default one.
 pub fn log(dir: Option<PathBuf>) -> LogConfig {
     LogConfig::from_environment(dir, RetentionPolicy::default())
 }
 
-/// Bytes of the largest file of a session that is read whole.
+/// The largest file of a session that is read whole, bytes.
 const MAX_FILE_BYTES: usize = 256 * 1024 * 1024;
 
 /// Which sessions are listed.
 #[derive(Clone, Debug, Default)]
-pub struct Filter {
-    /// Those that began then or later.
+pub struct SessionFilter {
+    /// Sessions that began then or later.
     pub since: Option<jiff::Timestamp>,
-    /// Those with all of these labels; an empty value means any.
+    /// Sessions with all of these labels. An empty value matches any.
     pub labels: Vec<(String, String)>,
-    /// Those that came out like this: a subtype, or `failed` for all that did not succeed.
+    /// Sessions with this outcome: a subtype, or `failed` for all that did not succeed.
     pub outcome: Option<String>,
-    /// The fence does not count.
+    /// Sessions from before the last `sessions clear`, too.
     pub include_cleared: bool,
-    /// At most so many, the newest.
+    /// At most this many, the newest.
     pub limit: Option<usize>,
 }
 
-/// What was found.
+/// The listed sessions.
 #[derive(Debug, Default, Serialize)]
-pub struct Listing {
+pub struct SessionListing {
     /// Oldest first.
     pub sessions: Vec<IndexRow>,
-    /// When the listing begins, because somebody cleared it.
+    /// The time of the last `sessions clear`, from which the listing begins; null without one.
     pub cleared_at: Option<String>,
-    /// Rows that are not understood.
-    pub problems: Vec<String>,
+    /// Rows that are not understood, one line each.
+    pub problems: Problems,
 }
 
 /// Lists sessions.
 ///
 /// # Errors
 /// When the log cannot be read.
-pub fn list(config: &LogConfig, filter: &Filter) -> anyhow::Result<Listing> {
-    let mut listing = Listing::default();
+pub fn list(config: &LogConfig, filter: &SessionFilter) -> anyhow::Result<SessionListing> {
+    let mut listing = SessionListing::default();
     let Some(dir) = open_log(config)? else { return Ok(listing) };
     let uid = rustix::process::geteuid().as_raw();
     let cleared_at = if filter.include_cleared {
@@ -62,7 +62,7 @@ pub fn list(config: &LogConfig, filter: &Filter) -> anyhow::Result<Listing> {
         match index::cleared_at(&dir, uid) {
             Ok(cleared_at) => cleared_at,
             Err(error) => {
-                listing.problems.push(format!("{}: {error}", index::CLEARED_AT));
+                listing.problems.add(format_args!("{}: {error}", index::CLEARED_AT));
                 None
             }
         }
@@ -75,7 +75,9 @@ pub fn list(config: &LogConfig, filter: &Filter) -> anyhow::Result<Listing> {
         match row.context("the index cannot be read")? {
             Row::Good(row) if wanted(&row, filter, cleared_at) => listing.sessions.push(*row),
             Row::Good(_) => {}
-            Row::Bad(number, why) => listing.problems.push(format!("row {number} of the index: {why}")),
+            Row::Bad(number, error) => {
+                listing.problems.add(format_args!("row {number} of the index: {error}"));
+            }
         }
     }
     if let Some(limit) = filter.limit {
@@ -85,8 +87,8 @@ pub fn list(config: &LogConfig, filter: &Filter) -> anyhow::Result<Listing> {
     Ok(listing)
 }
 
-fn wanted(row: &IndexRow, filter: &Filter, cleared_at: Option<jiff::Timestamp>) -> bool {
-    // The later of the two; rows whose time is not understood are shown rather than lost.
+fn wanted(row: &IndexRow, filter: &SessionFilter, cleared_at: Option<jiff::Timestamp>) -> bool {
+    // The later of the two. A row without a valid time is shown rather than hidden.
     if let Some(from) = filter.since.max(cleared_at)
         && row.timestamp.parse::<jiff::Timestamp>().is_ok_and(|began| began < from)
     {
@@ -103,34 +105,34 @@ fn wanted(row: &IndexRow, filter: &Filter, cleared_at: Option<jiff::Timestamp>) 
     labelled && outcome
 }
 
-/// A session as it was filed.
+/// A finished session, with its files.
 #[derive(Debug, Serialize)]
-pub struct Shown {
+pub struct StoredTrace {
     /// Its summary.
     pub summary: Summary,
-    /// Its labels, and whether it is protected.
+    /// Its labels, and whether it is protected; null when the file is missing.
     pub meta: Option<SessionMeta>,
-    /// Its diagnosis.
+    /// Its last diagnosis; null when there is none.
     pub diagnosis: Option<serde_json::Value>,
     /// Its trace, in order.
     pub trace: Vec<Line>,
-    /// Lines that are not understood.
-    pub problems: Vec<String>,
+    /// Lines that are not understood, one line each.
+    pub problems: Problems,
 }
 
-impl Shown {
-    /// Its life in words, with times from its beginning.
+impl StoredTrace {
+    /// Its trace in words, with times since its beginning.
     pub fn timeline(&self) -> impl Iterator<Item = String> + '_ {
         let began = self.trace.first().map_or(0, |line| line.boot_ns);
         self.trace.iter().filter_map(move |line| timeline::timed(line, began))
     }
 }
 
-/// Reads a session. `with_snapshots`: its snapshots too.
+/// Reads a session, with its snapshots if requested.
 ///
 /// # Errors
-/// When there is none of that name, or it cannot be read.
-pub fn show(config: &LogConfig, name: &str, with_snapshots: bool) -> anyhow::Result<Shown> {
+/// When no session has that name, or it cannot be read.
+pub fn show(config: &LogConfig, name: &str, with_snapshots: bool) -> anyhow::Result<StoredTrace> {
     let missing = || anyhow!("no session {name}: see `tracer-user sessions list`");
     if !is_session_name(name) {
         return Err(missing());
@@ -139,17 +141,17 @@ pub fn show(config: &LogConfig, name: &str, with_snapshots: bool) -> anyhow::Res
     let sessions = log.open_dir(OsStr::new("sessions")).map_err(|_| missing())?;
     let dir = sessions.open_dir(OsStr::new(name)).map_err(|_| missing())?;
     let uid = rustix::process::geteuid().as_raw();
-    let summary =
-        read_json(&dir, uid, "summary.json")?.ok_or_else(|| anyhow!("session {name} has no summary"))?;
-    let mut shown = Shown {
+    let summary = read_json(&dir, uid, session_files::SUMMARY)?
+        .ok_or_else(|| anyhow!("session {name} has no summary"))?;
+    let mut shown = StoredTrace {
         summary,
-        meta: read_json(&dir, uid, "meta.json")?,
-        diagnosis: read_json(&dir, uid, "diagnosis.json")?,
+        meta: read_json(&dir, uid, session_files::META)?,
+        diagnosis: read_json(&dir, uid, session_files::DIAGNOSIS)?,
         trace: Vec::new(),
-        problems: Vec::new(),
+        problems: Problems::default(),
     };
-    let mut files = vec!["events.jsonl", "anomalies.jsonl"];
-    files.extend(with_snapshots.then_some("proc_trace.jsonl"));
+    let mut files = vec![session_files::EVENTS, session_files::ANOMALIES];
+    files.extend(with_snapshots.then_some(session_files::SNAPSHOTS));
     for file in files {
         read_lines(&dir, uid, file, &mut shown)?;
     }
@@ -172,7 +174,7 @@ fn read_json<T: serde::de::DeserializeOwned>(
     Ok(Some(serde_json::from_slice(&bytes).with_context(|| name.to_owned())?))
 }
 
-fn read_lines(dir: &OwnedDir, uid: u32, name: &str, shown: &mut Shown) -> anyhow::Result<()> {
+fn read_lines(dir: &OwnedDir, uid: u32, name: &str, shown: &mut StoredTrace) -> anyhow::Result<()> {
     use crate::store::fsops::OpenError;
     let file = match dir.open_file(OsStr::new(name), false, uid) {
         Err(OpenError::Missing) => return Ok(()),
@@ -187,13 +189,13 @@ fn read_lines(dir: &OwnedDir, uid: u32, name: &str, shown: &mut Shown) -> anyhow
         };
         match parsed {
             Ok(line) => shown.trace.push(line),
-            Err(why) => shown.problems.push(format!("{name}, line {number}: {why}")),
+            Err(why) => shown.problems.add(format_args!("{name}, line {number}: {why}")),
         }
     }
     Ok(())
 }
 
-/// Hides what was recorded so far from the listings; removes nothing. Gives the time from which they begin.
+/// Hides all present sessions from listings, and removes none. Returns the time from which listings begin.
 ///
 /// # Errors
 /// When the log cannot be written.
@@ -205,10 +207,10 @@ pub fn clear(config: &LogConfig) -> anyhow::Result<String> {
     Ok(crate::core::time::render(now))
 }
 
-/// Lets retention never take these sessions, or take them again. All of them or, when one is not there, none.
+/// Protects these sessions from retention, or ends that. All of them, or none when one does not exist.
 ///
 /// # Errors
-/// When a session is not there, or the log cannot be written.
+/// When a session does not exist, or the log cannot be written.
 pub fn protect(config: &LogConfig, names: &[String], protected: bool) -> anyhow::Result<()> {
     if open_log(config)?.is_none() {
         bail!("no session {}: see `tracer-user sessions list`", names.first().map_or("", String::as_str));
@@ -226,13 +228,13 @@ pub fn protect(config: &LogConfig, names: &[String], protected: bool) -> anyhow:
     Ok(())
 }
 
-/// An id, or one with the number that tells sessions of the same id apart.
+/// The name is a session id, or one with the number that distinguishes sessions of the same id.
 fn is_session_name(name: &str) -> bool {
     let id = name.trim_end_matches(|c: char| c == '.' || c.is_ascii_digit());
     SessionId::parse(id).is_ok() || SessionId::parse(name).is_ok()
 }
 
-/// The log's directory; `None` when there is none yet.
+/// The directory of the log; `None` when there is none yet.
 fn open_log(config: &LogConfig) -> anyhow::Result<Option<OwnedDir>> {
     match OwnedDir::open(&config.path) {
         Ok(dir) => Ok(Some(dir)),

@@ -1,123 +1,127 @@
-//! Climbing the ladder over pidfds: SIGINT, wait, SIGTERM, wait, SIGKILL, wait, each wait bounded.
+//! The escalation over pidfds: SIGINT, wait, SIGTERM, wait, SIGKILL, wait, each wait bounded.
 //!
-//! Who is meant is asked again and again while it is climbed, so that children that appear meanwhile are
-//! included; each gets at once the rung that all are on. A process is opened once and checked after it was
-//! opened; whoever cannot be proved to be meant is left alone and reported.
+//! The processes to end are listed again and again meanwhile, so that children that appear are included. Each gets the
+//! present step at once. A process is opened once, and checked after it was opened. One whose identity cannot be proven is
+//! left alone and reported.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use strum::VariantArray as _;
 use tokio::time::{Instant, sleep};
 
-use super::pidfd::{PidFd, Unavailable};
-use crate::core::escalation::{EscalationStep, Obstacle, Outcome, Termination, Tried, obstacles};
+use super::pidfd::{PidFd, PidFdError};
+use crate::core::escalation::{
+    EscalationAttempt, EscalationStep, Obstacle, Termination, TerminationOutcome, obstacles,
+};
 use crate::core::identity::ProcessId;
 use crate::core::snapshot::{ProcSnapshot, ProcState};
 
-/// How often it is looked who has ended.
-const LOOK: Duration = Duration::from_millis(10);
-/// How often it is asked who is meant.
-const ASK: Duration = Duration::from_millis(50);
-/// What may pass and has not after so long stands.
+/// How often ended processes are looked for.
+const CHECK_EVERY: Duration = Duration::from_millis(10);
+/// How often the processes to end are listed.
+const LIST_EVERY: Duration = Duration::from_millis(50);
+/// An obstacle that may pass, and has not after this time, counts as lasting.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// SIGKILL is given at least so long: a process with much memory takes a while to go.
+/// SIGKILL is waited for at least this long: a process with much memory takes a while to end.
 const KILL_GRACE: Duration = Duration::from_secs(2);
 
-/// Whom the ladder ends, and what `/proc` says of them.
+/// The processes that an escalation ends, as `/proc` shows them.
 pub trait Subject {
-    /// The processes meant that live now, in the order in which they are to be signalled.
+    /// The living processes to end, in the order in which they are to be signaled.
     fn members(&mut self) -> Vec<ProcSnapshot>;
 
     /// Field 22 of `/proc/PID/stat`; `Ok(None)` when there is no such process.
     fn start_ticks(&mut self, tgid: u32) -> io::Result<Option<u64>>;
 }
 
-/// Something that happens on the way.
+/// The progress of an escalation.
 #[derive(Clone, Copy, Debug)]
-pub enum Step<'a> {
-    /// These processes are sent this signal now.
-    EscalationStep(EscalationStep, usize),
-    /// This one is done with.
+pub enum EscalationEvent<'a> {
+    /// This step begins, for this number of processes.
+    Step(EscalationStep, usize),
+    /// The result for one process.
     Done(&'a Termination),
 }
 
-struct Ascent {
-    /// `None`: it could not be had.
+/// A process that is to end.
+struct Target {
+    /// `None`: it could not be opened.
     process: Option<PidFd>,
     record: Termination,
     /// When the last signal was sent.
-    raised_at: Instant,
+    signaled_at: Instant,
     done: bool,
 }
 
-/// Ends the processes of `subject`, waiting at most `grace` after each rung. Gives every process that was
-/// seen, in order of appearance, with what ended it.
+/// Ends the processes of `subject`, and waits at most `grace` after each step. Returns the result for every process that
+/// was seen, in order of appearance.
 pub async fn escalate(
     subject: &mut dyn Subject,
     grace: Duration,
-    mut tell: impl FnMut(Step<'_>),
+    mut report: impl FnMut(EscalationEvent<'_>),
 ) -> Vec<Termination> {
-    let mut ascents: BTreeMap<ProcessId, Ascent> = BTreeMap::new();
+    let mut targets: BTreeMap<ProcessId, Target> = BTreeMap::new();
     let mut order = Vec::new();
-    let mut open = |subject: &mut dyn Subject, ascents: &mut BTreeMap<_, _>| {
+    let mut open = |subject: &mut dyn Subject, targets: &mut BTreeMap<_, _>| {
         let members = subject.members();
         for member in &members {
             let id = member.process();
-            if !ascents.contains_key(&id) && !is_untouchable(id.tgid) {
-                ascents.insert(id, Ascent::open(member, subject));
+            if !targets.contains_key(&id) && !is_untouchable(id.tgid) {
+                targets.insert(id, Target::open(member, subject));
                 order.push(id);
             }
         }
         members
     };
-    for step in EscalationStep::ALL {
-        let members = open(subject, &mut ascents);
-        look(&mut ascents, &mut tell);
-        let left = ascents.values().filter(|ascent| !ascent.done).count();
+    for step in EscalationStep::VARIANTS.iter().copied() {
+        let members = open(subject, &mut targets);
+        check_ended(&mut targets, &mut report);
+        let left = targets.values().filter(|target| !target.done).count();
         if left == 0 {
             break;
         }
-        tell(Step::EscalationStep(step, left));
-        raise(&mut ascents, &members, step);
+        report(EscalationEvent::Step(step, left));
+        signal_all(&mut targets, &members, step);
         let deadline =
             Instant::now() + if step == EscalationStep::Kill { grace.max(KILL_GRACE) } else { grace };
-        let mut ask_at = Instant::now() + ASK;
+        let mut list_at = Instant::now() + LIST_EVERY;
         loop {
-            look(&mut ascents, &mut tell);
+            check_ended(&mut targets, &mut report);
             let now = Instant::now();
-            if now >= ask_at {
-                let members = open(subject, &mut ascents);
-                look_again(&mut ascents, &members);
-                // Whoever is new gets the rung that all are on.
-                raise(&mut ascents, &members, step);
-                ask_at = now + ASK;
+            if now >= list_at {
+                let members = open(subject, &mut targets);
+                update_obstacles(&mut targets, &members);
+                // New processes get the present step.
+                signal_all(&mut targets, &members, step);
+                list_at = now + LIST_EVERY;
             }
-            let worth_waiting = ascents.values().any(|ascent| !ascent.done && ascent.may_end_by(step));
+            let worth_waiting = targets.values().any(|target| !target.done && target.may_end_by(step));
             if now >= deadline || !worth_waiting {
                 break;
             }
-            sleep(LOOK.min(deadline - now)).await;
+            sleep(CHECK_EVERY.min(deadline - now)).await;
         }
     }
-    let members = open(subject, &mut ascents);
-    look(&mut ascents, &mut tell);
-    for ascent in ascents.values_mut().filter(|ascent| !ascent.done) {
-        let seen = members.iter().find(|member| member.process() == ascent.record.process());
+    let members = open(subject, &mut targets);
+    check_ended(&mut targets, &mut report);
+    for target in targets.values_mut().filter(|target| !target.done) {
+        let seen = members.iter().find(|member| member.process() == target.record.process());
         let obstacles = seen.map_or_else(Vec::new, |member| obstacles(EscalationStep::Kill, member));
-        ascent.record.outcome = Outcome::Survived { obstacles };
-        tell(Step::Done(&ascent.record));
+        target.record.outcome = TerminationOutcome::Survived { obstacles };
+        report(EscalationEvent::Done(&target.record));
     }
-    order.iter().filter_map(|id| ascents.remove(id)).map(|ascent| ascent.record).collect()
+    order.iter().filter_map(|id| targets.remove(id)).map(|target| target.record).collect()
 }
 
-/// Ourselves, and init: whatever the subject says.
+/// This process and init are never signaled, whatever the subject lists.
 fn is_untouchable(tgid: u32) -> bool {
     tgid <= 1 || tgid == std::process::id()
 }
 
-impl Ascent {
+impl Target {
     fn open(member: &ProcSnapshot, subject: &mut dyn Subject) -> Self {
         let id = member.process();
         let mut record = Termination {
@@ -126,19 +130,19 @@ impl Ascent {
             comm: member.comm.clone(),
             tried: Vec::new(),
             continued: false,
-            outcome: Outcome::Survived { obstacles: Vec::new() },
+            outcome: TerminationOutcome::Survived { obstacles: Vec::new() },
         };
-        let raised_at = Instant::now();
+        let signaled_at = Instant::now();
         match PidFd::open(id, |tgid| subject.start_ticks(tgid)) {
-            Ok(process) => return Self { process: Some(process), record, raised_at, done: false },
-            Err(Unavailable::Gone) => record.outcome = Outcome::WasGone,
-            Err(why) => record.outcome = Outcome::Refused { why: why.to_string() },
+            Ok(process) => return Self { process: Some(process), record, signaled_at, done: false },
+            Err(PidFdError::Gone) => record.outcome = TerminationOutcome::WasGone,
+            Err(why) => record.outcome = TerminationOutcome::Refused { why: why.to_string() },
         }
-        Self { process: None, record, raised_at, done: true }
+        Self { process: None, record, signaled_at, done: true }
     }
 
-    /// Sends the rung's signal, and SIGCONT to a stopped process, which would not act on it otherwise.
-    fn raise(&mut self, step: EscalationStep, seen: Option<&ProcSnapshot>) {
+    /// Sends the signal of a step, and SIGCONT to a stopped process, which would not act on it otherwise.
+    fn signal(&mut self, step: EscalationStep, seen: Option<&ProcSnapshot>) {
         let Some(process) = &self.process else { return };
         let signal = match step {
             EscalationStep::Interrupt => Signal::INT,
@@ -149,10 +153,10 @@ impl Ascent {
         let stopped = seen.is_some_and(|member| member.state == Some(ProcState::Stopped));
         match process.send(signal) {
             Ok(true) => {}
-            // It ended on its own, or by the rung before: the look says which.
+            // It ended by itself, or by the step before. The next check says which.
             Ok(false) => return,
             Err(error) => {
-                self.record.outcome = Outcome::Refused { why: error.to_string() };
+                self.record.outcome = TerminationOutcome::Refused { why: error.to_string() };
                 self.done = true;
                 return;
             }
@@ -160,59 +164,60 @@ impl Ascent {
         if stopped && step != EscalationStep::Kill && !obstacles.contains(&Obstacle::Ignored) {
             self.record.continued |= process.send(Signal::CONT).unwrap_or(false);
         }
-        self.raised_at = Instant::now();
-        self.record.tried.push(Tried { step, obstacles });
+        self.signaled_at = Instant::now();
+        self.record.tried.push(EscalationAttempt { step, obstacles });
     }
 
-    /// Whether it is worth waiting for.
+    /// It is worth waiting for.
     fn may_end_by(&self, step: EscalationStep) -> bool {
-        let lasting = self.raised_at.elapsed() >= PATIENCE;
-        let stands = |obstacle: &Obstacle| obstacle.is_final() || lasting && obstacle.may_pass();
+        let lasting = self.signaled_at.elapsed() >= PATIENCE;
+        let prevents = |obstacle: &Obstacle| obstacle.is_final() || lasting && obstacle.may_pass();
         self.record
             .tried
             .last()
-            .is_some_and(|tried| tried.step == step && !tried.obstacles.iter().any(stands))
+            .is_some_and(|tried| tried.step == step && !tried.obstacles.iter().any(prevents))
     }
 }
 
-/// Keeps of the obstacles that may pass those that were there all the time.
-fn look_again(ascents: &mut BTreeMap<ProcessId, Ascent>, members: &[ProcSnapshot]) {
+/// Drops the obstacles that may pass and have passed.
+fn update_obstacles(targets: &mut BTreeMap<ProcessId, Target>, members: &[ProcSnapshot]) {
     for member in members {
-        let ascent = ascents.get_mut(&member.process()).filter(|ascent| !ascent.done);
-        if let Some(tried) = ascent.and_then(|ascent| ascent.record.tried.last_mut()) {
+        let target = targets.get_mut(&member.process()).filter(|target| !target.done);
+        if let Some(tried) = target.and_then(|target| target.record.tried.last_mut()) {
             let now = obstacles(tried.step, member);
             tried.obstacles.retain(|obstacle| !obstacle.may_pass() || now.contains(obstacle));
         }
     }
 }
 
-/// Takes note of those that have ended.
-fn look(ascents: &mut BTreeMap<ProcessId, Ascent>, tell: &mut impl FnMut(Step<'_>)) {
-    for ascent in ascents.values_mut().filter(|ascent| !ascent.done) {
-        let ended = ascent.process.as_ref().is_some_and(|process| process.has_ended().unwrap_or(false));
+/// Records the processes that have ended.
+fn check_ended(targets: &mut BTreeMap<ProcessId, Target>, report: &mut impl FnMut(EscalationEvent<'_>)) {
+    for target in targets.values_mut().filter(|target| !target.done) {
+        let ended = target.process.as_ref().is_some_and(|process| process.has_ended().unwrap_or(false));
         if ended {
-            let by = ascent.record.tried.last().map(|tried| tried.step);
-            ascent.record.outcome = by.map_or(Outcome::WasGone, |by| Outcome::Ended { by });
-            if let Some(last) = ascent.record.tried.last_mut() {
+            let by = target.record.tried.last().map(|tried| tried.step);
+            target.record.outcome =
+                by.map_or(TerminationOutcome::WasGone, |by| TerminationOutcome::Ended { by });
+            if let Some(last) = target.record.tried.last_mut() {
                 last.obstacles.retain(|obstacle| !obstacle.may_pass());
             }
-            ascent.done = true;
-            tell(Step::Done(&ascent.record));
+            target.done = true;
+            report(EscalationEvent::Done(&target.record));
         }
     }
 }
 
-/// Sends the rung's signal to everybody who has not had it, in the order in which they are given.
-fn raise(ascents: &mut BTreeMap<ProcessId, Ascent>, members: &[ProcSnapshot], step: EscalationStep) {
+/// Sends the signal of a step to every process that has not received it, in the order of `members`.
+fn signal_all(targets: &mut BTreeMap<ProcessId, Target>, members: &[ProcSnapshot], step: EscalationStep) {
     let not_yet =
-        |ascent: &Ascent| !ascent.done && ascent.record.tried.last().is_none_or(|tried| tried.step != step);
+        |target: &Target| !target.done && target.record.tried.last().is_none_or(|tried| tried.step != step);
     for member in members {
-        if let Some(ascent) = ascents.get_mut(&member.process()).filter(|ascent| not_yet(ascent)) {
-            ascent.raise(step, Some(member));
+        if let Some(target) = targets.get_mut(&member.process()).filter(|target| not_yet(target)) {
+            target.signal(step, Some(member));
         }
     }
-    // Those that are not shown any more may live all the same: their pidfds know.
-    for ascent in ascents.values_mut().filter(|ascent| not_yet(ascent)) {
-        ascent.raise(step, None);
+    // Processes that are not listed any more may still live; their pidfds know.
+    for target in targets.values_mut().filter(|target| not_yet(target)) {
+        target.signal(step, None);
     }
 }

@@ -1,8 +1,8 @@
-//! What this process was given by whoever started it, as it was before Rust's runtime changed it.
+//! The state that this process inherited, before Rust's runtime changed it.
 //!
-//! The job has to start in the state it would have had without us. Rust's runtime changes two things before
-//! `main`: it ignores SIGPIPE, and it opens `/dev/null` on standard descriptors that were closed. Neither can
-//! be told afterwards, so both are noted in a function that the loader calls before the runtime starts.
+//! The job has to start in the state that it would have without the tracer. Rust's runtime changes two things before
+//! `main`: it ignores SIGPIPE, and it opens `/dev/null` on standard descriptors that were closed. Neither can be detected
+//! afterwards, so both are recorded in a function that the loader calls before the runtime starts.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -37,20 +37,20 @@ extern "C" fn note() {
     NOTES.store(notes, Ordering::Relaxed);
 }
 
-/// What was inherited.
+/// The inherited state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Inherited {
-    /// SIGPIPE was ignored already.
+pub struct InheritedState {
+    /// SIGPIPE was ignored.
     pub sigpipe_ignored: bool,
     /// Which of the descriptors 0, 1 and 2 were closed.
     pub closed: [bool; 3],
 }
 
-/// What was inherited by this process.
-pub fn inherited() -> Inherited {
+/// The state that this process inherited.
+pub fn inherited() -> InheritedState {
     let notes = NOTES.load(Ordering::Relaxed);
-    debug_assert_ne!(notes & NOTED, 0, "the loader did not call us");
-    Inherited {
+    debug_assert_ne!(notes & NOTED, 0, "the loader did not call `note`");
+    InheritedState {
         sigpipe_ignored: notes & SIGPIPE_IGNORED != 0,
         closed: [0, 1, 2].map(|fd| notes & (1 << fd) != 0),
     }

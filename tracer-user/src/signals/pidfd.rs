@@ -1,10 +1,9 @@
 //! A process as a file descriptor.
 //!
-//! Theory of operation: a pidfd names one process for as long as it is open. Between learning a number and
-//! opening it the number may be given to another process, so the start time is read *after* opening. The
-//! process meant existed when its identity was recorded, and if the number still shows its start time after the
-//! opening, it existed all the while: the pidfd can name nobody else. From then on a signal that comes too
-//! late gets ESRCH and reaches nobody.
+//! Theory of operation: a pidfd names one process for as long as it is open. Between learning a number and opening it,
+//! the number may be given to another process, so the start time is read *after* opening. The intended process existed
+//! when its identity was recorded. If the number still shows its start time after the opening, the process existed all
+//! the while, and the pidfd names no other. From then on a signal that comes too late fails with ESRCH.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -18,20 +17,20 @@ use rustix::process::{
 
 use crate::core::identity::{ProcessId, WaitStatus};
 
-/// One process, for as long as this is kept.
+/// One process, for as long as this is open.
 #[derive(Debug)]
 pub struct PidFd {
     fd: OwnedFd,
     pid: Pid,
 }
 
-/// Why a process could not be had.
+/// Why a process could not be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum Unavailable {
+pub enum PidFdError {
     /// It is gone, or its number now names another process.
     #[error("no such process any more")]
     Gone,
-    /// It exists and its start time cannot be read: nothing is proved, so nothing is done.
+    /// It exists, but its start time cannot be read. Its identity is not proven, so it is not opened.
     #[error("its start time cannot be read")]
     Unproved,
     /// The system refused.
@@ -40,37 +39,37 @@ pub enum Unavailable {
 }
 
 impl PidFd {
-    /// Opens `id`'s process. `start_ticks` reads field 22 of `/proc/PID/stat`: `Ok(None)` when there is no such
-    /// process, an error when it cannot be read.
+    /// Opens the process `id`. `start_ticks` reads field 22 of `/proc/PID/stat`: `Ok(None)` when there is no such process,
+    /// an error when it cannot be read.
     pub fn open(
         id: ProcessId,
         start_ticks: impl FnOnce(u32) -> io::Result<Option<u64>>,
-    ) -> Result<Self, Unavailable> {
+    ) -> Result<Self, PidFdError> {
         let this = Self::of_number(id.tgid)?;
         match start_ticks(id.tgid) {
             Ok(Some(ticks)) if ticks == id.start_ticks => Ok(this),
-            Ok(Some(_)) => Err(Unavailable::Gone),
-            // It lives and `/proc` does not show it: hidden from us.
-            Ok(None) if this.has_ended().is_ok_and(|ended| !ended) => Err(Unavailable::Unproved),
-            Ok(None) => Err(Unavailable::Gone),
-            Err(_) => Err(Unavailable::Unproved),
+            Ok(Some(_)) => Err(PidFdError::Gone),
+            // It lives, and `/proc` hides it from this process (hidepid).
+            Ok(None) if this.has_ended().is_ok_and(|ended| !ended) => Err(PidFdError::Unproved),
+            Ok(None) => Err(PidFdError::Gone),
+            Err(_) => Err(PidFdError::Unproved),
         }
     }
 
-    /// Opens a number whose owner is known otherwise: a child of ours that we have not waited for.
-    pub fn of_number(tgid: u32) -> Result<Self, Unavailable> {
-        let pid = i32::try_from(tgid).ok().and_then(Pid::from_raw).ok_or(Unavailable::Gone)?;
+    /// Opens a number whose process is known otherwise: a child of this process that was not waited for.
+    pub fn of_number(tgid: u32) -> Result<Self, PidFdError> {
+        let pid = i32::try_from(tgid).ok().and_then(Pid::from_raw).ok_or(PidFdError::Gone)?;
         match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(fd) => Ok(Self { fd, pid }),
-            Err(Errno::SRCH) => Err(Unavailable::Gone),
-            Err(error) => Err(Unavailable::System(error.into())),
+            Err(Errno::SRCH) => Err(PidFdError::Gone),
+            Err(error) => Err(PidFdError::System(error.into())),
         }
     }
 
-    /// A number that the kernel gives to no other process of this boot; `None` where pidfds have no such inodes.
+    /// The inode, which no other process of this boot gets; `None` where pidfds have no such inodes.
     pub fn inode(&self) -> Option<u64> {
         const PIDFS_MAGIC: u64 = 0x5049_4446;
-        // The file system of pidfds is older; from 6.14 on its inodes are never used again.
+        // The file system pidfs is older, but only from Linux 6.14 on its inodes are not reused.
         const SINCE: (u32, u32) = (6, 14);
         let kind = rustix::fs::fstatfs(&self.fd).ok()?.f_type as u64 & 0xffff_ffff;
         let uname = rustix::system::uname();
@@ -80,12 +79,12 @@ impl PidFd {
             .then(|| rustix::fs::fstat(&self.fd).ok().map(|it| it.st_ino))?
     }
 
-    /// The descriptor: readable when the process has ended.
+    /// The descriptor. It is readable once the process has ended.
     pub fn into_fd(self) -> OwnedFd {
         self.fd
     }
 
-    /// Its number. Of use for messages, and for looking under `/proc` while the process is known to live.
+    /// Its pid, for messages, and for `/proc` while the process is known to live.
     pub fn pid(&self) -> Pid {
         self.pid
     }
@@ -99,12 +98,12 @@ impl PidFd {
         }
     }
 
-    /// Whether the process has ended, reaped or not.
+    /// The process has ended, reaped or not.
     pub fn has_ended(&self) -> io::Result<bool> {
         self.wait_ended(Duration::ZERO)
     }
 
-    /// Waits until the process has ended, at most so long. True when it has.
+    /// Waits until the process has ended, at most this long. True when it has.
     pub fn wait_ended(&self, at_most: Duration) -> io::Result<bool> {
         let deadline = std::time::Instant::now() + at_most;
         loop {
@@ -121,22 +120,22 @@ impl PidFd {
         }
     }
 
-    /// How this child of ours ended, leaving it a zombie for others to look at. `None` while it lives.
+    /// The wait status of this child, which stays a zombie; `None` while it lives.
     pub fn peek_child(&self) -> io::Result<Option<WaitStatus>> {
         self.wait_child(WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT)
     }
 
-    /// Reaps this child of ours, which has to have ended. `None` while it lives.
+    /// Reaps this child and returns its wait status; `None` while it lives.
     pub fn reap_child(&self) -> io::Result<Option<WaitStatus>> {
         self.wait_child(WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
     }
 
-    /// The signal that keeps this child of ours stopped, if it is. Asking takes nothing away from the answer.
+    /// The signal that stopped this child; `None` while it runs. Reading it does not consume it.
     pub fn stopped_child(&self) -> io::Result<Option<i32>> {
         let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         match waitid(WaitId::PidFd(self.fd.as_fd()), options) {
             Ok(status) => Ok(status.and_then(|status| status.stopping_signal())),
-            // A zombie is nothing that could stop.
+            // A zombie cannot be stopped.
             Err(Errno::CHILD) => Ok(None),
             Err(error) => Err(error.into()),
         }

@@ -1,8 +1,8 @@
-//! Signals to this process as things that are read, with who sent them.
+//! Signals to this process, read with their sender.
 //!
-//! A handler could not tell a terminal's Ctrl-C, which the job got as well, from a signal meant for us alone;
-//! signalfd says both. The signals are blocked before any thread is started, so that every thread has them
-//! blocked, and the mask that was inherited is kept for the job.
+//! A handler could not distinguish a terminal's Ctrl-C, which the job gets as well, from a signal to the tracer alone.
+//! signalfd can. The signals are blocked before any thread is started, so that every thread has them blocked, and the
+//! inherited signal mask is kept for the job.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -12,46 +12,48 @@ use tokio::io::unix::AsyncFd;
 
 use super::watched::watched;
 
-/// Ask the tracer to end: passed on to the job.
+/// Signals that ask the tracer to end. They are passed on to the job.
 pub const ENDING: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
-/// Mean what the job takes them to mean; their default action would end the tracer.
+/// Signals whose meaning is the job's. Their default action would end the tracer.
 const FOR_THE_JOB: [i32; 2] = [libc::SIGUSR1, libc::SIGUSR2];
-/// Job control: the tracer stops when the job has stopped, not before.
+/// Signals of job control. The tracer stops after the job has stopped, not before.
 const JOB_CONTROL: [i32; 4] = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU, libc::SIGCONT];
 
-/// What this process did with signals before [`Blocked::take`], for the job to start with.
+/// The signal state of this process before [`BlockedSignals::take`], with which the job starts.
 #[derive(Clone, Copy)]
-pub struct Original {
+pub struct OriginalSignals {
     pub(super) mask: libc::sigset_t,
     pub(super) sigchld_ignored: bool,
 }
 
-impl std::fmt::Debug for Original {
+impl std::fmt::Debug for OriginalSignals {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Original").field("sigchld_ignored", &self.sigchld_ignored).finish_non_exhaustive()
+        f.debug_struct("OriginalSignals")
+            .field("sigchld_ignored", &self.sigchld_ignored)
+            .finish_non_exhaustive()
     }
 }
 
-/// Signals are blocked, and wait to be read.
+/// The signals of this process, blocked and waiting to be read.
 #[derive(Debug)]
-pub struct Blocked {
+pub struct BlockedSignals {
     fd: OwnedFd,
-    original: Original,
+    original: OriginalSignals,
 }
 
-/// A signal that came.
+/// A signal that was received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Received {
-    /// Its number.
+pub struct ReceivedSignal {
+    /// The signal's number.
     pub signal: i32,
     /// `si_code`.
     pub code: i32,
-    /// Who sent it, as numbered in our pid namespace; 0 when the kernel did, or somebody outside.
+    /// Pid of the sender in this pid namespace; 0 when the kernel, or a process outside of the namespace, sent it.
     pub sender: u32,
 }
 
-impl Received {
-    /// A terminal's driver sent it, to the whole foreground process group.
+impl ReceivedSignal {
+    /// The terminal driver sent it, to the whole foreground process group.
     pub fn from_terminal(&self) -> bool {
         self.code == libc::SI_KERNEL
     }
@@ -61,18 +63,18 @@ impl Received {
         ENDING.contains(&self.signal)
     }
 
-    /// It belongs to the job, unless the job had it already.
+    /// It is to be passed on to the job, unless the job received it already.
     pub fn is_for_the_job(&self) -> bool {
         self.asks_to_end() || FOR_THE_JOB.contains(&self.signal)
     }
 }
 
-impl Blocked {
+impl BlockedSignals {
     /// Blocks the signals. Call it on the main thread, before any other thread is started.
     ///
-    /// What was ignored when this process was started (`nohup`, a shell's background job) stays so, for the
-    /// job too: nobody wants it to be passed on. An ignored SIGCHLD alone is changed, because the kernel
-    /// would then reap the job without telling how it ended; the job gets it back.
+    /// A signal that was ignored when this process was started (`nohup`, a shell's background job) stays ignored, for the
+    /// job too, and is not passed on. Only an ignored SIGCHLD is changed, because the kernel would then reap the job
+    /// without a wait status. The job starts with it ignored again.
     pub fn take() -> io::Result<Self> {
         let mut wanted = empty_set();
         for signal in ENDING.into_iter().chain(FOR_THE_JOB).chain(JOB_CONTROL) {
@@ -82,43 +84,43 @@ impl Blocked {
         }
         let sigchld_ignored = is_ignored(libc::SIGCHLD)?;
         if sigchld_ignored {
-            // SAFETY: setting the default action installs no code of ours.
+            // SAFETY: setting the default action installs no handler.
             if unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) } == libc::SIG_ERR {
                 return Err(io::Error::last_os_error());
             }
         }
         add(&mut wanted, libc::SIGCHLD);
-        // SAFETY: the mask points to an initialised set; -1 asks for a new descriptor.
+        // SAFETY: the mask points to an initialized set; -1 requests a new descriptor.
         let fd = unsafe { libc::signalfd(-1, &wanted, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
         if fd == -1 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the kernel has just given us this descriptor; nobody else knows it.
+        // SAFETY: the kernel has just returned this descriptor, so nothing else owns it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         let mask = change_mask(libc::SIG_BLOCK, &wanted)?;
-        Ok(Self { fd, original: Original { mask, sigchld_ignored } })
+        Ok(Self { fd, original: OriginalSignals { mask, sigchld_ignored } })
     }
 
-    /// What the job has to start with.
-    pub fn original(&self) -> Original {
+    /// The signal state with which the job starts.
+    pub fn original(&self) -> OriginalSignals {
         self.original
     }
 
     /// Starts to listen. Needs a tokio runtime with I/O.
-    pub fn listen(self) -> io::Result<Signals> {
-        Ok(Signals { fd: watched(self.fd)? })
+    pub fn listen(self) -> io::Result<SignalStream> {
+        Ok(SignalStream { fd: watched(self.fd)? })
     }
 }
 
-/// The stream of signals.
+/// The received signals.
 #[derive(Debug)]
-pub struct Signals {
+pub struct SignalStream {
     fd: AsyncFd<OwnedFd>,
 }
 
-impl Signals {
+impl SignalStream {
     /// The next signal. Nothing is lost when the future is dropped.
-    pub async fn next(&mut self) -> io::Result<Received> {
+    pub async fn next(&mut self) -> io::Result<ReceivedSignal> {
         loop {
             let mut ready = self.fd.readable().await?;
             if let Ok(received) = ready.try_io(|fd| read_one(fd.as_raw_fd())) {
@@ -128,7 +130,7 @@ impl Signals {
     }
 }
 
-fn read_one(fd: i32) -> io::Result<Received> {
+fn read_one(fd: i32) -> io::Result<ReceivedSignal> {
     let mut info = MaybeUninit::<libc::signalfd_siginfo>::uninit();
     let size = size_of::<libc::signalfd_siginfo>();
     // SAFETY: `info` is writable for `size` bytes.
@@ -141,30 +143,31 @@ fn read_one(fd: i32) -> io::Result<Received> {
     }
     // SAFETY: signalfd writes whole structures, and this one was written in full; any bits are valid in it.
     let info = unsafe { info.assume_init() };
-    Ok(Received { signal: info.ssi_signo.cast_signed(), code: info.ssi_code, sender: info.ssi_pid })
+    Ok(ReceivedSignal { signal: info.ssi_signo.cast_signed(), code: info.ssi_code, sender: info.ssi_pid })
 }
 
-/// Stops this process by `signal`, as the job was stopped, and comes back when it is continued.
+/// Stops this process by `signal`, as the job was stopped, and returns when it is continued.
 ///
-/// A stop signal of a terminal does nothing in an orphaned process group; then this comes back at once.
+/// A terminal's stop signal does nothing in an orphaned process group. Then this returns at once.
 pub fn stop_self(signal: i32) -> io::Result<()> {
     let mut set = empty_set();
     add(&mut set, signal);
-    // SAFETY: sends a signal to this process, which is there.
+    // SAFETY: sends a signal to this process, and takes no pointer.
     if unsafe { libc::kill(libc::getpid(), signal) } == -1 {
         return Err(io::Error::last_os_error());
     }
     if signal == libc::SIGSTOP {
         return Ok(());
     }
-    // Unblocked, the pending signal takes effect before the call returns; when it returns we were continued.
+    // Once unblocked, the pending signal takes effect before the call returns: when it returns, this process was
+    // continued.
     let before = change_mask(libc::SIG_UNBLOCK, &set)?;
     change_mask(libc::SIG_SETMASK, &before).map(drop)
 }
 
 fn empty_set() -> libc::sigset_t {
     let mut set = MaybeUninit::uninit();
-    // SAFETY: sigemptyset initialises the set it is given and cannot fail.
+    // SAFETY: sigemptyset initializes the given set and cannot fail.
     unsafe {
         libc::sigemptyset(set.as_mut_ptr());
         set.assume_init()
@@ -172,13 +175,13 @@ fn empty_set() -> libc::sigset_t {
 }
 
 fn add(set: &mut libc::sigset_t, signal: i32) {
-    // SAFETY: the set is initialised; a number out of range is refused by the C library.
+    // SAFETY: the set is initialized; a number out of range is refused by the C library.
     unsafe { libc::sigaddset(set, signal) };
 }
 
 fn change_mask(how: i32, set: &libc::sigset_t) -> io::Result<libc::sigset_t> {
     let mut before = empty_set();
-    // SAFETY: both sets are initialised and outlive the call.
+    // SAFETY: both sets are initialized and outlive the call.
     match unsafe { libc::pthread_sigmask(how, set, &mut before) } {
         0 => Ok(before),
         error => Err(io::Error::from_raw_os_error(error)),

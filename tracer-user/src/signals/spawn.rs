@@ -1,14 +1,18 @@
-//! Starting a job that waits to be let go: fork, wait on a pipe, exec.
+//! Starts a job that is held before its exec: fork, wait on a pipe, exec.
 //!
-//! Theory of operation. The parent may have threads, so between fork and exec the child may only make system
-//! calls: everything it needs (paths to try, argv, environment, masks) is laid out before the fork. It then
-//! blocks reading a pipe. While it does, the parent records who it is, in the kernel's map and on disk; a byte
-//! lets it go. If the parent dies first, the child reads the end of the file and exits without having run
-//! anything. Exec closes a second pipe, or its error is written there: the parent learns which.
+//! Theory of operation. The parent may have threads, so between fork and exec the child may only make system calls:
+//! everything it needs (paths to try, argv, environment, masks) is prepared before the fork. It then blocks in a read of
+//! a pipe. Meanwhile the parent records its identity, in the kernel's map and on disk. A byte releases it. If the parent
+//! dies first, the child reads the end of the file and exits without having run anything. Exec closes a second pipe, or
+//! its error is written there: the parent learns which.
 //!
-//! The child starts its program as it would have started without us: the mask and dispositions of signals
-//! that we inherited, the descriptors that we inherited, our process group, session, terminal, limits, umask
-//! and directory. All descriptors of ours are close-on-exec.
+//! The child starts its program in the state that it would have without the tracer: the inherited signal mask and
+//! dispositions, the inherited descriptors, and the tracer's process group, session, terminal, limits, umask and
+//! directory. All descriptors of the tracer itself are close-on-exec.
+//!
+//! Why not [`std::process::Command`]: its `spawn` returns only once the child has executed its program, or failed to.
+//! A child that waits in `pre_exec` for its parent would therefore deadlock with a parent that waits in `spawn`. And it
+//! resets the signal mask and SIGPIPE to what a Rust program wants, where the job must have what was inherited.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
@@ -18,23 +22,23 @@ use std::ptr;
 
 use rustix::process::Signal;
 
-use super::inherited::{Inherited, inherited};
-use super::pidfd::{PidFd, Unavailable};
-use super::receive::Original;
+use super::inherited::{InheritedState, inherited};
+use super::pidfd::{PidFd, PidFdError};
+use super::receive::OriginalSignals;
 
-/// Where execvp(3) looks when there is no `PATH`.
+/// The search path of execvp(3) when there is no `PATH`.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
-/// Runs a file that execve(2) does not know how to run, as execvp(3) has it.
+/// Runs a file that execve(2) cannot run (ENOEXEC), as execvp(3) does.
 const SHELL: &std::ffi::CStr = c"/bin/sh";
 
 unsafe extern "C" {
-    /// The environment as the C library has it: unlike std's, with entries that hold no `=`.
+    /// The environment of the C library. Unlike std's it includes entries without `=`.
     static environ: *const *const libc::c_char;
 }
 
 /// A command that can be started.
 #[derive(Debug)]
-pub struct Command {
+pub struct JobCommand {
     /// Files to try, in order.
     files: Vec<CString>,
     argv: Vec<CString>,
@@ -43,31 +47,31 @@ pub struct Command {
 /// Why a command could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
-    /// No command, or a word of it holds a NUL byte.
+    /// There is no command, or a word of it contains a NUL byte.
     #[error("{0}")]
     Command(&'static str),
     /// The system refused.
     #[error("{what}: {error}")]
     System {
-        /// What was tried.
+        /// The operation.
         what: &'static str,
-        /// What it said.
+        /// The cause.
         error: io::Error,
     },
 }
 
-impl Command {
-    /// The program and its arguments; the program is looked for in `path` as execvp(3) does.
+impl JobCommand {
+    /// The program and its arguments. The program is searched in `path` as execvp(3) does.
     pub fn new(argv: &[OsString], path: Option<&OsStr>) -> Result<Self, SpawnError> {
         let Some(program) = argv.first() else { return Err(SpawnError::Command("no command given")) };
         let words: Result<Vec<_>, _> = argv.iter().map(|word| CString::new(word.as_bytes())).collect();
-        let words = words.map_err(|_| SpawnError::Command("a word of the command holds a NUL byte"))?;
+        let words = words.map_err(|_| SpawnError::Command("a word of the command contains a NUL byte"))?;
         let files = candidates(program, path.unwrap_or(OsStr::new(DEFAULT_PATH)));
         Ok(Self { files, argv: words })
     }
 }
 
-/// The files execvp(3) would try for `program`. NUL bytes were refused before; a `PATH` cannot hold one.
+/// The files that execvp(3) would try for `program`. NUL bytes were refused before, and a `PATH` cannot contain one.
 fn candidates(program: &OsStr, path: &OsStr) -> Vec<CString> {
     let program = program.as_bytes();
     if program.is_empty() || program.contains(&b'/') {
@@ -86,18 +90,18 @@ fn candidates(program: &OsStr, path: &OsStr) -> Vec<CString> {
         .collect()
 }
 
-/// A child of ours. Until it is released it has not executed anything; dropped before, it is killed and reaped.
+/// A child of this process. Until it is released, it has not executed anything. Dropped before, it is killed and reaped.
 #[derive(Debug)]
-pub struct Child {
+pub struct HeldChild {
     process: PidFd,
-    /// The write end of the pipe it waits on; taken by the release.
+    /// The write end of the pipe that it waits on; `None` once it is released.
     go: Option<OwnedFd>,
     outcome: OwnedFd,
 }
 
-impl Child {
-    /// Forks a child that waits. `original` is what the job has to start with.
-    pub fn fork(command: &Command, original: &Original) -> Result<Self, SpawnError> {
+impl HeldChild {
+    /// Forks a child that waits. `original` is the signal state with which the job starts.
+    pub fn fork(command: &JobCommand, original: &OriginalSignals) -> Result<Self, SpawnError> {
         let system = |what| move |error: io::Error| SpawnError::System { what, error };
         let (go_read, go_write) = pipe().map_err(system("cannot make a pipe"))?;
         let (outcome_read, outcome_write) = pipe().map_err(system("cannot make a pipe"))?;
@@ -109,37 +113,37 @@ impl Child {
             .iter()
             .map(|file| pointers(&command.argv, Some([SHELL.as_ptr(), file.as_ptr()])))
             .collect();
-        let plan = Plan {
+        let plan = ChildPlan {
             files: &command.files,
             argv: &argv,
             shell_argvs: &shell_argvs,
-            // SAFETY: `environ` is only ever changed by setenv and its like, which this program never calls.
+            // SAFETY: `environ` is changed only by setenv and similar functions, which this program never calls.
             environment: unsafe { environ },
             original,
             inherited: inherited(),
             go: go_read.as_raw_fd(),
             outcome: outcome_write.as_raw_fd(),
-            // The child must not hold this end, or it would wait for itself.
+            // The child must not hold this end: it would never read the end of the file.
             go_write: go_write.as_raw_fd(),
         };
-        // SAFETY: the child calls nothing but `in_child`, which makes only async-signal-safe calls and never
-        // returns; all it uses was made before.
+        // SAFETY: the child calls only `in_child`, which makes only async-signal-safe calls and never returns. All
+        // that it uses was made before.
         let pid = match unsafe { libc::fork() } {
             -1 => return Err(system("cannot fork")(io::Error::last_os_error())),
             // SAFETY: this is the child of a fork, and the plan's pointers are those of this address space.
             0 => unsafe { in_child(&plan) },
             pid => pid,
         };
-        // The child cannot have been reaped: nobody else waits for our children. So the number is its.
+        // The child cannot have been reaped: nothing else waits for children of this process. So the number is its.
         match PidFd::of_number(pid.cast_unsigned()) {
             Ok(process) => Ok(Self { process, go: Some(go_write), outcome: outcome_read }),
             Err(error) => {
-                // With `go_write` the child reads the end of the file and exits; it is reaped here.
+                // Without `go_write` the child reads the end of the file and exits. It is reaped here.
                 drop(go_write);
-                // SAFETY: waits for our own child; no status is asked for.
+                // SAFETY: waits for a child of this process, and requests no status.
                 unsafe { libc::waitpid(pid, ptr::null_mut(), 0) };
                 let error = match error {
-                    Unavailable::System(error) => error,
+                    PidFdError::System(error) => error,
                     other => io::Error::other(other),
                 };
                 Err(system("cannot open a pidfd")(error))
@@ -152,8 +156,7 @@ impl Child {
         &self.process
     }
 
-    /// Says whether it could execute: end of file once it has; else `errno`, four bytes in native order.
-    /// Non-blocking.
+    /// The result of the exec: end of file once it has succeeded, else `errno`, four bytes in native order. Non-blocking.
     pub fn outcome(&self) -> &OwnedFd {
         &self.outcome
     }
@@ -167,10 +170,10 @@ impl Child {
     }
 }
 
-impl Drop for Child {
+impl Drop for HeldChild {
     fn drop(&mut self) {
         if self.go.is_some() {
-            // It blocks in read(2) with nothing done: it ends at once, and nothing is lost with it.
+            // It blocks in read(2) and has done nothing, so it ends at once and nothing is lost.
             let _ = self.process.send(Signal::KILL);
             let _ = self.process.wait_ended(std::time::Duration::from_secs(1));
             let _ = self.process.reap_child();
@@ -178,12 +181,12 @@ impl Drop for Child {
     }
 }
 
-/// Gives up the descriptors that this process inherited and only the job should hold: standard input and output, and
+/// Closes or replaces the descriptors that this process inherited and only the job should hold: standard input and output, and
 /// every further descriptor that is not close-on-exec, which the tracer's own all are.
 ///
 /// A pipe whose reader waits for the end of the file, or whose writer waits for the last reader to go, must
 /// not wait for the tracer.
-pub fn let_go_of_inherited() -> io::Result<()> {
+pub fn release_inherited_descriptors() -> io::Result<()> {
     let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
     for fd in [0, 1] {
         // SAFETY: both numbers are open, and only the handles of std own 0 and 1, which allow this.
@@ -217,22 +220,22 @@ fn pointers(words: &[CString], instead: Option<[*const libc::c_char; 2]>) -> Vec
     instead.into_iter().flatten().chain(rest).chain([ptr::null()]).collect()
 }
 
-/// All the child needs, made before the fork.
-struct Plan<'a> {
+/// Everything that the child needs, made before the fork.
+struct ChildPlan<'a> {
     files: &'a [CString],
     argv: &'a [*const libc::c_char],
     shell_argvs: &'a [Vec<*const libc::c_char>],
     environment: *const *const libc::c_char,
-    original: &'a Original,
-    inherited: Inherited,
+    original: &'a OriginalSignals,
+    inherited: InheritedState,
     go: RawFd,
     go_write: RawFd,
     outcome: RawFd,
 }
 
 /// # Safety
-/// Only in the child of a fork. Makes nothing but async-signal-safe calls: no allocation, no lock, no panic.
-unsafe fn in_child(plan: &Plan<'_>) -> ! {
+/// Only in the child of a fork. Makes only async-signal-safe calls: no allocation, no lock, no panic.
+unsafe fn in_child(plan: &ChildPlan<'_>) -> ! {
     // SAFETY: each call takes integers, or pointers into the plan, which the fork copied with the rest of the
     // address space: arrays end in a null pointer, strings in a NUL byte. All of them are async-signal-safe.
     unsafe {
@@ -242,7 +245,7 @@ unsafe fn in_child(plan: &Plan<'_>) -> ! {
             match libc::read(plan.go, ptr::from_mut(&mut byte).cast(), 1) {
                 1 => break,
                 -1 if *libc::__errno_location() == libc::EINTR => {}
-                // The tracer died, or gave up, before anybody knew of us.
+                // The tracer died, or gave up, before the session was enrolled.
                 _ => libc::_exit(125),
             }
         }
@@ -258,7 +261,7 @@ unsafe fn in_child(plan: &Plan<'_>) -> ! {
             libc::signal(libc::SIGCHLD, libc::SIG_IGN);
         }
         libc::sigprocmask(libc::SIG_SETMASK, &plan.original.mask, ptr::null_mut());
-        // As execvp(3): go on past what is not there, remember what may not be run.
+        // As execvp(3) does: continue after a missing file, and remember one that may not be executed.
         let mut denied = false;
         let mut error = libc::ENOENT;
         for (file, shell_argv) in plan.files.iter().zip(plan.shell_argvs) {
@@ -294,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_is_looked_for_as_execvp_does() {
+    fn a_program_is_searched_as_execvp_does() {
         assert_eq!(tried("ls", "/a:/b"), ["/a/ls", "/b/ls"]);
         assert_eq!(tried("./ls", "/a:/b"), ["./ls"]);
         // An empty entry is the current directory.
@@ -304,7 +307,7 @@ mod tests {
 
     #[test]
     fn a_command_needs_words_without_nul() {
-        assert!(Command::new(&[], None).is_err());
-        assert!(Command::new(&["a\0b".into()], None).is_err());
+        assert!(JobCommand::new(&[], None).is_err());
+        assert!(JobCommand::new(&["a\0b".into()], None).is_err());
     }
 }

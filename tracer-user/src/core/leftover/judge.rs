@@ -1,24 +1,26 @@
-//! From a [`Scene`] to findings.
+//! Judges a [`Scene`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::scene::{Asked, Checkout, FileKind, FileState, Listener, Proc, Scene, Tie};
-use super::{Culprit, Finding, Kind, Ownership, Preflight, SCHEMA, Status};
-use crate::core::evidence::ByteString;
+use super::scene::{Checkout, FileKind, FileState, PreflightRequest, Proc, Scene, SessionTie};
+use super::{
+    LeftoverFinding, LeftoverKind, LeftoverProcess, LeftoverStatus, Ownership, PreflightReport, SCHEMA,
+};
 use crate::core::identity::{NS_PER_TICK, ProcessId};
 use crate::core::redact;
+use crate::core::text::ByteString;
 
-/// Judges.
-pub fn judge(scene: &Scene, asked: &Asked) -> Preflight {
-    let view = View::of(scene);
-    let mut findings = view.processes();
-    findings.extend(scene.listeners.iter().filter_map(|listener| view.listener(listener, asked)));
-    findings.extend(view.zombies());
-    findings.extend(asked.pids.iter().filter_map(|pid| view.asked_process(*pid)));
+/// Judges what is left.
+pub fn judge(scene: &Scene, asked: &PreflightRequest) -> PreflightReport {
+    let judge = Judge::of(scene);
+    let mut findings = judge.processes();
+    findings.extend(scene.listeners.iter().filter_map(|listener| judge.listener(listener, asked)));
+    findings.extend(judge.zombies());
+    findings.extend(asked.pids.iter().filter_map(|pid| judge.requested_process(*pid)));
     findings.extend(files(scene));
-    findings.extend(scene.unfinished.iter().map(|unfinished| Finding {
-        kind: Kind::UnfinishedSession,
-        status: Status::Left,
+    findings.extend(scene.unfinished.iter().map(|unfinished| LeftoverFinding {
+        kind: LeftoverKind::UnfinishedSession,
+        status: LeftoverStatus::Left,
         key: format!("session {}", unfinished.session),
         sentence: format!("session {} was not finished: its tracer died", unfinished.session),
         command: Some("tracer-user recover".to_owned()),
@@ -28,12 +30,12 @@ pub fn judge(scene: &Scene, asked: &Asked) -> Preflight {
         namespace: None,
         session: Some(unfinished.session.clone()),
     }));
-    findings.extend(scene.pins.iter().map(|pins| Finding {
-        kind: Kind::Pins,
-        status: Status::Note,
+    findings.extend(scene.pins.iter().map(|pins| LeftoverFinding {
+        kind: LeftoverKind::Pins,
+        status: LeftoverStatus::Note,
         key: format!("pins {pins}"),
         sentence: format!(
-            "the kernel still records for pins {pins}, whose tracer and trace directory are gone"
+            "the kernel still records events for the pins {pins}, whose tracer and trace directory are gone"
         ),
         command: Some("tracer-user recover".to_owned()),
         processes: Vec::new(),
@@ -44,7 +46,7 @@ pub fn judge(scene: &Scene, asked: &Asked) -> Preflight {
     }));
     findings.retain(|finding| !asked.baseline.contains(&finding.key));
     findings.sort_by_key(|finding| finding.status);
-    Preflight {
+    PreflightReport {
         schema: SCHEMA.to_owned(),
         clean: !findings.iter().any(|finding| finding.status.breaks()),
         checkout: scene.checkout.as_ref().map(|checkout| checkout.dir.clone()),
@@ -55,22 +57,23 @@ pub fn judge(scene: &Scene, asked: &Asked) -> Preflight {
 
 /// Why a process counts as left.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Left {
+pub(super) enum LeftProof {
     /// Its session is over.
-    Session(Tie),
-    /// It is the checkout's, and its starter is gone.
+    Session(SessionTie),
+    /// It belongs to the checkout, and its parent is gone. The proof of the first.
     Orphan(String),
 }
 
-struct View<'s> {
+/// A scene, with what follows from it for every process.
+pub(super) struct Judge<'s> {
     scene: &'s Scene,
-    by_pid: BTreeMap<u32, &'s Proc>,
-    left: BTreeMap<ProcessId, Left>,
-    /// Ourselves, our ancestors, and all that we and running sessions have started.
+    pub(super) by_pid: BTreeMap<u32, &'s Proc>,
+    pub(super) left: BTreeMap<ProcessId, LeftProof>,
+    /// This process, its ancestors, and everything that running sessions have started: never left.
     spared: BTreeSet<ProcessId>,
 }
 
-impl<'s> View<'s> {
+impl<'s> Judge<'s> {
     fn of(scene: &'s Scene) -> Self {
         let by_pid: BTreeMap<u32, &Proc> = scene.processes.iter().map(|it| (it.id.tgid, it)).collect();
         let mut view = Self { scene, by_pid, left: BTreeMap::new(), spared: BTreeSet::new() };
@@ -78,18 +81,18 @@ impl<'s> View<'s> {
         view.spared = scene
             .processes
             .iter()
-            .filter(|it| running(&it.id) || scene.us.contains(&it.id.tgid))
+            .filter(|it| running(&it.id) || scene.own_ancestry.contains(&it.id.tgid))
             .map(|it| it.id)
             .collect();
-        // What a running session's processes start is its, whether or not it is in a record.
+        // A process that was started in a running session belongs to it, recorded or not.
         view.spread_spared();
         for it in scene.processes.iter().filter(|it| !it.zombie && !view.spared.contains(&it.id)) {
             if let Some(tie) = scene.ties.get(&it.id) {
-                view.left.insert(it.id, Left::Session(tie.clone()));
+                view.left.insert(it.id, LeftProof::Session(tie.clone()));
             } else if let Some(proof) = view.checkout_proof(it)
                 && view.is_orphan(it)
             {
-                view.left.insert(it.id, Left::Orphan(proof));
+                view.left.insert(it.id, LeftProof::Orphan(proof));
             }
         }
         view.spread_left();
@@ -110,7 +113,7 @@ impl<'s> View<'s> {
         }
     }
 
-    /// Children of what is left are left with it.
+    /// Children of left processes are left, too.
     fn spread_left(&mut self) {
         let mut more = Vec::new();
         for it in self.scene.processes.iter().filter(|it| !it.zombie) {
@@ -123,8 +126,10 @@ impl<'s> View<'s> {
                 more.push((
                     it.id,
                     match left {
-                        Left::Session(tie) => Left::Session(Tie { proof: descends, ..tie.clone() }),
-                        Left::Orphan(_) => Left::Orphan(descends),
+                        LeftProof::Session(tie) => {
+                            LeftProof::Session(SessionTie { proof: descends, ..tie.clone() })
+                        }
+                        LeftProof::Orphan(_) => LeftProof::Orphan(descends),
                     },
                 ));
             }
@@ -133,7 +138,7 @@ impl<'s> View<'s> {
     }
 
     fn ancestors<'a>(&'a self, it: &'a Proc) -> impl Iterator<Item = &'a Proc> {
-        // A parent is older than its child: that ends the walk even if numbers were given anew meanwhile.
+        // A parent is older than its child. That ends the walk even if numbers were reused meanwhile.
         std::iter::successors(Some(it), |child| {
             let parent = self.by_pid.get(&child.ppid).copied()?;
             (parent.id.tgid > 1 && parent.id != child.id && parent.id.start_ticks <= child.id.start_ticks)
@@ -143,8 +148,8 @@ impl<'s> View<'s> {
         .take(self.by_pid.len())
     }
 
-    /// Who started it is gone: it was given to init or to a subreaper that is not of the checkout itself. A parent
-    /// that cannot be seen proves nothing.
+    /// The process that started it is gone: it was reparented to init, or to a subreaper that is not of the checkout
+    /// itself. A parent that cannot be seen proves nothing.
     fn is_orphan(&self, it: &Proc) -> bool {
         match self.by_pid.get(&it.ppid) {
             None => false,
@@ -152,7 +157,7 @@ impl<'s> View<'s> {
         }
     }
 
-    /// How it is known to be the checkout's.
+    /// The proof that it belongs to the checkout; `None` when there is none.
     fn checkout_proof(&self, it: &Proc) -> Option<String> {
         let checkout = self.scene.checkout.as_ref()?;
         if it.uid != Some(checkout.uid) {
@@ -172,14 +177,14 @@ impl<'s> View<'s> {
         named.then(|| "its command line names a file in the checkout".to_owned())
     }
 
-    fn ownership(&self, it: &Proc) -> Ownership {
+    pub(super) fn ownership(&self, it: &Proc) -> Ownership {
         match (self.left.get(&it.id), self.scene.ties.get(&it.id)) {
-            (_, Some(tie)) | (Some(Left::Session(tie)), None) => Ownership::Session {
+            (_, Some(tie)) | (Some(LeftProof::Session(tie)), None) => Ownership::Session {
                 session: tie.session.clone(),
                 running: tie.running,
                 proof: tie.proof.clone(),
             },
-            (Some(Left::Orphan(proof)), None) => Ownership::Checkout { proof: proof.clone() },
+            (Some(LeftProof::Orphan(proof)), None) => Ownership::Checkout { proof: proof.clone() },
             (None, None) if self.spared.contains(&it.id) => Ownership::Stranger,
             (None, None) => match self.checkout_proof(it) {
                 Some(proof) => Ownership::Checkout { proof },
@@ -188,9 +193,9 @@ impl<'s> View<'s> {
         }
     }
 
-    fn culprit(&self, it: &Proc) -> Culprit {
+    pub(super) fn describe(&self, it: &Proc) -> LeftoverProcess {
         let words: Vec<_> = it.cmdline.iter().map(|word| ByteString::from(word.as_bytes())).collect();
-        Culprit {
+        LeftoverProcess {
             pid: it.id.tgid,
             start_ticks: it.id.start_ticks,
             comm: it.comm.clone(),
@@ -200,32 +205,34 @@ impl<'s> View<'s> {
         }
     }
 
-    fn processes(&self) -> Vec<Finding> {
+    fn processes(&self) -> Vec<LeftoverFinding> {
         let living = self.scene.processes.iter().filter(|it| !it.zombie);
         living
             .filter_map(|it| {
                 let left = self.left.get(&it.id)?;
-                let culprit = self.culprit(it);
+                let process = self.describe(it);
                 let (kind, why, session) = match left {
-                    Left::Session(tie) => (
-                        Kind::LeakedProcess,
+                    LeftProof::Session(tie) => (
+                        LeftoverKind::LeakedProcess,
                         format!("is left of session {} ({})", tie.session, tie.proof),
                         Some(tie.session.clone()),
                     ),
-                    Left::Orphan(proof) => {
-                        (Kind::Orphan, format!("goes on though its starter is gone; {proof}"), None)
-                    }
+                    LeftProof::Orphan(proof) => (
+                        LeftoverKind::Orphan,
+                        format!("still runs although the process that started it is gone; {proof}"),
+                        None,
+                    ),
                 };
-                Some(Finding {
+                Some(LeftoverFinding {
                     kind,
-                    status: Status::Left,
+                    status: LeftoverStatus::Left,
                     key: format!("process {}", it.id),
-                    sentence: format!("{}, {}, {why}", named(&culprit), age(&culprit)),
+                    sentence: format!("{}, {}, {why}", named(&process), age(&process)),
                     command: Some(match &session {
                         Some(session) => format!("tracer-user reap --session {session} --yes"),
                         None => format!("tracer-user reap --pid {} --yes", it.id.tgid),
                     }),
-                    processes: vec![culprit],
+                    processes: vec![process],
                     path: None,
                     port: None,
                     namespace: None,
@@ -235,96 +242,17 @@ impl<'s> View<'s> {
             .collect()
     }
 
-    fn listener(&self, listener: &Listener, asked: &Asked) -> Option<Finding> {
-        // A port of another namespace is in nobody's way here.
-        let here = listener.namespace.is_none();
-        let wanted = listener.asked || here && listener.port.is_some_and(|port| asked.ports.contains(&port));
-        let holders: Vec<&Proc> = listener
-            .holders
-            .iter()
-            .filter_map(|id| self.by_pid.get(&id.tgid).copied())
-            .filter(|it| listener.holders.contains(&it.id))
-            .collect();
-        let left = holders.iter().find(|it| self.left.contains_key(&it.id));
-        let culprits: Vec<_> = holders.iter().map(|it| self.culprit(it)).collect();
-        let place = listener.namespace.as_ref().map_or_else(String::new, |it| format!(" in {it}"));
-        let what = match (listener.port, &listener.path) {
-            (Some(port), _) => format!("port {port} ({} {}){place}", listener.protocol, listener.address),
-            (None, _) => format!("socket {}{place}", listener.address),
-        };
-        // What `reap --port` may be told to free.
-        let port = listener.port.filter(|_| here);
-        let mut command = None;
-        let (status, sentence) = if let Some(it) = left {
-            let culprit = self.culprit(it);
-            command = Some(match (&culprit.ownership, port) {
-                (Ownership::Session { session, .. }, _) => {
-                    format!("tracer-user reap --session {session} --yes")
-                }
-                (_, Some(port)) => format!("tracer-user reap --port {port} --yes"),
-                (_, None) => format!("tracer-user reap --pid {} --yes", it.id.tgid),
-            });
-            (
-                Status::Left,
-                format!("{what} is held by {}, {}, {}", named(&culprit), age(&culprit), whose(&culprit)),
-            )
-        } else if let Some(culprit) = culprits.first() {
-            let held = format!("{}, {}", named(culprit), age(culprit));
-            match &culprit.ownership {
-                Ownership::Checkout { .. } if wanted => {
-                    command = port.map(|port| format!("tracer-user reap --port {port} --yes"));
-                    (
-                        Status::InUse,
-                        format!(
-                            "{what} is held by {held}, {}, which its starter still keeps",
-                            whose(culprit)
-                        ),
-                    )
-                }
-                Ownership::Checkout { .. } => {
-                    (Status::Note, format!("{what} is held by {held}, {}", whose(culprit)))
-                }
-                Ownership::Session { session, .. } if wanted => (
-                    Status::InUse,
-                    format!("{what} is held by {held}, of session {session}, which still runs"),
-                ),
-                _ if wanted => (Status::InUse, format!("{held} also uses {what}; it is not yours")),
-                _ => return None,
-            }
-        } else if wanted {
-            (Status::InUse, format!("{what} is held by somebody who cannot be seen from here"))
-        } else {
-            return None;
-        };
-        let session = culprits.iter().find_map(|culprit| match &culprit.ownership {
-            Ownership::Session { session, .. } => Some(session.clone()),
-            _ => None,
-        });
-        Some(Finding {
-            kind: Kind::Listener,
-            status,
-            key: format!("listener {} {}{place} {}", listener.protocol, listener.address, keys(&culprits)),
-            sentence,
-            command,
-            processes: culprits,
-            path: listener.path.clone(),
-            port: listener.port,
-            namespace: listener.namespace.clone(),
-            session,
-        })
-    }
-
-    /// A process that is asked about and that no other finding tells of as left.
-    fn asked_process(&self, pid: u32) -> Option<Finding> {
+    /// A requested process that is not left.
+    fn requested_process(&self, pid: u32) -> Option<LeftoverFinding> {
         let it = self.by_pid.get(&pid).copied().filter(|it| !self.left.contains_key(&it.id))?;
-        let culprit = self.culprit(it);
-        Some(Finding {
-            kind: Kind::Process,
-            status: Status::Note,
+        let process = self.describe(it);
+        Some(LeftoverFinding {
+            kind: LeftoverKind::Process,
+            status: LeftoverStatus::Note,
             key: format!("process {}", it.id),
-            sentence: format!("{}, {}, is {}", named(&culprit), age(&culprit), whose(&culprit)),
+            sentence: format!("{}, {}, is {}", named(&process), age(&process), owner_of(&process)),
             command: None,
-            processes: vec![culprit],
+            processes: vec![process],
             path: None,
             port: None,
             namespace: None,
@@ -332,27 +260,27 @@ impl<'s> View<'s> {
         })
     }
 
-    fn zombies(&self) -> Vec<Finding> {
+    fn zombies(&self) -> Vec<LeftoverFinding> {
         let zombies = self.scene.processes.iter().filter(|it| it.zombie && !self.spared.contains(&it.id));
         zombies
             .filter_map(|it| {
                 let parent = self.by_pid.get(&it.ppid).copied()?;
-                if self.spared.contains(&parent.id) || !self.ownership(parent).is_ours() {
+                if self.spared.contains(&parent.id) || !self.ownership(parent).may_be_reaped() {
                     return None;
                 }
-                let culprit = self.culprit(parent);
-                Some(Finding {
-                    kind: Kind::Zombie,
-                    status: Status::Note,
+                let process = self.describe(parent);
+                Some(LeftoverFinding {
+                    kind: LeftoverKind::Zombie,
+                    status: LeftoverStatus::Note,
                     key: format!("process {}", it.id),
                     sentence: format!(
-                        "{} (pid {}) has ended and is not collected by its parent {}: it goes when that one ends",
+                        "{} (pid {}) has ended and its parent {} has not reaped it: it goes when the parent ends",
                         it.comm.escaped(),
                         it.id.tgid,
-                        named(&culprit)
+                        named(&process)
                     ),
                     command: None,
-                    processes: vec![self.culprit(it), culprit],
+                    processes: vec![self.describe(it), process],
                     path: None,
                     port: None,
                     namespace: None,
@@ -363,27 +291,29 @@ impl<'s> View<'s> {
     }
 }
 
-fn files(scene: &Scene) -> impl Iterator<Item = Finding> {
+fn files(scene: &Scene) -> impl Iterator<Item = LeftoverFinding> {
     scene.files.iter().map(|file| {
         let (kind, what) = match file.kind {
-            FileKind::Socket => (Kind::SocketFile, "socket"),
-            FileKind::SharedMemory => (Kind::SharedMemory, "shared memory"),
-            FileKind::PidFile => (Kind::PidFile, "pid file"),
+            FileKind::Socket => (LeftoverKind::SocketFile, "socket"),
+            FileKind::SharedMemory => (LeftoverKind::SharedMemory, "shared memory"),
+            FileKind::PidFile => (LeftoverKind::PidFile, "pid file"),
         };
         let path = file.path.escaped();
-        let (status, why) = match (&file.state, &file.ours) {
-            (FileState::Stale(proof), Some(ours)) => (Status::Left, format!("is stale: {proof}; {ours}")),
-            (FileState::Stale(proof), None) => {
-                (Status::Note, format!("is used by nobody: {proof}; whose it is cannot be told"))
+        let (status, why) = match (&file.state, &file.owned) {
+            (FileState::Stale(proof), Some(owned)) => {
+                (LeftoverStatus::Left, format!("is stale: {proof}; {owned}"))
             }
-            (FileState::Unknown(why), _) => (Status::Unknown, format!("may be in use: {why}")),
+            (FileState::Stale(proof), None) => {
+                (LeftoverStatus::Note, format!("is unused: {proof}; its owner is unknown"))
+            }
+            (FileState::Unknown(why), _) => (LeftoverStatus::Unknown, format!("may be in use: {why}")),
         };
-        Finding {
+        LeftoverFinding {
             kind,
             status,
             key: format!("file {path}"),
             sentence: format!("{what} {path} {why}"),
-            command: (status == Status::Left).then(|| "tracer-user reap --all-mine --yes".to_owned()),
+            command: (status == LeftoverStatus::Left).then(|| "tracer-user reap --all-mine --yes".to_owned()),
             processes: Vec::new(),
             path: Some(file.path.clone()),
             port: None,
@@ -397,17 +327,17 @@ fn under(checkout: &Checkout, path: &[u8]) -> bool {
     path.strip_prefix(checkout.dir.as_bytes()).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
-fn named(culprit: &Culprit) -> String {
+pub(super) fn named(process: &LeftoverProcess) -> String {
     const LONGEST: usize = 80;
-    let line = culprit.cmdline.join(" ");
-    let shown = if line.is_empty() { culprit.comm.escaped() } else { line };
+    let line = process.cmdline.join(" ");
+    let shown = if line.is_empty() { process.comm.escaped() } else { line };
     let cut: String = shown.chars().take(LONGEST).collect();
     let dots = if cut.len() < shown.len() { "…" } else { "" };
-    format!("{cut}{dots} (pid {})", culprit.pid)
+    format!("{cut}{dots} (pid {})", process.pid)
 }
 
-fn age(culprit: &Culprit) -> String {
-    let seconds = culprit.age_seconds;
+pub(super) fn age(process: &LeftoverProcess) -> String {
+    let seconds = process.age_seconds;
     let text = match seconds {
         0..60 => format!("{seconds} s"),
         60..3600 => format!("{} min", seconds / 60),
@@ -417,19 +347,19 @@ fn age(culprit: &Culprit) -> String {
     format!("since {text}")
 }
 
-fn whose(culprit: &Culprit) -> String {
-    match &culprit.ownership {
+pub(super) fn owner_of(process: &LeftoverProcess) -> String {
+    match &process.ownership {
         Ownership::Session { session, running: true, .. } => {
             format!("of session {session}, which still runs")
         }
         Ownership::Session { session, .. } => format!("left of session {session}"),
         Ownership::Checkout { proof } => format!("of this checkout ({proof})"),
         Ownership::Stranger => "not yours".to_owned(),
-        Ownership::Unknown => "of nobody knows whom".to_owned(),
+        Ownership::Unknown => "of an unknown owner".to_owned(),
     }
 }
 
-fn keys(culprits: &[Culprit]) -> String {
-    let keys: Vec<_> = culprits.iter().map(|it| format!("{}-{}", it.pid, it.start_ticks)).collect();
+pub(super) fn keys(holders: &[LeftoverProcess]) -> String {
+    let keys: Vec<_> = holders.iter().map(|it| format!("{}-{}", it.pid, it.start_ticks)).collect();
     keys.join(",")
 }

@@ -1,12 +1,13 @@
-//! What earlier runs left behind: from what is there to what is left, in use by somebody else, or unknown.
+//! Leftovers of earlier runs: each process, listener and file that exists is left, in use, unknown, or only noted.
 //!
-//! Nothing is told by a process's name. A process is *ours* when a session of this tracer made it (the kernel's
-//! record or the session log says so, by number and start time), or when it runs from the checkout asked about
-//! (working directory, executable or an argument under it) as the same user. It is *left* when it is ours and its
-//! session is over, or whoever started it is gone. Whatever else runs on the machine is a stranger's: it can be
-//! in the way, and is then named as such, but is never ended and never counted as left.
+//! A process's name proves nothing. A process is *owned* when a session of this tracer started it (the kernel's record or
+//! the session log says so, by pid and start time), or when it runs from the checkout in question (working directory,
+//! executable or an argument under it) as the same user. It is *left* when it is owned and its session is over, or the
+//! process that started it is gone. Every other process of the machine is a stranger: it can be in the way, and is then
+//! named as such, but it is never ended and never counted as left.
 
 mod judge;
+mod listeners;
 mod plan;
 mod ports;
 mod scene;
@@ -19,146 +20,149 @@ use serde::{Deserialize, Serialize};
 use super::text::ByteString;
 
 pub use judge::judge;
-pub use plan::{Ending, Plan, REAP_SCHEMA, Reaped, Selection};
+pub use plan::{PlannedEnd, REAP_SCHEMA, ReapPlan, ReapReport, ReapSelection};
 pub use ports::named_ports;
-pub use scene::{Asked, Checkout, File, FileKind, FileState, Listener, Proc, Scene, Tie, Unfinished};
+pub use scene::{
+    Checkout, FileKind, FileState, LeftoverFile, Listener, PreflightRequest, Proc, Scene, SessionTie,
+    UnfinishedSession,
+};
 
 /// The report's schema.
 pub const SCHEMA: &str = "tracer.preflight/1";
 
-/// What kind of thing was found.
+/// The kind of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum LeftoverKind {
     /// A process of a session that is over.
     LeakedProcess,
-    /// A process of the checkout whose starter is gone.
+    /// A process of the checkout whose parent is gone.
     Orphan,
-    /// A process that has ended and that its parent does not collect.
+    /// A process that has ended and that its parent has not reaped.
     Zombie,
-    /// A port or socket that somebody listens on.
+    /// A listening port or socket.
     Listener,
     /// A UNIX socket's file.
     SocketFile,
     /// A file in `/dev/shm`.
     SharedMemory,
-    /// A file that names its owner's pid.
+    /// A file that contains its owner's pid.
     PidFile,
     /// A session whose owner died before it was finished.
     UnfinishedSession,
-    /// Programs and maps in the kernel of a session whose tracer and trace directory are gone.
+    /// Kernel programs and maps of a session whose tracer and trace directory are gone.
     Pins,
-    /// A process that was asked about and that is not left.
+    /// A requested process that is not left.
     Process,
 }
 
-/// What is to be thought of it.
+/// The status of a finding, gravest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// Left behind by us, and proved so: `reap` may remove it.
+pub enum LeftoverStatus {
+    /// Provably left by an earlier run: `reap` may remove it.
     Left,
-    /// In the way of the next run, and not ours to end.
+    /// In the way of the next run, and not to be removed by `reap`.
     InUse,
-    /// It cannot be told whether somebody uses it: never removed.
+    /// It is unknown whether it is in use: never removed.
     Unknown,
-    /// Worth knowing, in nobody's way.
+    /// Worth knowing, and not in the way.
     Note,
 }
 
-impl Status {
-    /// The next run would meet it.
+impl LeftoverStatus {
+    /// It is in the way of the next run.
     pub fn breaks(self) -> bool {
         matches!(self, Self::Left | Self::InUse)
     }
 }
 
-/// Whose it is, and how that is known.
+/// The owner of a process, and the proof.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "owner", rename_all = "snake_case")]
 pub enum Ownership {
-    /// A session's.
+    /// A session started it.
     Session {
-        /// Its id.
+        /// The id of the session.
         session: String,
-        /// It still runs.
+        /// The session still runs.
         running: bool,
-        /// How that is known.
+        /// The proof.
         proof: String,
     },
-    /// The checkout's.
+    /// It belongs to the checkout.
     Checkout {
-        /// How that is known.
+        /// The proof.
         proof: String,
     },
-    /// Somebody else's.
+    /// It belongs to neither.
     Stranger,
-    /// Cannot be told.
+    /// Unknown.
     Unknown,
 }
 
 impl Ownership {
-    /// Whether `reap` may touch it.
-    pub fn is_ours(&self) -> bool {
+    /// `reap` may end it.
+    pub fn may_be_reaped(&self) -> bool {
         matches!(self, Self::Session { running: false, .. } | Self::Checkout { .. })
     }
 }
 
 /// A process of a finding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Culprit {
-    /// Its number.
+pub struct LeftoverProcess {
+    /// Process id.
     pub pid: u32,
-    /// Its start, clock ticks since boot.
+    /// Start time, clock ticks since boot.
     pub start_ticks: u64,
     /// Its name.
     pub comm: ByteString,
-    /// Its arguments, with what looks like a secret masked.
+    /// Its arguments, secrets redacted.
     pub cmdline: Vec<String>,
     /// Seconds since it started.
     pub age_seconds: u64,
-    /// Whose it is.
+    /// Its owner.
     #[serde(flatten)]
     pub ownership: Ownership,
 }
 
-/// Something found.
+/// One leftover, or something that looks like one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Finding {
-    /// What.
-    pub kind: Kind,
-    /// What to think of it.
-    pub status: Status,
-    /// Names it for `--baseline`: the same thing has the same key as long as it exists.
+pub struct LeftoverFinding {
+    /// Its kind.
+    pub kind: LeftoverKind,
+    /// Its status.
+    pub status: LeftoverStatus,
+    /// The key for `--baseline`: the same leftover has the same key as long as it exists.
     pub key: String,
-    /// One sentence.
+    /// A sentence about it.
     pub sentence: String,
-    /// The command that removes it; null where none does.
+    /// The command that removes it; null when there is none.
     pub command: Option<String>,
-    /// The processes it is about.
-    pub processes: Vec<Culprit>,
-    /// The file it is about.
+    /// The processes that it is about.
+    pub processes: Vec<LeftoverProcess>,
+    /// The file that it is about; null when it is not about a file.
     pub path: Option<ByteString>,
-    /// The port it is about.
+    /// The port that it is about; null when it is not about a port.
     pub port: Option<u16>,
-    /// The network namespace of that port; null when it is the one that was looked from.
+    /// The network namespace of that port; null for the namespace of `preflight` itself.
     #[serde(default)]
     pub namespace: Option<String>,
-    /// The session it is of.
+    /// The session that left it; null when there is none.
     pub session: Option<String>,
 }
 
-/// What `preflight` reports.
+/// The report of `preflight`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Preflight {
+pub struct PreflightReport {
     /// `tracer.preflight/1`.
     pub schema: String,
     /// Nothing is left, and nothing is in the way.
     pub clean: bool,
-    /// The checkout whose processes count as ours; null when there is none.
+    /// The checkout whose processes count as owned; null when there is none.
     pub checkout: Option<ByteString>,
-    /// What was found, the gravest first.
-    pub findings: Vec<Finding>,
-    /// What could not be looked at, a line each.
+    /// The findings, gravest first.
+    pub findings: Vec<LeftoverFinding>,
+    /// What could not be examined, one line each.
     pub problems: Vec<String>,
 }

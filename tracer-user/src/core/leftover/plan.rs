@@ -1,62 +1,62 @@
-//! What `reap` would do about what was found: a plan that says why for each step, before anything is done.
+//! The plan of `reap`: what it would do about the findings, with a reason for each step, before anything is done.
 
 use std::collections::BTreeSet;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Culprit, Finding, Kind, Ownership, Preflight, Status};
+use super::{LeftoverFinding, LeftoverKind, LeftoverProcess, LeftoverStatus, Ownership, PreflightReport};
 use crate::core::escalation::Termination;
 use crate::core::identity::ProcessId;
 use crate::core::text::ByteString;
 
-/// What is to be reaped.
+/// What the user wants to be reaped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selection {
-    /// What is left of these sessions.
+pub struct ReapSelection {
+    /// The leftovers of these sessions.
     pub sessions: Vec<String>,
-    /// Whoever of ours holds these ports.
+    /// Owned processes that hold these ports.
     pub ports: Vec<u16>,
-    /// These processes, if they are ours.
+    /// These processes, if they are owned.
     pub pids: Vec<u32>,
-    /// Everything that is left.
+    /// All leftovers.
     pub all_mine: bool,
 }
 
 /// A process that is to end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Ending {
-    /// The process, with the proof that it is ours.
+pub struct PlannedEnd {
+    /// The process, with the proof that it is owned.
     #[serde(flatten)]
-    pub process: Culprit,
+    pub process: LeftoverProcess,
     /// Why it is ended.
     pub why: String,
 }
 
-/// What would be done.
+/// The plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Plan {
-    /// Processes to end, in the order in which they are signalled: who started others before those.
-    pub end: Vec<Ending>,
+pub struct ReapPlan {
+    /// Processes to end, in the order in which they are signaled: parents before their children.
+    pub end: Vec<PlannedEnd>,
     /// Files to remove.
     pub remove: Vec<ByteString>,
-    /// What was asked for and is not done, a line each.
+    /// What was requested and is not done, one line each.
     pub refused: Vec<String>,
 }
 
-impl Plan {
-    /// From what was found.
-    pub fn of(report: &Preflight, selection: &Selection) -> Self {
+impl ReapPlan {
+    /// The plan for a selection of the findings.
+    pub fn of(report: &PreflightReport, selection: &ReapSelection) -> Self {
         let mut plan = Self::default();
         let mut seen = BTreeSet::new();
         for finding in &report.findings {
             let Some(why) = selection.wants(finding) else { continue };
             for process in &finding.processes {
-                if finding.kind == Kind::Zombie || !seen.insert((process.pid, process.start_ticks)) {
+                if finding.kind == LeftoverKind::Zombie || !seen.insert((process.pid, process.start_ticks)) {
                     continue;
                 }
-                if process.ownership.is_ours() {
-                    plan.end.push(Ending { process: process.clone(), why: why.clone() });
+                if process.ownership.may_be_reaped() {
+                    plan.end.push(PlannedEnd { process: process.clone(), why: why.clone() });
                 } else {
                     plan.refused.push(format!(
                         "{}: not ended: {}",
@@ -65,10 +65,10 @@ impl Plan {
                     ));
                 }
             }
-            if finding.processes.is_empty() && finding.kind == Kind::Listener {
+            if finding.processes.is_empty() && finding.kind == LeftoverKind::Listener {
                 plan.refused.push(finding.sentence.clone());
             }
-            if finding.status == Status::Left && finding.kind != Kind::Listener {
+            if finding.status == LeftoverStatus::Left && finding.kind != LeftoverKind::Listener {
                 plan.remove.extend(finding.path.clone());
             }
         }
@@ -83,12 +83,14 @@ impl Plan {
 
     /// The processes to end.
     pub fn processes(&self) -> Vec<ProcessId> {
-        let id =
-            |ending: &Ending| ProcessId { tgid: ending.process.pid, start_ticks: ending.process.start_ticks };
+        let id = |ending: &PlannedEnd| ProcessId {
+            tgid: ending.process.pid,
+            start_ticks: ending.process.start_ticks,
+        };
         self.end.iter().map(id).collect()
     }
 
-    /// There is nothing to do.
+    /// Nothing is to be done.
     pub fn is_empty(&self) -> bool {
         self.end.is_empty() && self.remove.is_empty()
     }
@@ -97,15 +99,15 @@ impl Plan {
 fn stranger(ownership: &Ownership) -> String {
     match ownership {
         Ownership::Session { session, .. } => format!("session {session} still runs"),
-        _ => "it is not proved to be yours".to_owned(),
+        _ => "it is not proven to be yours".to_owned(),
     }
 }
 
-impl Selection {
-    /// Why a finding is meant; `None` when it is not.
-    pub fn wants(&self, finding: &Finding) -> Option<String> {
+impl ReapSelection {
+    /// Why a finding is selected; `None` when it is not.
+    pub fn wants(&self, finding: &LeftoverFinding) -> Option<String> {
         if let Some(session) = finding.session.as_ref().filter(|session| self.sessions.contains(session))
-            && finding.status == Status::Left
+            && finding.status == LeftoverStatus::Left
         {
             return Some(format!("left of session {session}"));
         }
@@ -113,39 +115,44 @@ impl Selection {
         if let Some(port) = port {
             return Some(format!("holds port {port}"));
         }
-        let processes = matches!(finding.kind, Kind::LeakedProcess | Kind::Orphan | Kind::Process);
+        let processes = matches!(
+            finding.kind,
+            LeftoverKind::LeakedProcess | LeftoverKind::Orphan | LeftoverKind::Process
+        );
         if processes && finding.processes.iter().any(|process| self.pids.contains(&process.pid)) {
-            return Some("asked for by its number".to_owned());
+            return Some("requested by its pid".to_owned());
         }
-        let all = self.all_mine && finding.status == Status::Left && finding.kind != Kind::UnfinishedSession;
+        let all = self.all_mine
+            && finding.status == LeftoverStatus::Left
+            && finding.kind != LeftoverKind::UnfinishedSession;
         all.then(|| "left behind".to_owned())
     }
 }
 
-/// The schema of what `reap` reports.
+/// The schema of the report of `reap`.
 pub const REAP_SCHEMA: &str = "tracer.reap/1";
 
-/// What was done.
+/// The report of `reap`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Reaped {
+pub struct ReapReport {
     /// `tracer.reap/1`.
     pub schema: String,
     /// Nothing was done: this is what would have been.
     pub dry_run: bool,
-    /// What was to be done, and why.
-    pub plan: Plan,
-    /// What became of each process.
+    /// The plan.
+    pub plan: ReapPlan,
+    /// The outcome for each process.
     pub ended: Vec<Termination>,
     /// Files that were removed.
     pub removed: Vec<ByteString>,
-    /// What went wrong, a line each.
+    /// Problems, one line each.
     pub problems: Vec<String>,
-    /// What was meant and is still there.
-    pub survived: Vec<Finding>,
+    /// Selected findings that still exist.
+    pub survived: Vec<LeftoverFinding>,
 }
 
-impl Reaped {
-    /// Nothing that was asked for is left.
+impl ReapReport {
+    /// Nothing that was selected is left.
     pub fn clean(&self) -> bool {
         if self.dry_run {
             return self.plan.is_empty() && self.plan.refused.is_empty();
@@ -160,8 +167,13 @@ impl Reaped {
 mod tests {
     use super::*;
 
-    fn finding(kind: Kind, status: Status, pid: u32, ownership: Ownership) -> Finding {
-        let process = Culprit {
+    fn finding(
+        kind: LeftoverKind,
+        status: LeftoverStatus,
+        pid: u32,
+        ownership: Ownership,
+    ) -> LeftoverFinding {
+        let process = LeftoverProcess {
             pid,
             start_ticks: u64::from(1000 - pid),
             comm: "x".into(),
@@ -169,7 +181,7 @@ mod tests {
             age_seconds: 1,
             ownership,
         };
-        Finding {
+        LeftoverFinding {
             kind,
             status,
             key: String::new(),
@@ -177,14 +189,14 @@ mod tests {
             command: None,
             processes: vec![process],
             path: None,
-            port: (kind == Kind::Listener).then_some(8080),
+            port: (kind == LeftoverKind::Listener).then_some(8080),
             namespace: None,
             session: None,
         }
     }
 
-    fn report(findings: Vec<Finding>) -> Preflight {
-        Preflight { schema: String::new(), clean: false, checkout: None, findings, problems: vec![] }
+    fn report(findings: Vec<LeftoverFinding>) -> PreflightReport {
+        PreflightReport { schema: String::new(), clean: false, checkout: None, findings, problems: vec![] }
     }
 
     fn ours() -> Ownership {
@@ -192,14 +204,14 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_is_refused_however_he_is_asked_for() {
+    fn a_stranger_is_refused_however_it_is_selected() {
         let report = report(vec![
-            finding(Kind::Listener, Status::InUse, 7, Ownership::Stranger),
-            finding(Kind::Process, Status::Note, 8, Ownership::Stranger),
+            finding(LeftoverKind::Listener, LeftoverStatus::InUse, 7, Ownership::Stranger),
+            finding(LeftoverKind::Process, LeftoverStatus::Note, 8, Ownership::Stranger),
         ]);
         let selection =
-            Selection { ports: vec![8080], pids: vec![8, 9], all_mine: true, ..Selection::default() };
-        let plan = Plan::of(&report, &selection);
+            ReapSelection { ports: vec![8080], pids: vec![8, 9], all_mine: true, ..ReapSelection::default() };
+        let plan = ReapPlan::of(&report, &selection);
         assert!(plan.is_empty(), "{plan:?}");
         assert_eq!(plan.refused.len(), 3, "{plan:?}");
     }
@@ -207,29 +219,32 @@ mod tests {
     #[test]
     fn a_running_sessions_process_is_refused() {
         let running = Ownership::Session { session: "s".into(), running: true, proof: String::new() };
-        let report = report(vec![finding(Kind::Listener, Status::InUse, 7, running)]);
-        let plan = Plan::of(&report, &Selection { ports: vec![8080], ..Selection::default() });
+        let report = report(vec![finding(LeftoverKind::Listener, LeftoverStatus::InUse, 7, running)]);
+        let plan = ReapPlan::of(&report, &ReapSelection { ports: vec![8080], ..ReapSelection::default() });
         assert!(plan.is_empty() && plan.refused[0].contains("still runs"), "{plan:?}");
     }
 
     #[test]
     fn each_process_is_ended_once_and_the_oldest_first() {
         let report = report(vec![
-            finding(Kind::Orphan, Status::Left, 7, ours()),
-            finding(Kind::Listener, Status::Left, 7, ours()),
-            finding(Kind::Orphan, Status::Left, 9, ours()),
+            finding(LeftoverKind::Orphan, LeftoverStatus::Left, 7, ours()),
+            finding(LeftoverKind::Listener, LeftoverStatus::Left, 7, ours()),
+            finding(LeftoverKind::Orphan, LeftoverStatus::Left, 9, ours()),
         ]);
-        let plan = Plan::of(&report, &Selection { all_mine: true, ..Selection::default() });
+        let plan = ReapPlan::of(&report, &ReapSelection { all_mine: true, ..ReapSelection::default() });
         assert_eq!(plan.processes().iter().map(|id| id.tgid).collect::<Vec<_>>(), [9, 7]);
     }
 
     #[test]
-    fn what_is_only_unknown_or_noted_is_not_among_all() {
-        let mut file = finding(Kind::SharedMemory, Status::Unknown, 7, ours());
+    fn unknown_and_noted_findings_are_not_reaped_with_all() {
+        let mut file = finding(LeftoverKind::SharedMemory, LeftoverStatus::Unknown, 7, ours());
         file.processes.clear();
         file.path = Some("/dev/shm/x".into());
-        let note = finding(Kind::Listener, Status::Note, 8, ours());
-        let plan = Plan::of(&report(vec![file, note]), &Selection { all_mine: true, ..Selection::default() });
+        let note = finding(LeftoverKind::Listener, LeftoverStatus::Note, 8, ours());
+        let plan = ReapPlan::of(
+            &report(vec![file, note]),
+            &ReapSelection { all_mine: true, ..ReapSelection::default() },
+        );
         assert!(plan.is_empty(), "{plan:?}");
     }
 }

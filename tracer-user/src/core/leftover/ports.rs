@@ -1,12 +1,12 @@
-//! The ports that a command line names.
+//! Ports that a command line names.
 
 use std::collections::BTreeSet;
 
 use crate::core::text::ByteString;
 
-/// Every number of these words that may be a port: a whole word, or what follows its last `:` or `=`.
+/// Every number in these words that may be a port: a whole word, or the part after its last `:` or `=`.
 ///
-/// Some will be none (`sleep 600` names one too): a port says something only together with who holds it.
+/// Some are no ports (`sleep 600` names one, too): a port means something only together with its holder.
 pub fn named_ports<'a>(words: impl IntoIterator<Item = &'a ByteString>) -> BTreeSet<u16> {
     let port = |word: &ByteString| {
         let last = word.as_bytes().rsplit(|byte| matches!(byte, b':' | b'=')).next()?;

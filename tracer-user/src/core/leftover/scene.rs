@@ -1,4 +1,4 @@
-//! One look at what may be left, as plain values.
+//! The observations that leftovers are judged by, as plain values.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,139 +8,140 @@ use crate::core::text::ByteString;
 /// A process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proc {
-    /// Which.
+    /// Its identity.
     pub id: ProcessId,
-    /// Its parent's number.
+    /// Pid of its parent.
     pub ppid: u32,
-    /// Its user; `None` when that cannot be told.
+    /// Its user; `None` when unknown.
     pub uid: Option<u32>,
     /// Its name.
     pub comm: ByteString,
-    /// Its arguments; empty when they cannot be read.
+    /// Its arguments; empty when they could not be read.
     pub cmdline: Vec<ByteString>,
-    /// Its working directory.
+    /// Its working directory; `None` when unknown.
     pub cwd: Option<ByteString>,
-    /// Its program.
+    /// Its executable; `None` when unknown.
     pub exe: Option<ByteString>,
-    /// It has ended and was not collected.
+    /// It has ended and was not reaped.
     pub zombie: bool,
-    /// Orphans come to it: init, or a child subreaper that is known as one.
+    /// Orphans are reparented to it: it is init, or known to be a child subreaper.
     pub reaper: bool,
 }
 
-/// That a process is a session's.
+/// The proof that a process belongs to a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tie {
+pub struct SessionTie {
     /// The session.
     pub session: String,
     /// Its owner lives.
     pub running: bool,
-    /// How it is known.
+    /// The proof, in words.
     pub proof: String,
 }
 
-/// A socket somebody listens on.
+/// A listening socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// `tcp`, `udp` or `unix`.
     pub protocol: &'static str,
     /// Its address or name, for people.
     pub address: String,
-    /// Its port.
+    /// Its port; `None` for a UNIX socket.
     pub port: Option<u16>,
-    /// Its file; an abstract name begins with a NUL.
+    /// The file of a UNIX socket; an abstract name begins with a NUL.
     pub path: Option<ByteString>,
-    /// The network namespace its address is one of, by name and number; `None`: the one we look from.
+    /// The network namespace of its address, by name and number; `None`: that of this process.
     pub namespace: Option<String>,
-    /// It was asked about.
+    /// It matches a requested pattern.
     pub asked: bool,
-    /// Who has it open.
+    /// The processes that have it open.
     pub holders: Vec<ProcessId>,
 }
 
-/// What kind of file.
+/// The kind of a file that may be left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileKind {
-    /// UNIX socket.
+    /// A UNIX socket.
     Socket,
-    /// In `/dev/shm`.
+    /// A file in `/dev/shm`.
     SharedMemory,
-    /// Names a pid.
+    /// A file that contains a pid.
     PidFile,
 }
 
-/// Whether a file is in use.
+/// Whether a file may be in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FileState {
-    /// Nobody uses it; how that was proved.
+    /// It is unused. The proof.
     Stale(String),
-    /// Cannot be told, and why.
+    /// Unknown, and why.
     Unknown(String),
 }
 
-/// A file that may be left. Those in use are none.
+/// A file that may be left. It is not known to be in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct File {
-    /// Where.
+pub struct LeftoverFile {
+    /// Its path.
     pub path: ByteString,
-    /// What.
+    /// Its kind.
     pub kind: FileKind,
-    /// Whether somebody uses it.
+    /// Whether it may be in use.
     pub state: FileState,
-    /// Why it is ours: a session, the checkout, or that it was asked about. `None`: it may be anybody's of this user.
-    pub ours: Option<String>,
-    /// The session in whose time it was last written.
+    /// Why it may be removed: it belongs to a session or to the checkout, or was requested. `None`: any program of this
+    /// user may own it.
+    pub owned: Option<String>,
+    /// The finished session during which it was last written; `None` when there is none.
     pub session: Option<String>,
 }
 
 /// A session whose owner died.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unfinished {
-    /// Its id, or the names of its files.
+pub struct UnfinishedSession {
+    /// Its id, or the stem of its files.
     pub session: String,
 }
 
-/// The checkout whose processes count as ours.
+/// The checkout whose processes count as owned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkout {
     /// Its directory, absolute and without links.
     pub dir: ByteString,
-    /// Whose processes count.
+    /// The user whose processes count.
     pub uid: u32,
 }
 
-/// Everything that was seen.
+/// Everything that was observed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scene {
     /// CLOCK_BOOTTIME, nanoseconds.
     pub boot_ns: u64,
-    /// Every process.
+    /// All processes.
     pub processes: Vec<Proc>,
-    /// Ourselves and whoever started us, up to init.
-    pub us: BTreeSet<u32>,
-    /// What is known to be a session's.
-    pub ties: BTreeMap<ProcessId, Tie>,
-    /// The checkout.
+    /// This process and its ancestors, up to init.
+    pub own_ancestry: BTreeSet<u32>,
+    /// The processes that provably belong to a session.
+    pub ties: BTreeMap<ProcessId, SessionTie>,
+    /// The checkout; `None` when there is none.
     pub checkout: Option<Checkout>,
     /// Listening sockets.
     pub listeners: Vec<Listener>,
     /// Files that may be left.
-    pub files: Vec<File>,
+    pub files: Vec<LeftoverFile>,
     /// Sessions whose owner died.
-    pub unfinished: Vec<Unfinished>,
-    /// Pins of the kernel side that are nobody's.
+    pub unfinished: Vec<UnfinishedSession>,
+    /// Kernel pins that provably have no owner.
     pub pins: Vec<String>,
-    /// What could not be looked at.
+    /// What could not be examined, one line each.
     pub problems: Vec<String>,
 }
 
-/// What is asked beside the general question.
+/// What the user requests beside the general report.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Asked {
+pub struct PreflightRequest {
     /// These ports have to be free.
     pub ports: Vec<u16>,
-    /// These processes are to be told of, whatever they are.
+    /// These processes are reported, whatever they are.
     pub pids: Vec<u32>,
-    /// Keys of what was there before.
+    /// Keys of findings that existed before. They are not reported.
     pub baseline: BTreeSet<String>,
 }

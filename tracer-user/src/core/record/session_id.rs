@@ -1,4 +1,4 @@
-//! Session ids, which become names of directories.
+//! Session ids, which become directory names.
 
 use std::fmt;
 
@@ -7,28 +7,28 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(String);
 
-/// Why a text is no session id.
+/// Why a text is not a session id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SessionIdError {
-    /// Nothing.
+    /// It is empty.
     #[error("a session id may not be empty")]
     Empty,
-    /// Too long.
+    /// It is too long. Its length, bytes.
     #[error("a session id has at most {MAX_BYTES} characters, this one has {0}")]
     TooLong(usize),
-    /// Has a character that may not be in it.
+    /// It contains a character that is not allowed.
     #[error("a session id is made of letters, digits, '.', '_' and '-', and begins with a letter or digit")]
     Character,
 }
 
-/// Longest id.
+/// The longest id, bytes.
 const MAX_BYTES: usize = 100;
 
 impl SessionId {
-    /// Checks a text.
+    /// Parses a text.
     ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// When the text is not a session id.
     pub fn parse(text: &str) -> Result<Self, SessionIdError> {
         let Some(first) = text.bytes().next() else { return Err(SessionIdError::Empty) };
         if text.len() > MAX_BYTES {

@@ -1,7 +1,7 @@
-//! The enrollment sidecar: who is traced, by whom, and where the kernel's own record of it is.
+//! The enrollment sidecar: the traced process, its tracer, and the place of the kernel's own record.
 //!
-//! Schema 3 is written. Schemas 1 and 2 are AutoSkillit's and read only; they say less, and what they do not say is
-//! `None`. A newer schema is refused: to guess at it could end in filing a session that still runs.
+//! Schema 3 is written. Schemas 1 and 2 are AutoSkillit's and only read. They contain less, and what they lack is `None`.
+//! A newer schema is refused: a guess at it could end in filing a session that still runs.
 
 use super::session_id::SessionId;
 use crate::core::identity::ProcessId;
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 /// The schema that is written.
 pub const SIDECAR_SCHEMA: u64 = 3;
 
-/// Bytes of the largest sidecar that is read.
+/// The largest sidecar that is read, bytes.
 pub const MAX_SIDECAR_BYTES: usize = 1024 * 1024;
 
 /// A sidecar of schema 3.
@@ -21,57 +21,57 @@ pub const MAX_SIDECAR_BYTES: usize = 1024 * 1024;
 pub struct Enrollment {
     /// [`SIDECAR_SCHEMA`].
     pub schema_version: u64,
-    /// The session.
+    /// Id of the session.
     pub session_id: String,
-    /// What the user said of it.
+    /// Labels of the session.
     pub labels: BTreeMap<String, String>,
-    /// Which boot; null when it could not be read.
+    /// Id of the boot; null when it could not be read.
     pub boot_id: Option<String>,
-    /// The root.
+    /// Pid of the root.
     pub pid: u32,
-    /// Its start in clock ticks; null when it could not be read, never 0 for that.
+    /// Start time of the root, clock ticks since boot; null (never 0) when it could not be read.
     pub starttime_ticks: Option<u64>,
-    /// Its start, nanoseconds of CLOCK_BOOTTIME.
+    /// Start time of the root, CLOCK_BOOTTIME nanoseconds; null when unknown.
     pub start_boottime_ns: Option<u64>,
-    /// Inode of its pidfd, from Linux 6.14 on.
+    /// Inode of the root's pidfd; null before Linux 6.14.
     pub pidfd_ino: Option<u64>,
-    /// Inode of the pid namespace in which `pid` is its number.
+    /// Inode of the pid namespace in which `pid` is a number; null when unknown.
     pub pidns_ino: Option<u64>,
-    /// Its number in its own pid namespace.
+    /// Pid of the root in its own pid namespace; null when unknown.
     pub ns_pid: Option<u32>,
-    /// Its name when it was enrolled.
+    /// Name of the root when it was enrolled; null when unknown.
     pub comm: Option<ByteString>,
-    /// Its arguments.
+    /// Arguments of the root.
     pub cmdline: Vec<ByteString>,
-    /// Its working directory.
+    /// Working directory of the root; null when unknown.
     pub cwd: Option<ByteString>,
-    /// Its user.
+    /// User id of the tracer; null when unknown.
     pub uid: Option<u32>,
-    /// When it was enrolled, RFC 3339.
+    /// When the session was enrolled, RFC 3339.
     pub enrolled_at: String,
-    /// The tracer.
+    /// The tracer that owns the session.
     pub owner: Owner,
-    /// Where the kernel's maps of the session are pinned; null without kernel events.
+    /// Directory of the session's kernel pins; null without kernel events.
     pub bpf_pins: Option<String>,
-    /// Milliseconds between samples.
+    /// Time between two samples, milliseconds.
     pub interval_ms: u64,
-    /// Where the finished session goes; null for the default.
+    /// Directory of the session log; null for the default.
     pub log_dir: Option<String>,
 }
 
-/// The tracer that keeps a session. For people: whether it lives is told by its lock.
+/// The tracer that owns a session, for people. The lock alone says whether it lives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Owner {
     /// Process id.
     pub pid: u32,
-    /// Start in clock ticks.
+    /// Start time, clock ticks since boot; null when unknown.
     pub starttime_ticks: Option<u64>,
     /// Version of the tracer.
     pub version: String,
 }
 
 impl Enrollment {
-    /// The root, when its start is known.
+    /// The root; `None` when its start time is unknown.
     pub fn root(&self) -> Option<ProcessId> {
         Some(ProcessId { tgid: self.pid, start_ticks: self.starttime_ticks? })
     }
@@ -82,23 +82,23 @@ impl Enrollment {
 pub struct ForeignEnrollment {
     /// 1 or 2.
     pub schema_version: u64,
-    /// The traced process.
+    /// Pid of the traced process.
     pub pid: u32,
-    /// Null, and 0 there, mean unknown.
+    /// Its start time, clock ticks since boot; `None` for null and 0, which mean unknown.
     pub starttime_ticks: Option<u64>,
-    /// Which boot.
+    /// Id of the boot; `None` when unknown.
     pub boot_id: Option<String>,
-    /// Its session id; "" there means none.
+    /// Its session id; `None` for "", which means none.
     pub session_id: Option<String>,
     /// `kitchen_id` and `order_id`, when not empty.
     pub labels: BTreeMap<String, String>,
-    /// When it was enrolled.
+    /// When it was enrolled; `None` when unknown.
     pub enrolled_at: Option<String>,
-    /// Its name when it was enrolled.
+    /// Its name when it was enrolled; `None` when unknown.
     pub comm: Option<ByteString>,
 }
 
-/// Any sidecar that is understood.
+/// A sidecar of any supported schema.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sidecar {
     /// Schema 3.
@@ -107,19 +107,19 @@ pub enum Sidecar {
     Foreign(Box<ForeignEnrollment>),
 }
 
-/// Why a sidecar was not understood.
+/// Why a sidecar is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SidecarError {
-    /// Larger than [`MAX_SIDECAR_BYTES`].
+    /// It is larger than [`MAX_SIDECAR_BYTES`].
     #[error("larger than {MAX_SIDECAR_BYTES} bytes")]
     TooLarge,
-    /// Not the JSON object it has to be.
+    /// It is not JSON, or lacks a field.
     #[error("not a sidecar: {0}")]
     Malformed(String),
-    /// Written by a newer version.
+    /// A newer version wrote it.
     #[error("schema {0} is newer than {SIDECAR_SCHEMA}: use the version of tracer-user that wrote it")]
     Newer(u64),
-    /// Its session id may not become a name.
+    /// Its session id may not become a file name.
     #[error("{0}")]
     SessionId(#[from] super::session_id::SessionIdError),
 }
@@ -144,10 +144,10 @@ struct RawForeign {
 }
 
 impl Sidecar {
-    /// Reads a sidecar.
+    /// Parses a sidecar.
     ///
     /// # Errors
-    /// Says what is wrong with it; no input panics.
+    /// When the sidecar is refused. No input panics.
     pub fn parse(bytes: &[u8]) -> Result<Self, SidecarError> {
         #[derive(Deserialize)]
         struct Version {
@@ -176,8 +176,8 @@ impl Sidecar {
 
 impl ForeignEnrollment {
     fn from_raw(schema_version: u64, raw: RawForeign) -> Self {
-        let told = |text: Option<String>| text.filter(|text| !text.is_empty());
-        let labels = [("kitchen_id", told(raw.kitchen_id)), ("order_id", told(raw.order_id))]
+        let known = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let labels = [("kitchen_id", known(raw.kitchen_id)), ("order_id", known(raw.order_id))]
             .into_iter()
             .filter_map(|(key, value)| Some((key.to_owned(), value?)))
             .collect();
@@ -185,10 +185,10 @@ impl ForeignEnrollment {
             schema_version,
             pid: raw.pid,
             starttime_ticks: raw.starttime_ticks.filter(|ticks| *ticks != 0),
-            boot_id: told(raw.boot_id),
-            session_id: told(raw.session_id),
+            boot_id: known(raw.boot_id),
+            session_id: known(raw.session_id),
             labels,
-            enrolled_at: told(raw.enrolled_at),
+            enrolled_at: known(raw.enrolled_at),
             comm: raw.comm.filter(|comm| !comm.0.is_empty()),
         }
     }

@@ -1,12 +1,12 @@
-//! The requirements, one by one.
+//! The verdict on each requirement.
 
-use super::{Findings, Requirement, Tried, Verdict};
+use super::{KernelTrial, MachineFacts, Requirement, RequirementVerdict};
 
-/// Capabilities: number, name, what is lost without, and the older capability that includes it.
+/// Capabilities: number, name, what is lost without it, and the older capability that includes it.
 const CAPABILITIES: [(u32, &str, &str, Option<u32>); 6] = [
     (39, "CAP_BPF", "kernel events", Some(CAP_SYS_ADMIN)),
     (38, "CAP_PERFMON", "kernel events", Some(CAP_SYS_ADMIN)),
-    (19, "CAP_SYS_PTRACE", "what other users' processes wait for and hold", None),
+    (19, "CAP_SYS_PTRACE", "the waits and descriptors of other users' processes", None),
     (2, "CAP_DAC_READ_SEARCH", "some files of other users' processes", None),
     (5, "CAP_KILL", "ending other users' processes", None),
     (
@@ -19,18 +19,18 @@ const CAPABILITIES: [(u32, &str, &str, Option<u32>); 6] = [
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_SYS_PTRACE: u32 = 19;
 
-/// The oldest kernel that has all the programs use; with what they do without, Linux 5.10 serves too.
+/// The oldest kernel that has everything that the programs use. With their optional parts left out, Linux 5.10 works.
 const KERNEL_EVENTS_SINCE: (u32, u32) = (5, 15);
-/// The oldest kernel that has pidfds as we use them.
+/// The oldest kernel that has the required pidfd calls.
 const PIDFDS_SINCE: (u32, u32) = (5, 9);
-/// A session of two hundred processes holds a pidfd for each, and what it looks at meanwhile.
+/// The descriptors of a session of two hundred processes: a pidfd for each, and open files of `/proc`.
 const OPEN_FILES_WANTED: u64 = 1024;
 
 fn fine(id: &str, found: impl Into<String>) -> Requirement {
     Requirement {
         id: id.to_owned(),
         found: found.into(),
-        verdict: Verdict::Works,
+        verdict: RequirementVerdict::Works,
         lost: None,
         remedy: None,
         essential: false,
@@ -39,11 +39,16 @@ fn fine(id: &str, found: impl Into<String>) -> Requirement {
 
 impl Requirement {
     fn degraded(self, lost: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Degraded, lost: Some(lost.into()), remedy: Some(remedy.into()), ..self }
+        Self {
+            verdict: RequirementVerdict::Degraded,
+            lost: Some(lost.into()),
+            remedy: Some(remedy.into()),
+            ..self
+        }
     }
 
     fn not(self, lost: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Not, ..self.degraded(lost, remedy) }
+        Self { verdict: RequirementVerdict::Not, ..self.degraded(lost, remedy) }
     }
 
     fn essential(self) -> Self {
@@ -52,7 +57,7 @@ impl Requirement {
 }
 
 /// Every requirement, judged.
-pub fn judge(found: &Findings) -> Vec<Requirement> {
+pub fn judge(found: &MachineFacts) -> Vec<Requirement> {
     let mut all = vec![kernel_version(found), proc(found), pidfd(found), btf(found), lockdown(found)];
     all.extend(capabilities(found));
     all.extend([
@@ -76,7 +81,7 @@ fn version(release: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-fn kernel_version(found: &Findings) -> Requirement {
+fn kernel_version(found: &MachineFacts) -> Requirement {
     let Some(release) = &found.kernel_release else {
         return fine("kernel_version", "unknown");
     };
@@ -84,12 +89,12 @@ fn kernel_version(found: &Findings) -> Requirement {
     let it = fine("kernel_version", shown);
     match version(release) {
         Some(version) if version < PIDFDS_SINCE => {
-            it.not("everything: processes cannot be held by pidfds", "use Linux 5.15 or newer").essential()
+            it.not("everything: pidfds are not available", "use Linux 5.15 or newer").essential()
         }
-        // An older one may do all the same: what was tried and worked is not argued with.
+        // An older kernel may have backports: a trial that worked decides.
         Some(version)
             if version < KERNEL_EVENTS_SINCE
-                && !matches!(found.kernel_events, Some(Tried::Worked { .. })) =>
+                && !matches!(found.kernel_events, Some(KernelTrial::Worked { .. })) =>
         {
             it.not("kernel events", "use Linux 5.15 or newer")
         }
@@ -97,32 +102,33 @@ fn kernel_version(found: &Findings) -> Requirement {
     }
 }
 
-fn proc(found: &Findings) -> Requirement {
+fn proc(found: &MachineFacts) -> Requirement {
     let it = fine("proc", if found.proc_readable { "readable" } else { "not readable" }).essential();
     if found.proc_readable { it } else { it.not("everything", "mount -t proc proc /proc") }
 }
 
-fn pidfd(found: &Findings) -> Requirement {
+fn pidfd(found: &MachineFacts) -> Requirement {
     match &found.pidfd {
         Ok(()) => fine("pidfd", "works").essential(),
         Err(why) => fine("pidfd", why).essential().not(
-            "everything: processes cannot be held by pidfds",
+            "everything: pidfds are not available",
             "use Linux 5.9 or newer; in a container, a seccomp profile that allows pidfd_open",
         ),
     }
 }
 
-fn btf(found: &Findings) -> Requirement {
+fn btf(found: &MachineFacts) -> Requirement {
     match &found.btf {
         Some(Ok(bytes)) => fine("btf", format!("/sys/kernel/btf/vmlinux, {bytes} bytes")),
-        Some(Err(why)) => fine("btf", why)
-            .not("kernel events", "use a kernel with CONFIG_DEBUG_INFO_BTF, and let /sys be mounted"),
+        Some(Err(why)) => {
+            fine("btf", why).not("kernel events", "use a kernel with CONFIG_DEBUG_INFO_BTF, and mount /sys")
+        }
         None => fine("btf", "none: no /sys/kernel/btf/vmlinux")
-            .not("kernel events", "use a kernel with CONFIG_DEBUG_INFO_BTF, and let /sys be mounted"),
+            .not("kernel events", "use a kernel with CONFIG_DEBUG_INFO_BTF, and mount /sys"),
     }
 }
 
-fn lockdown(found: &Findings) -> Requirement {
+fn lockdown(found: &MachineFacts) -> Requirement {
     match found.lockdown.as_deref() {
         None => fine("lockdown", "none"),
         Some("confidentiality") => fine("lockdown", "confidentiality")
@@ -131,11 +137,11 @@ fn lockdown(found: &Findings) -> Requirement {
     }
 }
 
-fn has(found: &Findings, number: u32) -> Option<bool> {
+fn has(found: &MachineFacts, number: u32) -> Option<bool> {
     found.capabilities.map(|set| set >> number & 1 == 1)
 }
 
-fn capabilities(found: &Findings) -> impl Iterator<Item = Requirement> + '_ {
+fn capabilities(found: &MachineFacts) -> impl Iterator<Item = Requirement> + '_ {
     CAPABILITIES.iter().map(|(number, name, lost, included_in)| {
         let id = name.to_lowercase();
         let instead = included_in.and_then(|other| has(found, other)) == Some(true);
@@ -145,7 +151,7 @@ fn capabilities(found: &Findings) -> impl Iterator<Item = Requirement> + '_ {
                 fine(&id, "in a user namespace only")
                     .degraded(*lost, "run outside of the user namespace (rootless container)")
             }
-            (Some(true), _) => fine(&id, "there"),
+            (Some(true), _) => fine(&id, "present"),
             (Some(false), true) => fine(&id, "missing, and included in CAP_SYS_ADMIN"),
             (Some(false), false) => {
                 fine(&id, "missing").degraded(*lost, format!("run as root, or grant {name}"))
@@ -154,56 +160,56 @@ fn capabilities(found: &Findings) -> impl Iterator<Item = Requirement> + '_ {
     })
 }
 
-fn bpffs(found: &Findings) -> Requirement {
+fn bpffs(found: &MachineFacts) -> Requirement {
     if found.bpffs_mounted {
         return fine("bpffs", "mounted at /sys/fs/bpf");
     }
     let it = fine("bpffs", "not mounted at /sys/fs/bpf");
     match &found.kernel_events {
-        Some(Tried::Failed(_)) => it.not("kernel events", "mount -t bpf bpf /sys/fs/bpf"),
+        Some(KernelTrial::Failed(_)) => it.not("kernel events", "mount -t bpf bpf /sys/fs/bpf"),
         _ if has(found, CAP_SYS_ADMIN) == Some(true) => {
-            fine("bpffs", "not mounted at /sys/fs/bpf; it is mounted when it is needed")
+            fine("bpffs", "not mounted at /sys/fs/bpf; it is mounted when needed")
         }
         _ => it.not("kernel events", "mount -t bpf bpf /sys/fs/bpf"),
     }
 }
 
-fn kernel_events(found: &Findings) -> Requirement {
+fn kernel_events(found: &MachineFacts) -> Requirement {
     match &found.kernel_events {
-        None => fine("kernel_events", "not tried").degraded(LOST_WITHOUT_EVENTS, "leave out --no-kernel"),
-        Some(Tried::Worked { missing_fields }) if missing_fields.is_empty() => {
+        None => fine("kernel_events", "not tried").degraded(LOST_WITHOUT_EVENTS, "run without --no-kernel"),
+        Some(KernelTrial::Worked { missing_fields }) if missing_fields.is_empty() => {
             fine("kernel_events", "programs loaded, attached and removed")
         }
-        Some(Tried::Worked { missing_fields }) => {
+        Some(KernelTrial::Worked { missing_fields }) => {
             let found = "programs loaded, attached and removed; this kernel has no ";
             fine("kernel_events", format!("{found}{}", missing_fields.join(", ")))
-                .degraded("what those fields tell", "use another kernel")
+                .degraded("the facts that need those fields", "use another kernel")
         }
-        Some(Tried::Failed(why)) => fine("kernel_events", why).not(
+        Some(KernelTrial::Failed(why)) => fine("kernel_events", why).not(
             LOST_WITHOUT_EVENTS,
-            "see what is missing above; until then /proc, pidfds and polling serve",
+            "see the missing requirements above; until then /proc, pidfds and polling are used",
         ),
     }
 }
 
-const LOST_WITHOUT_EVENTS: &str = "processes that live less than a poll, exact ends of processes that are not \
-    ours, since when a write has been blocked, and a session that outlives its tracer";
+const LOST_WITHOUT_EVENTS: &str = "processes that live shorter than a poll, exact ends of processes that are not \
+    children, the beginnings of blocked writes, and sessions that outlive their tracer";
 
-fn pid_namespace(found: &Findings) -> Requirement {
+fn pid_namespace(found: &MachineFacts) -> Requirement {
     match found.initial_pid_namespace {
-        Some(true) => fine("pid_namespace", "the machine's first"),
-        Some(false) => fine("pid_namespace", "not the machine's first (container)").degraded(
-            "kernel events, and processes outside of the namespace: whoever waits for them waits for somebody unseen",
+        Some(true) => fine("pid_namespace", "the initial one"),
+        Some(false) => fine("pid_namespace", "not the initial one (container)").degraded(
+            "kernel events, and processes outside of the namespace: what waits for them waits for an unseen process",
             "run on the host, or with the host's pid namespace (--pid=host)",
         ),
         None => fine("pid_namespace", "unknown"),
     }
 }
 
-fn proc_connector(found: &Findings) -> Requirement {
+fn proc_connector(found: &MachineFacts) -> Requirement {
     match (&found.proc_connector, &found.kernel_events) {
-        (Ok(()), _) => fine("proc_connector", "can be subscribed to"),
-        (Err(why), Some(Tried::Worked { .. })) => {
+        (Ok(()), _) => fine("proc_connector", "available"),
+        (Err(why), Some(KernelTrial::Worked { .. })) => {
             fine("proc_connector", format!("{why}; not needed beside kernel events"))
         }
         (Err(why), _) => fine("proc_connector", why)
@@ -211,25 +217,25 @@ fn proc_connector(found: &Findings) -> Requirement {
     }
 }
 
-fn hidepid(found: &Findings) -> Requirement {
+fn hidepid(found: &MachineFacts) -> Requirement {
     match &found.hidepid {
         None => fine("hidepid", "off"),
         Some(mode) if has(found, CAP_SYS_PTRACE) == Some(true) => {
-            fine("hidepid", format!("{mode}, which does not hide anything from us"))
+            fine("hidepid", format!("{mode}, which hides nothing from this user"))
         }
         Some(mode) => fine("hidepid", mode.clone())
             .degraded("other users' processes, which /proc does not show", "run as root, or remount /proc"),
     }
 }
 
-fn ptrace_scope(found: &Findings) -> Requirement {
+fn ptrace_scope(found: &MachineFacts) -> Requirement {
     let Some(scope) = found.ptrace_scope else { return fine("ptrace_scope", "no Yama") };
     let it = fine("ptrace_scope", scope.to_string());
     match scope {
         0 => it,
         1 | 2 if has(found, CAP_SYS_PTRACE) == Some(true) => it,
         1 | 2 => it.degraded(
-            "system calls, memory and descriptors of processes that are not our descendants",
+            "system calls, memory and descriptors of processes that are not descendants",
             "run as root, or sysctl kernel.yama.ptrace_scope=0",
         ),
         _ => it.degraded(
@@ -239,7 +245,7 @@ fn ptrace_scope(found: &Findings) -> Requirement {
     }
 }
 
-fn open_files(found: &Findings) -> Requirement {
+fn open_files(found: &MachineFacts) -> Requirement {
     let show = |limit: Option<u64>| limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
     let (soft, hard) = found.open_files;
     let it = fine("open_files", format!("{} (hard limit {})", show(soft), show(hard)));
@@ -252,49 +258,48 @@ fn open_files(found: &Findings) -> Requirement {
     }
 }
 
-fn pipes(found: &Findings) -> Requirement {
+fn pipes(found: &MachineFacts) -> Requirement {
     let (Some(max), Some(soft)) = (found.pipe_max_size, found.pipe_user_pages_soft) else {
         return fine("pipe_limits", "unknown");
     };
     let it = fine("pipe_limits", format!("a pipe grows to {max} bytes; {soft} pages for a user's pipes"));
     if max <= 65_536 {
-        return it
-            .degraded("letting a stalled pipe go on (--on-hang relieve)", "sysctl fs.pipe-max-size=1048576");
+        return it.degraded("relief of stalled pipes (--on-hang relieve)", "sysctl fs.pipe-max-size=1048576");
     }
     if (1..1024).contains(&soft) {
         return it.degraded(
-            "room in pipes: past it a user's new pipes take 8 KiB, and writers block early",
+            "capacity of pipes: past the limit, new pipes of a user hold 8 KiB, and writers block early",
             "sysctl fs.pipe-user-pages-soft=16384",
         );
     }
     it
 }
 
-fn trace_dir(found: &Findings) -> Requirement {
+fn trace_dir(found: &MachineFacts) -> Requirement {
     match &found.trace_dir {
         Ok((path, true)) => fine("trace_dir", format!("{path}, in memory")),
         Ok((path, false)) => fine("trace_dir", format!("{path}, on a disk")).degraded(
             "speed: every line of a trace may wait for the disk",
-            "give a directory on a tmpfs with --trace-dir",
+            "name a directory on a tmpfs with --trace-dir",
         ),
         Err(why) => fine("trace_dir", why.clone()).not(
             "live traces: sessions are kept in memory and lost with the tracer",
-            "give one with --trace-dir",
+            "name one with --trace-dir",
         ),
     }
 }
 
-fn log_dir(found: &Findings) -> Requirement {
+fn log_dir(found: &MachineFacts) -> Requirement {
     match &found.log_dir {
         Ok(path) => fine("log_dir", path.clone()),
         Err(why) => fine("log_dir", why.clone())
-            .not("recorded sessions: nothing is kept of them", "give a directory with --log-dir"),
+            .not("recorded sessions: none is kept", "name a directory with --log-dir"),
     }
 }
 
-fn bpf_stats(found: &Findings) -> Requirement {
+fn bpf_stats(found: &MachineFacts) -> Requirement {
     match found.bpf_stats {
-        Some(true) => fine("bpf_stats", "on: programs are timed, which costs a little"),
+        Some(true) => fine("bpf_stats", "on: programs are timed, which has a small cost"),
         Some(false) => fine("bpf_stats", "off, as it should be outside of benchmarks"),
         None => fine("bpf_stats", "unknown"),
     }
@@ -302,12 +307,12 @@ fn bpf_stats(found: &Findings) -> Requirement {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Doctor;
+    use super::super::DoctorReport;
     use super::*;
 
-    /// A machine where everything works.
-    fn good() -> Findings {
-        Findings {
+    /// A machine on which everything works.
+    fn good() -> MachineFacts {
+        MachineFacts {
             kernel_release: Some("6.18.44".into()),
             machine: Some("x86_64".into()),
             proc_readable: true,
@@ -318,7 +323,7 @@ mod tests {
             initial_user_namespace: Some(true),
             initial_pid_namespace: Some(true),
             bpffs_mounted: true,
-            kernel_events: Some(Tried::Worked { missing_fields: vec![] }),
+            kernel_events: Some(KernelTrial::Worked { missing_fields: vec![] }),
             pidfd: Ok(()),
             proc_connector: Ok(()),
             hidepid: None,
@@ -334,30 +339,31 @@ mod tests {
     }
 
     #[track_caller]
-    fn expect(found: &Findings, id: &str, verdict: Verdict, whole: Verdict) {
-        let doctor = Doctor::of(found);
+    fn expect(found: &MachineFacts, id: &str, verdict: RequirementVerdict, whole: RequirementVerdict) {
+        let doctor = DoctorReport::of(found);
         let it = doctor.requirements.iter().find(|it| it.id == id).expect("there is such a requirement");
         assert_eq!((it.verdict, doctor.verdict), (verdict, whole), "{it:?}");
-        assert_eq!(it.lost.is_some(), verdict != Verdict::Works, "{it:?}");
-        assert_eq!(it.remedy.is_some(), verdict != Verdict::Works, "{it:?}");
+        assert_eq!(it.lost.is_some(), verdict != RequirementVerdict::Works, "{it:?}");
+        assert_eq!(it.remedy.is_some(), verdict != RequirementVerdict::Works, "{it:?}");
     }
 
     #[test]
     fn a_good_machine_works() {
-        let doctor = Doctor::of(&good());
-        let bad: Vec<_> = doctor.requirements.iter().filter(|it| it.verdict != Verdict::Works).collect();
+        let doctor = DoctorReport::of(&good());
+        let bad: Vec<_> =
+            doctor.requirements.iter().filter(|it| it.verdict != RequirementVerdict::Works).collect();
         assert!(bad.is_empty(), "{bad:?}");
-        assert_eq!((doctor.verdict, doctor.kernel_events), (Verdict::Works, Some(true)));
+        assert_eq!((doctor.verdict, doctor.kernel_events), (RequirementVerdict::Works, Some(true)));
     }
 
     #[test]
-    fn each_thing_missing_is_told_and_the_rest_goes_on() {
-        use Verdict::{Degraded, Not};
-        type Spoil = fn(&mut Findings);
-        let cases: [(&str, Verdict, Spoil); 19] = [
+    fn each_missing_requirement_is_reported_and_degrades_the_whole() {
+        use RequirementVerdict::{Degraded, Not};
+        type Spoil = fn(&mut MachineFacts);
+        let cases: [(&str, RequirementVerdict, Spoil); 19] = [
             ("kernel_version", Not, |f| {
                 f.kernel_release = Some("5.10.0-30-amd64".into());
-                f.kernel_events = Some(Tried::Failed("no".into()));
+                f.kernel_events = Some(KernelTrial::Failed("no".into()));
             }),
             ("btf", Not, |f| f.btf = None),
             ("btf", Not, |f| f.btf = Some(Err("permission denied".into()))),
@@ -367,12 +373,12 @@ mod tests {
             ("cap_bpf", Degraded, |f| f.capabilities = Some(0)),
             ("cap_bpf", Degraded, |f| f.initial_user_namespace = Some(false)),
             ("bpffs", Not, |f| {
-                (f.bpffs_mounted, f.kernel_events) = (false, Some(Tried::Failed("no".into())))
+                (f.bpffs_mounted, f.kernel_events) = (false, Some(KernelTrial::Failed("no".into())))
             }),
-            ("kernel_events", Not, |f| f.kernel_events = Some(Tried::Failed("no".into()))),
+            ("kernel_events", Not, |f| f.kernel_events = Some(KernelTrial::Failed("no".into()))),
             ("kernel_events", Degraded, |f| f.kernel_events = None),
             ("kernel_events", Degraded, |f| {
-                f.kernel_events = Some(Tried::Worked { missing_fields: vec!["pid.ino".into()] });
+                f.kernel_events = Some(KernelTrial::Worked { missing_fields: vec!["pid.ino".into()] });
             }),
             ("pid_namespace", Degraded, |f| f.initial_pid_namespace = Some(false)),
             ("hidepid", Degraded, |f| (f.hidepid, f.capabilities) = (Some("invisible".into()), Some(0))),
@@ -385,20 +391,20 @@ mod tests {
         for (id, verdict, spoil) in cases {
             let mut found = good();
             spoil(&mut found);
-            expect(&found, id, verdict, Verdict::Degraded);
+            expect(&found, id, verdict, RequirementVerdict::Degraded);
         }
     }
 
     #[test]
-    fn an_old_kernel_on_which_events_work_is_not_blamed() {
+    fn an_old_kernel_on_which_events_work_is_accepted() {
         let mut found = good();
         found.kernel_release = Some("5.10.0-30-amd64".into());
-        expect(&found, "kernel_version", Verdict::Works, Verdict::Works);
+        expect(&found, "kernel_version", RequirementVerdict::Works, RequirementVerdict::Works);
     }
 
     #[test]
-    fn without_the_essential_nothing_works() {
-        type Case = (&'static str, fn(&mut Findings));
+    fn without_an_essential_requirement_nothing_works() {
+        type Case = (&'static str, fn(&mut MachineFacts));
         let cases: [Case; 3] = [
             ("proc", |f| f.proc_readable = false),
             ("pidfd", |f| f.pidfd = Err("Function not implemented".into())),
@@ -407,21 +413,21 @@ mod tests {
         for (id, spoil) in cases {
             let mut found = good();
             spoil(&mut found);
-            expect(&found, id, Verdict::Not, Verdict::Not);
+            expect(&found, id, RequirementVerdict::Not, RequirementVerdict::Not);
         }
     }
 
     #[test]
-    fn what_sys_admin_includes_is_not_missed() {
+    fn a_capability_that_sys_admin_includes_is_present() {
         let mut found = good();
         found.capabilities = Some(!(1 << 39 | 1 << 38));
-        expect(&found, "cap_bpf", Verdict::Works, Verdict::Works);
+        expect(&found, "cap_bpf", RequirementVerdict::Works, RequirementVerdict::Works);
         found.bpffs_mounted = false;
-        expect(&found, "bpffs", Verdict::Works, Verdict::Works);
+        expect(&found, "bpffs", RequirementVerdict::Works, RequirementVerdict::Works);
     }
 
     #[test]
-    fn releases_are_read_as_they_come() {
+    fn kernel_releases_are_parsed() {
         assert_eq!(version("6.1.0-18-cloud-amd64"), Some((6, 1)));
         assert_eq!(version("5.15-rc3"), Some((5, 15)));
         assert_eq!(version("weird"), None);

@@ -1,4 +1,4 @@
-//! What the tracer needs of a machine: from what was found there to verdicts, with what is lost and what to do.
+//! The tracer's requirements of a machine: the facts about it, and a verdict for each, with what is lost and the remedy.
 
 mod judge;
 
@@ -10,9 +10,9 @@ pub use judge::judge;
 /// The report's schema.
 pub const SCHEMA: &str = "tracer.doctor/1";
 
-/// What was found on a machine. `None`: could not be read, or is not there.
+/// The facts about a machine. `None`: not available, or not readable.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Findings {
+pub struct MachineFacts {
     /// `uname -r`.
     pub kernel_release: Option<String>,
     /// `uname -m`.
@@ -27,19 +27,19 @@ pub struct Findings {
     pub uid: u32,
     /// Effective capabilities, bit by number.
     pub capabilities: Option<u64>,
-    /// The user namespace is the machine's first: capabilities count everywhere.
+    /// The user namespace is the initial one: capabilities apply to the whole machine.
     pub initial_user_namespace: Option<bool>,
-    /// The pid namespace is the machine's first.
+    /// The pid namespace is the initial one.
     pub initial_pid_namespace: Option<bool>,
-    /// The BPF file system is mounted where it belongs.
+    /// The BPF file system is mounted at `/sys/fs/bpf`.
     pub bpffs_mounted: bool,
-    /// Loading the kernel programs was tried; `None` when it was not to be.
-    pub kernel_events: Option<Tried>,
-    /// pidfd_open(2) on ourselves: none, or what it said.
+    /// The result of loading the kernel programs; `None` when that was not tried.
+    pub kernel_events: Option<KernelTrial>,
+    /// pidfd_open(2) on this process works, or its error.
     pub pidfd: Result<(), String>,
-    /// Subscribing to the proc connector: none, or what it said.
+    /// Subscribing to the proc connector works, or its error.
     pub proc_connector: Result<(), String>,
-    /// `hidepid` of the mount of `/proc`, when it is not off.
+    /// `hidepid` of the mount of `/proc`; `None` when it is off.
     pub hidepid: Option<String>,
     /// `kernel.yama.ptrace_scope`; `None` without Yama.
     pub ptrace_scope: Option<u32>,
@@ -47,87 +47,90 @@ pub struct Findings {
     pub bpf_stats: Option<bool>,
     /// `fs.pipe-max-size`, bytes.
     pub pipe_max_size: Option<u64>,
-    /// `fs.pipe-user-pages-soft`, pages; 0 is no limit.
+    /// `fs.pipe-user-pages-soft`, pages; 0 means no limit.
     pub pipe_user_pages_soft: Option<u64>,
     /// Soft and hard limit of open files; `None`: unlimited.
     pub open_files: (Option<u64>, Option<u64>),
-    /// Where traces would be kept: path, and whether that is in memory; or why nowhere.
+    /// The trace directory, and whether it is in memory; or why there is none.
     pub trace_dir: Result<(String, bool), String>,
-    /// Where sessions would be kept; or why nowhere.
+    /// The directory of the session log, or why it cannot be used.
     pub log_dir: Result<String, String>,
-    /// Places at which this build can be told to die; `None` when it cannot.
+    /// The fault points of this build; `None` in a build without fault injection.
     pub fault_points: Option<Vec<String>>,
 }
 
-/// What came of loading the kernel programs.
+/// The result of loading the kernel programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Tried {
-    /// They were loaded, attached and removed again; these kernel fields were missing.
+pub enum KernelTrial {
+    /// They were loaded, attached and removed again. Some kernel fields may be missing.
     Worked {
-        /// Fields without which something is not told.
+        /// Missing kernel fields. What depends on them is not reported.
         missing_fields: Vec<String>,
     },
-    /// They were not.
+    /// They could not be loaded or attached. The cause.
     Failed(String),
 }
 
-/// A verdict; of the whole, the gravest that counts.
+/// The verdict on a requirement, or on the whole machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
+pub enum RequirementVerdict {
     /// Nothing is lost.
     Works,
     /// Something is lost.
     Degraded,
-    /// It is not to be had.
+    /// It is not met.
     Not,
 }
 
-/// A requirement.
+/// A requirement and its verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Requirement {
-    /// Stable name.
+    /// Stable name, such as `btf`.
     pub id: String,
     /// What was found.
     pub found: String,
-    /// What that means.
-    pub verdict: Verdict,
+    /// The verdict.
+    pub verdict: RequirementVerdict,
     /// What is lost; null when nothing is.
     pub lost: Option<String>,
-    /// What to do about it; null when nothing is to be done.
+    /// What to do about it; null when nothing is lost.
     pub remedy: Option<String>,
-    /// Without it nothing works at all; without others only what is said to be lost.
+    /// Without it nothing works. Without another requirement, only what `lost` names does not.
     pub essential: bool,
 }
 
-/// What `doctor` reports.
+/// The report of `doctor`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Doctor {
+pub struct DoctorReport {
     /// `tracer.doctor/1`.
     pub schema: String,
-    /// Of the whole: `not` only when something essential is missing.
-    pub verdict: Verdict,
-    /// Whether kernel events are to be had; null when that was not tried.
+    /// The verdict on the machine: `not` only when an essential requirement is not met.
+    pub verdict: RequirementVerdict,
+    /// Kernel events are available; null when that was not tried.
     pub kernel_events: Option<bool>,
-    /// Each requirement, in the order in which they build on each other.
+    /// The requirements, in the order in which they build on each other.
     pub requirements: Vec<Requirement>,
-    /// A test build: it dies at one of these places when `TRACER_FAULT_KILL` names it. Null in any other build.
+    /// The points at which a test build kills itself when `TRACER_FAULT_KILL` names one. Null in any other build.
     pub fault_points: Option<Vec<String>>,
 }
 
-impl Doctor {
-    /// From what was found.
-    pub fn of(findings: &Findings) -> Self {
+impl DoctorReport {
+    /// Judges the facts about a machine.
+    pub fn of(findings: &MachineFacts) -> Self {
         let requirements = judge(findings);
         let verdict = requirements
             .iter()
-            .map(|it| if it.essential { it.verdict } else { it.verdict.min(Verdict::Degraded) })
+            .map(|it| if it.essential { it.verdict } else { it.verdict.min(RequirementVerdict::Degraded) })
             .max()
-            .unwrap_or(Verdict::Works);
+            .unwrap_or(RequirementVerdict::Works);
         Self {
             schema: SCHEMA.to_owned(),
             verdict,
-            kernel_events: findings.kernel_events.as_ref().map(|tried| matches!(tried, Tried::Worked { .. })),
+            kernel_events: findings
+                .kernel_events
+                .as_ref()
+                .map(|tried| matches!(tried, KernelTrial::Worked { .. })),
             requirements,
             fault_points: findings.fault_points.clone(),
         }

@@ -34,7 +34,7 @@ use crate::core::summary::LeakedProcess;
 use crate::procfs_view::{self, Ask, CollectError, FileId, ProcRoot, Request, table};
 use crate::session::clock;
 use crate::session::options::Watch;
-use crate::signals::pidfd::{PidFd, Unavailable};
+use crate::signals::pidfd::{PidFd, PidFdError};
 use crate::signals::watched::watched;
 
 /// How often the kernel's ring is drained when nothing wakes the driver. The ring holds more than that time fills.
@@ -172,7 +172,7 @@ impl<'o> SessionDriver<'o> {
         let root = PidFd::open(self.root(), |tgid| table::start_ticks(&proc_root, tgid));
         match root.and_then(|root| Ok(watched(root.into_fd())?)) {
             Ok(root) => self.root = Some(root),
-            Err(Unavailable::Gone) => self.sources.root_ended(&mut self.recorder),
+            Err(PidFdError::Gone) => self.sources.root_ended(&mut self.recorder),
             Err(error) => self.recorder.notice(&format!("the root's end may not be seen: {error}")),
         }
     }

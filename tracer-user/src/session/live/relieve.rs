@@ -1,4 +1,4 @@
-//! Letting a stalled run go on: the full pipes that a diagnosis names are enlarged in place.
+//! Relieves a stalled run: the full pipes that a diagnosis names are enlarged in place.
 
 use crate::core::diagnosis::{Diagnosis, Role};
 use crate::core::identity::ProcessId;
@@ -6,13 +6,13 @@ use crate::procfs_view::{ProcRoot, table};
 use crate::signals::pidfd::PidFd;
 use crate::signals::relieve;
 
-/// Enlarges the full pipes of a diagnosis's hangs. What was done about each, or why not, in a sentence.
+/// Enlarges the full pipes of the hangs in a diagnosis. Returns a sentence about each: what was done, or why not.
 pub fn relieve(diagnosis: &Diagnosis) -> Vec<String> {
     let limit = std::fs::read_to_string("/proc/sys/fs/pipe-max-size")
         .ok()
         .and_then(|text| text.trim().parse().ok())
         .unwrap_or(1 << 20);
-    let mut said = Vec::new();
+    let mut sentences = Vec::new();
     for finding in diagnosis.findings.iter().filter(|finding| finding.verdict.is_hang()) {
         let waiters: Vec<u32> = finding
             .processes
@@ -26,31 +26,30 @@ pub fn relieve(diagnosis: &Diagnosis) -> Vec<String> {
                 continue;
             };
             let process = ProcessId { tgid: writer.pid, start_ticks: writer.start_ticks };
-            said.push(match enlarge(process, writer.fd, ino, limit) {
+            sentences.push(match enlarge(process, writer.fd, ino, limit) {
                 Ok(done) => format!(
-                    "enlarged {} from {} to {} bytes so that pid {} can go on; this cures nothing",
+                    "enlarged {} from {} to {} bytes so that pid {} can continue; this does not remove the cause",
                     resource.id, done.before, done.after, writer.pid
                 ),
-                Err(why) => format!("{} cannot be enlarged: {why}", resource.id),
+                Err(error) => format!("{} cannot be enlarged: {error}", resource.id),
             });
         }
     }
-    if said.is_empty() {
-        said.push(
+    if sentences.is_empty() {
+        sentences.push(
             "there is no full pipe to enlarge: this hang can only be reported or interrupted".to_owned(),
         );
     }
-    said
+    sentences
 }
 
-fn enlarge(process: ProcessId, fd: u32, ino: u64, limit: u64) -> Result<relieve::Relieved, String> {
+fn enlarge(process: ProcessId, fd: u32, ino: u64, limit: u64) -> anyhow::Result<relieve::PipeEnlargement> {
     let root = ProcRoot::system();
-    let process =
-        PidFd::open(process, |tgid| table::start_ticks(&root, tgid)).map_err(|error| error.to_string())?;
-    relieve::relieve(&process, fd, ino, limit).map_err(|error| error.to_string())
+    let process = PidFd::open(process, |tgid| table::start_ticks(&root, tgid))?;
+    Ok(relieve::relieve(&process, fd, ino, limit)?)
 }
 
-/// The number in `pipe:[…]`.
+/// The inode in `pipe:[inode]`; `None` for another resource.
 fn inode_of_pipe(id: &str) -> Option<u64> {
     id.strip_prefix("pipe:[")?.strip_suffix(']')?.parse().ok()
 }
@@ -60,7 +59,7 @@ mod tests {
     use super::inode_of_pipe;
 
     #[test]
-    fn only_a_pipe_is_a_pipe() {
+    fn the_inode_of_a_pipe_is_parsed() {
         assert_eq!(inode_of_pipe("pipe:[42]"), Some(42));
         assert_eq!(inode_of_pipe("socket:[42]"), None);
         assert_eq!(inode_of_pipe("pipe:[]"), None);

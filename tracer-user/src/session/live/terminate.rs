@@ -11,7 +11,7 @@ use crate::procfs_view::{ProcRoot, table};
 use crate::session::clock;
 use crate::signals::escalation::{Subject, escalate};
 
-pub use crate::signals::escalation::Step;
+pub use crate::signals::escalation::EscalationEvent;
 
 /// Ends the processes that `members` returns, in its order. It is called again meanwhile, so that children which
 /// appear are included. Waits at most `grace` after each of SIGINT and SIGTERM. Other tasks of the thread may run
@@ -19,7 +19,7 @@ pub use crate::signals::escalation::Step;
 pub async fn end(
     members: impl FnMut() -> Vec<ProcessId>,
     grace: Duration,
-    report: impl FnMut(Step<'_>),
+    report: impl FnMut(EscalationEvent<'_>),
 ) -> Vec<Termination> {
     let root = ProcRoot::system();
     let mut processes = Processes { sampler: Sampler::new(root.clone()), root, members };

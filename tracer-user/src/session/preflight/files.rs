@@ -1,4 +1,4 @@
-//! Which files are left: found and proved unused by `procfs_view`.
+//! Files that are left: `procfs_view` finds them and proves that they are unused.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -8,33 +8,33 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use crate::core::identity::NS_PER_TICK;
-use crate::core::leftover::{Checkout, File, FileKind, FileState, Proc};
+use crate::core::leftover::{Checkout, FileKind, FileState, LeftoverFile, Proc};
 use crate::core::text::ByteString;
 use crate::procfs_view::ProcRoot;
 use crate::procfs_view::census::{FileUsers, file_users};
 use crate::procfs_view::leftover_files::{self, Candidate, CandidateKind, InUse};
 use crate::session::clock;
 
-/// Levels of a checkout that are looked through.
+/// Levels of a checkout that are searched.
 const CHECKOUT_DEPTH: usize = 8;
-/// Levels of the directories for temporary files.
+/// Levels of the directories for temporary files that are searched.
 const TEMPORARY_DEPTH: usize = 2;
-/// A file this young may be about to be used, seconds.
+/// A file that is younger than this may be about to be used, seconds.
 const YOUNG: i64 = 2;
 
-/// What makes a file ours.
-pub struct Ours<'a> {
-    /// It is in the checkout.
+/// What proves that a file may be removed.
+pub struct FileOwnership<'a> {
+    /// It is in this checkout.
     pub checkout: Option<&'a Checkout>,
-    /// It was asked about.
-    pub asked: &'a BTreeSet<PathBuf>,
-    /// It was last written while a session ran that is over.
+    /// It is one of these requested files.
+    pub requested: &'a BTreeSet<PathBuf>,
+    /// It was last written while one of these sessions ran, which are over: id, and seconds since 1970.
     pub windows: &'a [(String, RangeInclusive<i64>)],
 }
 
-impl Ours<'_> {
-    /// Why, and of which session.
-    fn of(&self, candidate: &Candidate) -> (Option<String>, Option<String>) {
+impl FileOwnership<'_> {
+    /// The proof, and the session during which it was last written.
+    fn proof(&self, candidate: &Candidate) -> (Option<String>, Option<String>) {
         let window = self.windows.iter().find(|(_, window)| window.contains(&candidate.modified));
         let session = window.map(|(session, _)| session.clone());
         let in_checkout = self.checkout.is_some_and(|checkout| {
@@ -42,8 +42,8 @@ impl Ours<'_> {
         });
         let why = if in_checkout {
             Some("it is in the checkout".to_owned())
-        } else if self.asked.contains(&candidate.path) {
-            Some("it was asked about".to_owned())
+        } else if self.requested.contains(&candidate.path) {
+            Some("it was requested".to_owned())
         } else {
             session.as_ref().map(|session| format!("it was last written while session {session} ran"))
         };
@@ -61,7 +61,7 @@ pub fn expand(patterns: &[String]) -> anyhow::Result<BTreeSet<PathBuf>> {
     Ok(found)
 }
 
-/// Whether a socket's name is among those asked about; abstract names are written with a leading `@`.
+/// The name of a socket matches a requested pattern. Patterns write abstract names with a leading `@`.
 pub fn matches(patterns: &[String], name: &ByteString) -> bool {
     let name = match name.as_bytes().strip_prefix(b"\0") {
         Some(name) => format!("@{}", String::from_utf8_lossy(name)),
@@ -70,25 +70,25 @@ pub fn matches(patterns: &[String], name: &ByteString) -> bool {
     patterns.iter().any(|pattern| glob::Pattern::new(pattern).is_ok_and(|pattern| pattern.matches(&name)))
 }
 
-/// Files that may be left, each with how it was when it was looked at. Those in use are left out.
+/// Files that may be left, each with its state when it was examined. Files in use are omitted.
 pub fn find(
     root: &ProcRoot,
-    ours: &Ours<'_>,
+    ownership: &FileOwnership<'_>,
     processes: &[Proc],
     problems: &mut Vec<String>,
-) -> Vec<(Candidate, File)> {
-    let candidates = candidates(ours);
+) -> Vec<(Candidate, LeftoverFile)> {
+    let candidates = candidates(ownership);
     let now = clock::anchor();
     let used = match file_users(root, &leftover_files::ids(&candidates)) {
         Ok(users) => users,
         Err(error) => {
-            problems.push(format!("cannot tell who uses which file: {error}"));
+            problems.push(format!("the users of files cannot be listed: {error}"));
             return Vec::new();
         }
     };
     let mut found = Vec::new();
     for candidate in candidates {
-        let (why, session) = ours.of(&candidate);
+        let (why, session) = ownership.proof(&candidate);
         if used.used.contains(&candidate.id) {
             continue;
         }
@@ -108,7 +108,7 @@ pub fn find(
                 }
                 (
                     FileKind::SharedMemory,
-                    unused(&candidate, &used, "nobody maps it or has it open".to_owned()),
+                    unused(&candidate, &used, "no process maps it or has it open".to_owned()),
                 )
             }
             CandidateKind::PidFile(pid) => {
@@ -120,7 +120,7 @@ pub fn find(
                 let proof = match started {
                     None => format!("process {pid} is gone"),
                     Some(started) if started > candidate.modified + YOUNG => {
-                        format!("process {pid} is another one by now")
+                        format!("pid {pid} now is another process")
                     }
                     Some(_) => continue,
                 };
@@ -128,34 +128,34 @@ pub fn find(
             }
         };
         let path = ByteString(candidate.path.as_os_str().as_bytes().to_vec());
-        found.push((candidate, File { path, kind, state, ours: why, session }));
+        found.push((candidate, LeftoverFile { path, kind, state, owned: why, session }));
     }
     found
 }
 
-/// Stale with this proof, unless somebody may use it: a process that cannot be looked into may, where the kernel
-/// does not tell.
+/// Stale by this proof, unless a process may use it: one that cannot be examined may, where the kernel itself does not
+/// say.
 fn unused(candidate: &Candidate, used: &FileUsers, proof: String) -> FileState {
     match (leftover_files::is_open(&candidate.path), used.unreadable.as_slice()) {
-        (InUse::Yes, _) => FileState::Unknown("somebody who cannot be seen has it open".to_owned()),
+        (InUse::Yes, _) => FileState::Unknown("a process that cannot be seen has it open".to_owned()),
         (InUse::No, _) | (InUse::Unknown(_), []) => FileState::Stale(proof),
-        (InUse::Unknown(_), [pid]) => FileState::Unknown(format!("process {pid} cannot be looked into")),
+        (InUse::Unknown(_), [pid]) => FileState::Unknown(format!("process {pid} cannot be examined")),
         (InUse::Unknown(_), [pid, more @ ..]) => {
-            FileState::Unknown(format!("process {pid} and {} others cannot be looked into", more.len()))
+            FileState::Unknown(format!("process {pid} and {} others cannot be examined", more.len()))
         }
     }
 }
 
-fn candidates(ours: &Ours<'_>) -> Vec<Candidate> {
-    let us = rustix::process::geteuid().as_raw();
+fn candidates(ownership: &FileOwnership<'_>) -> Vec<Candidate> {
+    let own_uid = rustix::process::geteuid().as_raw();
     let mut found = BTreeMap::new();
     let mut take = |candidates: Vec<Candidate>| {
         for candidate in candidates {
             found.entry(candidate.path.clone()).or_insert(candidate);
         }
     };
-    let mut uids = BTreeSet::from([us]);
-    if let Some(checkout) = ours.checkout {
+    let mut uids = BTreeSet::from([own_uid]);
+    if let Some(checkout) = ownership.checkout {
         let dir = Path::new(std::ffi::OsStr::from_bytes(checkout.dir.as_bytes()));
         take(leftover_files::below(dir, checkout.uid, CHECKOUT_DEPTH));
         uids.insert(checkout.uid);
@@ -167,7 +167,7 @@ fn candidates(ours: &Ours<'_>) -> Vec<Candidate> {
             take(leftover_files::below(dir, uid, TEMPORARY_DEPTH));
         }
         take(leftover_files::shared_memory(Path::new("/dev/shm"), uid));
-        take(ours.asked.iter().filter_map(|path| leftover_files::at(path, uid)).collect());
+        take(ownership.requested.iter().filter_map(|path| leftover_files::at(path, uid)).collect());
     }
     found.into_values().collect()
 }

@@ -1,4 +1,4 @@
-//! `preflight`: looks at what earlier runs left. Changes nothing.
+//! `preflight`: examines what earlier runs left. Changes nothing.
 
 mod files;
 pub mod port_conflict;
@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 use super::clock;
 use super::options::Places;
 use crate::core::identity::ProcessId;
-use crate::core::leftover::{Asked, Checkout, Finding, Kind, Preflight, Proc, Scene, judge};
+use crate::core::leftover::{
+    Checkout, LeftoverFinding, LeftoverKind, PreflightReport, PreflightRequest, Proc, Scene, judge,
+};
 use crate::core::text::ByteString;
 use crate::procfs_view::ProcRoot;
 use crate::procfs_view::census::census;
@@ -24,82 +26,84 @@ use crate::procfs_view::leftover_files::Candidate;
 /// The schema of a baseline.
 const BASELINE: &str = "tracer.baseline/1";
 
-/// What is asked.
+/// The options of `preflight`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PreflightOptions {
     /// Where sessions are kept.
     pub places: Places,
-    /// The checkout whose processes count as ours; `None`: the repository we are in, if we are in one.
+    /// The checkout whose processes count as owned; `None`: the repository of the working directory, if there is one.
     pub repo: Option<PathBuf>,
     /// These ports have to be free.
     pub ports: Vec<u16>,
-    /// These processes are to be told of.
+    /// These processes are reported.
     pub pids: Vec<u32>,
     /// Patterns of socket files that have to be free.
     pub sockets: Vec<String>,
-    /// What was there before is not told.
+    /// A file of earlier findings, which are not reported.
     pub baseline: Option<PathBuf>,
-    /// Write what is there now, to be a baseline later.
+    /// Write the present findings to this file, as a baseline.
     pub save: Option<PathBuf>,
 }
 
-/// What was there at some time.
+/// The findings of an earlier time.
 #[derive(Debug, Serialize, Deserialize)]
 struct Baseline {
     schema: String,
     keys: BTreeSet<String>,
 }
 
-/// A look: what is to be thought of it, and what was looked at.
+/// The result of a preflight.
 #[derive(Debug)]
-pub struct Look {
+pub struct PreflightResult {
     /// The report.
-    pub report: Preflight,
-    /// The files it tells of, as they were when they were judged.
+    pub report: PreflightReport,
+    /// The files in the report, in their state when they were judged.
     pub files: Vec<Candidate>,
-    /// The ids of all sessions there are.
+    /// The ids of all existing sessions.
     pub sessions: BTreeSet<String>,
 }
 
-/// Looks.
+/// Examines what earlier runs left.
 ///
 /// # Errors
-/// When `/proc`, the checkout or the baseline cannot be read, or a pattern makes no sense.
-pub fn look(options: &PreflightOptions) -> anyhow::Result<Look> {
+/// When `/proc`, the checkout or the baseline cannot be read, or a pattern is malformed.
+pub fn find_leftovers(options: &PreflightOptions) -> anyhow::Result<PreflightResult> {
     let root = ProcRoot::system();
     let (mut scene, windows, sessions) = gather(&root, &options.places, options.repo.as_deref())?;
-    let wanted = files::expand(&options.sockets)?;
+    let requested = files::expand(&options.sockets)?;
     for listener in &mut scene.listeners {
         listener.asked = listener.path.as_ref().is_some_and(|path| files::matches(&options.sockets, path));
     }
-    let ours = files::Ours { checkout: scene.checkout.as_ref(), asked: &wanted, windows: &windows };
-    let found = files::find(&root, &ours, &scene.processes, &mut scene.problems);
+    let ownership =
+        files::FileOwnership { checkout: scene.checkout.as_ref(), requested: &requested, windows: &windows };
+    let found = files::find(&root, &ownership, &scene.processes, &mut scene.problems);
     let (files, judged): (Vec<_>, Vec<_>) = found.into_iter().unzip();
     scene.files = judged;
     let baseline = options.baseline.as_deref().map(read_baseline).transpose()?.unwrap_or_default();
-    let asked = Asked { ports: options.ports.clone(), pids: options.pids.clone(), baseline };
-    let report = judge(&scene, &asked);
+    let request = PreflightRequest { ports: options.ports.clone(), pids: options.pids.clone(), baseline };
+    let report = judge(&scene, &request);
     if let Some(path) = &options.save {
         save_baseline(path, &report)?;
     }
-    Ok(Look { report, files, sessions })
+    Ok(PreflightResult { report, files, sessions })
 }
 
-/// The listeners that are in the way: those that earlier runs left, and whoever holds one of these ports.
+/// The listeners that are in the way: those that earlier runs left, and those that hold one of these ports.
 ///
 /// # Errors
 /// When `/proc` or the checkout cannot be read.
-pub fn listeners(places: &Places, ports: Vec<u16>) -> anyhow::Result<Vec<Finding>> {
+pub fn listeners(places: &Places, ports: Vec<u16>) -> anyhow::Result<Vec<LeftoverFinding>> {
     let (scene, ..) = gather(&ProcRoot::system(), places, None)?;
-    let report = judge(&scene, &Asked { ports, ..Asked::default() });
-    let port_conflict = |finding: &Finding| finding.kind == Kind::Listener && finding.status.breaks();
+    let report = judge(&scene, &PreflightRequest { ports, ..PreflightRequest::default() });
+    let port_conflict =
+        |finding: &LeftoverFinding| finding.kind == LeftoverKind::Listener && finding.status.breaks();
     Ok(report.findings.into_iter().filter(port_conflict).collect())
 }
 
-/// When finished sessions ran, by their names.
+/// When finished sessions ran: id, and seconds since 1970.
 type Windows = Vec<(String, RangeInclusive<i64>)>;
 
-/// Everything but files, and the ids of all sessions there are.
+/// Everything but files, and the ids of all existing sessions.
 fn gather(
     root: &ProcRoot,
     places: &Places,
@@ -107,10 +111,10 @@ fn gather(
 ) -> anyhow::Result<(Scene, Windows, BTreeSet<String>)> {
     let mut census = census(root).context("cannot read /proc")?;
     let sessions = sessions::find(places, &census.processes);
-    census.problems.extend(sessions.problems);
+    census.problems.extend(Vec::from(sessions.problems));
     let scene = Scene {
         boot_ns: clock::boot_ns(),
-        us: ancestry(&census.processes, std::process::id()),
+        own_ancestry: ancestry(&census.processes, std::process::id()),
         processes: census.processes,
         ties: sessions.ties,
         checkout: checkout(repo)?,
@@ -123,7 +127,7 @@ fn gather(
     Ok((scene, sessions.windows, sessions.ids))
 }
 
-/// A process and whoever started it, up to init.
+/// A process and its ancestors, up to init.
 fn ancestry(processes: &[Proc], from: u32) -> BTreeSet<u32> {
     let mut found = BTreeSet::new();
     let mut next = from;
@@ -133,7 +137,7 @@ fn ancestry(processes: &[Proc], from: u32) -> BTreeSet<u32> {
     found
 }
 
-/// The living descendants of `of`, with themselves, as the process table has it now.
+/// The living processes of `of` and their living descendants, by the present process table.
 pub fn with_descendants(of: &[ProcessId], table: &[(ProcessId, u32)]) -> Vec<ProcessId> {
     let mut found: Vec<ProcessId> =
         of.iter().copied().filter(|id| table.iter().any(|(other, _)| other == id)).collect();
@@ -149,7 +153,7 @@ pub fn with_descendants(of: &[ProcessId], table: &[(ProcessId, u32)]) -> Vec<Pro
     found
 }
 
-/// The checkout's directory without links, and whose it is.
+/// The directory of the checkout without links, and its owner.
 fn checkout(asked: Option<&Path>) -> anyhow::Result<Option<Checkout>> {
     use std::os::unix::ffi::OsStrExt as _;
     use std::os::unix::fs::MetadataExt as _;
@@ -160,17 +164,21 @@ fn checkout(asked: Option<&Path>) -> anyhow::Result<Option<Checkout>> {
         }),
     };
     let Some(dir) = dir else { return Ok(None) };
-    // Everything of a user, or of everybody, is no checkout, even under version control.
+    // A home directory or the root directory is no checkout, even under version control.
     let home = std::env::var_os("HOME").map(PathBuf::from);
     if dir.parent().is_none() || home.is_some_and(|home| home == dir) {
-        anyhow::ensure!(asked.is_none(), "--repo {}: too much to be one checkout", dir.display());
+        anyhow::ensure!(
+            asked.is_none(),
+            "--repo {}: a home directory or the root directory is no checkout",
+            dir.display()
+        );
         return Ok(None);
     }
     let metadata = dir.metadata().with_context(|| format!("--repo {}", dir.display()))?;
     anyhow::ensure!(metadata.is_dir(), "--repo {}: not a directory", dir.display());
-    let us = rustix::process::geteuid().as_raw();
-    // Root asks for whoever owns the checkout, anybody else for himself alone.
-    let uid = if us == 0 { metadata.uid() } else { us };
+    let own_uid = rustix::process::geteuid().as_raw();
+    // Root acts for the owner of the checkout, any other user for itself.
+    let uid = if own_uid == 0 { metadata.uid() } else { own_uid };
     Ok(Some(Checkout { dir: ByteString(dir.as_os_str().as_bytes().to_vec()), uid }))
 }
 
@@ -182,7 +190,7 @@ fn read_baseline(path: &Path) -> anyhow::Result<BTreeSet<String>> {
     Ok(baseline.keys)
 }
 
-fn save_baseline(path: &Path, report: &Preflight) -> anyhow::Result<()> {
+fn save_baseline(path: &Path, report: &PreflightReport) -> anyhow::Result<()> {
     let keys = report.findings.iter().map(|finding| finding.key.clone()).collect();
     let text = serde_json::to_vec_pretty(&Baseline { schema: BASELINE.to_owned(), keys })?;
     std::fs::write(path, text).with_context(|| format!("--save {}", path.display()))

@@ -1,23 +1,23 @@
-//! ProcessKey held an address when a job failed: `EADDRINUSE`, explained by the listener's owner.
+//! The holder of an address that a failed job may have needed: `EADDRINUSE`, explained by the listener's owner.
 //!
-//! No tracepoint tells that binding failed, what a system call returned is too dear to look at for every call there is,
-//! and a job's output is none of ours. So this claims no more than it knows: that the job failed, and that somebody was
-//! listening since before it began, on a port its command line names or as a leftover of an earlier run. Whether that
-//! is why, the job's own message says.
+//! No tracepoint reports that a bind failed, examining the result of every system call is too expensive, and the output
+//! of the job is not read. So this claims no more than it knows: the job failed, and a process was listening since before
+//! it began, on a port that its command line names or as a leftover of an earlier run. The job's own message says whether
+//! that is the reason.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::core::leftover::{Finding, named_ports};
+use crate::core::leftover::{LeftoverFinding, named_ports};
 use crate::core::text::ByteString;
 use crate::session::options::Places;
 
-/// A failed job's end waits no longer than this for it: much on a crowded machine, where a glance takes long.
+/// The end of a failed job waits at most this long. On a crowded machine the listing takes long.
 const AT_MOST: Duration = Duration::from_secs(5);
 
-/// One line for each listener that may have been in a failed job's way. `ran_for` is how long the job ran.
+/// One line for each listener that may have been in the way of a failed job, which ran for `ran_for`.
 pub fn explain(places: &Places, command: &[OsString], ran_for: Duration) -> Vec<String> {
     let mut words: Vec<ByteString> =
         command.iter().map(|word| ByteString(word.as_bytes().to_vec())).collect();
@@ -26,16 +26,17 @@ pub fn explain(places: &Places, command: &[OsString], ran_for: Duration) -> Vec<
     let places = places.clone();
     let (send, receive) = mpsc::channel();
     let looking = std::thread::Builder::new().name("listeners".to_owned()).spawn(move || {
-        // Nobody listens any more when it took too long.
+        // The receiver is gone when this took too long.
         let _ = send.send(super::listeners(&places, ports.into_iter().collect()));
     });
     let found = looking.ok().and_then(|_| receive.recv_timeout(AT_MOST).ok()?.ok()).unwrap_or_default();
-    // ProcessKey came after the job had begun was not in its way when it asked first.
-    let older = |finding: &Finding| finding.processes.iter().any(|it| it.age_seconds >= ran_for.as_secs());
+    // A listener that is younger than the job was not in its way at its beginning.
+    let older =
+        |finding: &LeftoverFinding| finding.processes.iter().any(|it| it.age_seconds >= ran_for.as_secs());
     found.iter().filter(|finding| older(finding)).map(line).collect()
 }
 
-fn line(finding: &Finding) -> String {
+fn line(finding: &LeftoverFinding) -> String {
     let remedy = finding.command.as_ref().map_or_else(String::new, |command| format!("; do: {command}"));
-    format!("the job failed; if it said that an address is in use: {}{remedy}", finding.sentence)
+    format!("the job failed; if it reported that an address is in use: {}{remedy}", finding.sentence)
 }

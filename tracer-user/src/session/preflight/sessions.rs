@@ -1,4 +1,4 @@
-//! Which processes are a session's: of those that run, those whose owner died, and those that are over.
+//! Processes of sessions: of live ones, of those whose owner died, and of finished ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -6,51 +6,52 @@ use std::ops::RangeInclusive;
 use jiff::Timestamp;
 
 use crate::core::identity::ProcessId;
-use crate::core::leftover::{Proc, Tie, Unfinished};
+use crate::core::leftover::{Proc, SessionTie, UnfinishedSession};
 use crate::core::record::sidecar::{Enrollment, Sidecar};
 use crate::procfs_view::ProcRoot;
 use crate::session::options::Places;
+use crate::session::problems::Problems;
 use crate::session::recover::{FateSource as _, LocalHost, Pinned, pin_name};
 use crate::store::index::{self, Row};
 use crate::store::{
     Claim, ClaimError, Layout, LogConfig, ResolveConfig, RetentionPolicy, SessionFiles, SessionLog, TraceDir,
 };
 
-/// Finished sessions that are looked at, the newest.
+/// The number of finished sessions that are examined, the newest first.
 const SESSIONS: usize = 500;
 
-/// What is known of sessions.
+/// Everything that is known of sessions.
 #[derive(Debug, Default)]
 pub struct Sessions {
-    /// Whose a process is.
-    pub ties: BTreeMap<ProcessId, Tie>,
-    /// Those whose owner died.
-    pub unfinished: Vec<Unfinished>,
-    /// When those that are over ran, seconds since 1970.
+    /// The session of each process.
+    pub ties: BTreeMap<ProcessId, SessionTie>,
+    /// Sessions whose owner died.
+    pub unfinished: Vec<UnfinishedSession>,
+    /// When finished sessions ran: id, and seconds since 1970.
     pub windows: Vec<(String, RangeInclusive<i64>)>,
-    /// The ids of all sessions there are.
+    /// The ids of all existing sessions.
     pub ids: BTreeSet<String>,
-    /// Pins that are nobody's.
+    /// Pins that provably have no owner.
     pub pins: Vec<String>,
     /// What could not be read.
-    pub problems: Vec<String>,
+    pub problems: Problems,
 }
 
-/// Looks through live traces and the session log.
+/// Examines live traces and the session log.
 pub fn find(places: &Places, processes: &[Proc]) -> Sessions {
     let mut found = Sessions::default();
     let here = LocalHost::now(ProcRoot::system());
-    // The log first: what a live trace says of the same process counts more.
+    // The log first: a live trace takes precedence for the same process.
     if let Err(error) = log(places, &here, &mut found) {
-        found.problems.push(format!("{error:#}"));
+        found.problems.add(format_args!("{error:#}"));
     }
     match TraceDir::resolve(&ResolveConfig::from_environment(places.trace_dir.clone())) {
         Ok(traces) => live(&traces, &here, &mut found),
-        Err(error) => found.problems.push(error.to_string()),
+        Err(error) => found.problems.add(error),
     }
     match Pinned.abandoned(false) {
         Ok(pins) => found.pins = pins,
-        Err(why) => found.problems.push(format!("pins in the kernel: {why}")),
+        Err(error) => found.problems.add(format_args!("pins in the kernel: {error}")),
     }
     found.ties.retain(|id, _| processes.iter().any(|it| it.id == *id));
     found
@@ -60,19 +61,19 @@ fn live(traces: &TraceDir, here: &LocalHost, found: &mut Sessions) {
     let names = match traces.dir().list() {
         Ok(names) => names,
         Err(error) => {
-            return found.problems.push(format!("{} cannot be listed: {error}", traces.path().display()));
+            return found.problems.add(format_args!("{} cannot be listed: {error}", traces.path().display()));
         }
     };
     for files in names.iter().filter_map(|name| SessionFiles::of_sidecar(Layout::Own, name)) {
         let stem = files.stem().to_owned();
-        // The claim is let go of at the end of this turn: nothing is changed.
+        // The claim is released at the end of this iteration: nothing is changed.
         let claim = Claim::take(traces.dir(), files.clone(), traces.uid());
         let sidecar = match &claim {
             Ok(claim) => claim.read(),
             Err(ClaimError::Held) => Claim::read_unclaimed(traces.dir(), &files, traces.uid()),
             Err(ClaimError::Gone) => continue,
             Err(error) => {
-                found.problems.push(format!("session {stem}: {error}"));
+                found.problems.add(format_args!("session {stem}: {error}"));
                 continue;
             }
         };
@@ -80,7 +81,7 @@ fn live(traces: &TraceDir, here: &LocalHost, found: &mut Sessions) {
             Ok(Sidecar::Own(enrollment)) => enrollment,
             Ok(Sidecar::Foreign(_)) => continue,
             Err(error) => {
-                found.problems.push(format!("session {stem}: {error}"));
+                found.problems.add(format_args!("session {stem}: {error}"));
                 continue;
             }
         };
@@ -88,7 +89,7 @@ fn live(traces: &TraceDir, here: &LocalHost, found: &mut Sessions) {
         let running = claim.is_err();
         let same_boot = enrollment.boot_id == here.boot_id && enrollment.pidns_ino == here.pidns_ino;
         if !running {
-            found.unfinished.push(Unfinished { session: enrollment.session_id.clone() });
+            found.unfinished.push(UnfinishedSession { session: enrollment.session_id.clone() });
         }
         if same_boot {
             tie(&enrollment, running, found);
@@ -97,24 +98,30 @@ fn live(traces: &TraceDir, here: &LocalHost, found: &mut Sessions) {
 }
 
 fn tie(enrollment: &Enrollment, running: bool, found: &mut Sessions) {
-    let tie = |proof: &str| Tie { session: enrollment.session_id.clone(), running, proof: proof.to_owned() };
+    let tie =
+        |proof: &str| SessionTie { session: enrollment.session_id.clone(), running, proof: proof.to_owned() };
     if let Some(root) = enrollment.root() {
         found.ties.insert(root, tie("it is the session's root"));
     }
     if running && let Some(start_ticks) = enrollment.owner.starttime_ticks {
         let owner = ProcessId { tgid: enrollment.owner.pid, start_ticks };
-        found.ties.insert(owner, tie("it keeps the session"));
+        found.ties.insert(owner, tie("it is the session's tracer"));
     }
     let Some(pins) = &enrollment.bpf_pins else { return };
     match Pinned.record(pin_name(pins)) {
         Ok(Some(mut record)) => {
             let living = record.fates().into_iter().filter(|fate| fate.ended.is_none());
             for fate in living {
-                found.ties.entry(fate.process).or_insert_with(|| tie("the kernel recorded its birth in it"));
+                found
+                    .ties
+                    .entry(fate.process)
+                    .or_insert_with(|| tie("the kernel recorded its fork in the session"));
             }
         }
         Ok(None) => {}
-        Err(why) => found.problems.push(format!("session {}: {why}", enrollment.session_id)),
+        Err(error) => {
+            found.problems.add(format_args!("session {}: {error}", enrollment.session_id));
+        }
     }
 }
 
@@ -141,7 +148,7 @@ fn log(places: &Places, here: &LocalHost, found: &mut Sessions) -> anyhow::Resul
         }
         for leaked in &summary.processes.leaked {
             let id = ProcessId { tgid: leaked.process.pid, start_ticks: leaked.process.start_ticks };
-            found.ties.entry(id).or_insert_with(|| Tie {
+            found.ties.entry(id).or_insert_with(|| SessionTie {
                 session: row.session_id.clone(),
                 running: false,
                 proof: "it was alive when the session was over".to_owned(),
@@ -153,6 +160,6 @@ fn log(places: &Places, here: &LocalHost, found: &mut Sessions) -> anyhow::Resul
 
 fn window(start: &str, seconds: Option<f64>) -> Option<RangeInclusive<i64>> {
     let start = start.parse::<Timestamp>().ok()?.as_second();
-    // A second more at the end: times of files are the kernel's coarse clock.
+    // One second more at the end: file times are of the kernel's coarse clock.
     Some(start..=start + seconds?.ceil() as i64 + 1)
 }

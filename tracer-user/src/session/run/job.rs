@@ -1,23 +1,22 @@
-//! The job of a `run`: started so that it cannot tell it is watched, and followed to its end.
+//! The job of a `run`: started so that it cannot notice the tracer, and followed to its end.
 //!
-//! **Terminal.** Tracer and job share one process group, as `env` and `timeout --foreground` do with theirs: the
-//! job has the terminal as it would have it alone, and a shell's `fg`, `bg` and `kill %1` reach both. What
-//! follows from it:
-//! - Ctrl-C and Ctrl-\ reach both at once. The terminal's signals are told by their `si_code`, and are passed
-//!   on only to a job that has left our group.
-//! - Ctrl-Z must not stop the tracer by itself, since the job may handle or ignore it. The tracer reads the
-//!   signal and does nothing; when the job *has* stopped, it stops itself by the same signal, so that the shell
-//!   sees its job stopped. The shell continues the group, and so both. A SIGCONT for the tracer alone is passed
-//!   on. A background job's SIGTTIN and SIGTTOU go the same way.
-//! - A job stopped by SIGSTOP is something to report, not to imitate, where no shell waits to continue us:
-//!   then the tracer goes on, and its deadlines with it.
+//! **Terminal.** Tracer and job share one process group, as `env` and `timeout --foreground` do with theirs: the job has
+//! the terminal as it would have it alone, and a shell's `fg`, `bg` and `kill %1` reach both. It follows that:
+//! - Ctrl-C and Ctrl-\ reach both at once. The terminal's signals are recognized by their `si_code`, and are passed on
+//!   only to a job that has left the process group.
+//! - Ctrl-Z must not stop the tracer by itself, since the job may handle or ignore it. The tracer reads the signal and
+//!   does nothing. When the job *has* stopped, the tracer stops itself by the same signal, so that the shell sees its job
+//!   stopped. The shell continues the group, and so both. A SIGCONT for the tracer alone is passed on. SIGTTIN and SIGTTOU
+//!   of a background job are treated the same way.
+//! - A job that was stopped by SIGSTOP is reported, and not imitated, where no shell waits to continue it: then the tracer
+//!   continues, and its deadlines with it.
 //!
-//! **Orphans.** The tracer is no child subreaper unless it is asked to be: the job's orphans go to the process
-//! they would go to without us, and `getppid()` tells them what it always told them. The kernel's membership
-//! knows them wherever they go; only without kernel events is the adoption worth the difference.
+//! **Orphans.** The tracer is no child subreaper unless that is requested: orphans of the job are reparented to the
+//! process to which they would go without the tracer, and `getppid()` returns what it always returned. The kernel's
+//! membership follows them wherever they go. Only without kernel events is the adoption worth the difference.
 //!
-//! **End.** The job stays a zombie until [`Job::reap`], so that its `/proc` entry can still be read and its
-//! number cannot be given to anybody else before its records are complete.
+//! **End.** The job stays a zombie until [`Job::reap`], so that its `/proc` entry can still be read, and its pid cannot be
+//! reused before its records are complete.
 
 use std::ffi::OsString;
 use std::io;
@@ -30,53 +29,53 @@ use tokio::io::unix::AsyncFd;
 
 use crate::core::identity::WaitStatus;
 use crate::signals::pidfd::PidFd;
-use crate::signals::receive::{Original, Received, Signals, stop_self};
-use crate::signals::spawn::{Child, Command, SpawnError, let_go_of_inherited};
+use crate::signals::receive::{OriginalSignals, ReceivedSignal, SignalStream, stop_self};
+use crate::signals::spawn::{HeldChild, JobCommand, SpawnError, release_inherited_descriptors};
 use crate::signals::terminal;
 use crate::signals::watched::watched;
 
-/// A second request to end counts as impatience when it comes this soon after the first.
+/// A second request to end, this soon after the first, ends the tracer at once.
 const IMPATIENCE: Duration = Duration::from_secs(5);
 
-/// What to start.
+/// What to start, and how.
 #[derive(Clone, Debug)]
 pub struct JobSpec {
     /// Program and arguments.
     pub argv: Vec<OsString>,
-    /// Adopt the job's orphans. Needed only where no kernel events follow them.
+    /// Adopt the job's orphans. Needed only without kernel events, which follow them.
     pub adopt_orphans: bool,
 }
 
-/// A job that has not executed anything yet. Dropped, it ends without having run.
+/// A job that has not executed anything yet. If it is dropped, it ends without having run.
 #[derive(Debug)]
 pub struct HeldJob {
-    child: Child,
+    child: HeldChild,
 }
 
 /// A job that runs, or has ended.
 #[derive(Debug)]
 pub struct Job {
-    child: Child,
+    child: HeldChild,
     outcome: Option<AsyncFd<OwnedFd>>,
     exit: AsyncFd<OwnedFd>,
     /// The signal that keeps it stopped, if it is.
     stopped: Option<i32>,
 }
 
-/// What happens to a job, and to the tracer as its keeper.
+/// What happens to a job, and to the tracer as its parent.
 #[derive(Debug)]
 pub enum JobEvent {
     /// The command's program runs.
     Executed,
     /// The command could not be executed; the job has ended.
     ExecFailed(ExecFailure),
-    /// A signal came for us. Pass it on with [`Job::pass_on`].
-    Signal(Received),
-    /// The job was stopped by this signal, and stays so while we go on.
+    /// The tracer received a signal. Pass it on with [`Job::pass_on`].
+    Signal(ReceivedSignal),
+    /// The job was stopped by this signal, and the tracer continues.
     Stopped(i32),
     /// The job runs again.
     Continued,
-    /// The job and we were stopped, and both go on. Deadlines should be moved by so long.
+    /// Job and tracer were stopped together for this long, and both continue. Deadlines move by this much.
     Suspended(Duration),
     /// The job has ended. It is a zombie until [`Job::reap`].
     Ended(WaitStatus),
@@ -85,54 +84,54 @@ pub enum JobEvent {
 /// Why the command could not be executed.
 #[derive(Debug)]
 pub struct ExecFailure {
-    /// What execve(2) said.
+    /// The error of execve(2).
     pub error: io::Error,
 }
 
 impl ExecFailure {
-    /// Nothing of that name was found, which env(1) tells by 127; everything else by 126.
+    /// The command was not found: env(1) exits with 127 then, and with 126 for any other error.
     pub fn not_found(&self) -> bool {
         self.error.raw_os_error() == Some(libc::ENOENT)
     }
 }
 
-/// What became of a signal that was to be passed on.
+/// What was done with a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Passed {
-    /// The job got it from us.
+pub enum PassOn {
+    /// It was sent to the job.
     Sent,
-    /// The terminal gave it to the job when it gave it to us.
-    HadIt,
+    /// The terminal sent it to the job as well.
+    AlreadyReceived,
     /// The job has ended.
     Gone,
-    /// It is nothing that is passed on.
-    Ours,
+    /// Such a signal is not passed on.
+    NotForJob,
 }
 
-/// Forks the job, which then waits for [`HeldJob::release`]. Gives up, in this process, the descriptors that
-/// only the job should hold.
-pub fn hold(spec: &JobSpec, original: &Original) -> anyhow::Result<HeldJob> {
-    let command = Command::new(&spec.argv, std::env::var_os("PATH").as_deref())?;
+/// Forks the job, which then waits for [`HeldJob::release`]. Closes, in this process, the descriptors that only the job
+/// should hold.
+pub fn hold(spec: &JobSpec, original: &OriginalSignals) -> anyhow::Result<HeldJob> {
+    let command = JobCommand::new(&spec.argv, std::env::var_os("PATH").as_deref())?;
     if spec.adopt_orphans {
-        // The argument only says yes; the attribute is this process's and is not inherited.
+        // The argument only means yes. The attribute is of this process, and is not inherited.
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
             .context("cannot adopt orphans")?;
     }
-    let child = Child::fork(&command, original).map_err(|error| match error {
+    let child = HeldChild::fork(&command, original).map_err(|error| match error {
         SpawnError::Command(_) => anyhow::Error::new(error),
         SpawnError::System { .. } => anyhow::Error::new(error).context("cannot start the job"),
     })?;
-    let_go_of_inherited().context("cannot give up the job's descriptors")?;
+    release_inherited_descriptors().context("cannot release the job's descriptors")?;
     Ok(HeldJob { child })
 }
 
 impl HeldJob {
-    /// The process, for its number and its start time.
+    /// The process, for its pid and its start time.
     pub fn process(&self) -> &PidFd {
         self.child.process()
     }
 
-    /// Its number.
+    /// Its pid.
     pub fn pid(&self) -> u32 {
         self.child.process().pid().as_raw_nonzero().get().cast_unsigned()
     }
@@ -153,8 +152,8 @@ impl Job {
         self.child.process()
     }
 
-    /// What happens next. Nothing is lost when the future is dropped, so it fits into a `select!`.
-    pub async fn next(&mut self, signals: &mut Signals) -> io::Result<JobEvent> {
+    /// The next event. Nothing is lost when the future is dropped, so it fits into a `select!`.
+    pub async fn next(&mut self, signals: &mut SignalStream) -> io::Result<JobEvent> {
         loop {
             let received = tokio::select! {
                 biased;
@@ -169,15 +168,15 @@ impl Job {
                 received = signals.next() => received?,
             };
             let event = match received.signal {
-                libc::SIGCHLD => self.look_at_stop()?,
+                libc::SIGCHLD => self.check_stop()?,
                 libc::SIGCONT => {
-                    // Without asking whether the job is stopped: it may be about to. One too many harms nobody.
+                    // Whether or not the job is stopped: it may be about to stop, and one SIGCONT too many is harmless.
                     if !received.from_terminal() {
                         self.child.process().send(Signal::CONT)?;
                     }
                     None
                 }
-                // The job got these as well and decides; see the module's text.
+                // The job received these as well, and decides. See the module's text.
                 libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => None,
                 _ => Some(JobEvent::Signal(received)),
             };
@@ -187,26 +186,26 @@ impl Job {
         }
     }
 
-    /// Passes a signal on to the job, unless the terminal did already.
-    pub fn pass_on(&self, received: &Received) -> io::Result<Passed> {
+    /// Passes a signal on to the job, unless the terminal sent it to the job as well.
+    pub fn pass_on(&self, received: &ReceivedSignal) -> io::Result<PassOn> {
         let process = self.child.process();
         let Some(signal) = Signal::from_named_raw(received.signal).filter(|_| received.is_for_the_job())
         else {
-            return Ok(Passed::Ours);
+            return Ok(PassOn::NotForJob);
         };
         if received.from_terminal() && terminal::shares_our_group(process.pid()) == Some(true) {
-            return Ok(Passed::HadIt);
+            return Ok(PassOn::AlreadyReceived);
         }
-        Ok(if process.send(signal)? { Passed::Sent } else { Passed::Gone })
+        Ok(if process.send(signal)? { PassOn::Sent } else { PassOn::Gone })
     }
 
-    /// Takes the ended job out of the process table. `None` while it lives.
+    /// Reaps the ended job; `None` while it lives.
     pub fn reap(&self) -> io::Result<Option<WaitStatus>> {
         self.child.process().reap_child()
     }
 
-    /// After a SIGCHLD: whether the job stopped or goes on, and we with it.
-    fn look_at_stop(&mut self) -> io::Result<Option<JobEvent>> {
+    /// After a SIGCHLD: the job stopped or continued, and the tracer with it.
+    fn check_stop(&mut self) -> io::Result<Option<JobEvent>> {
         let now = self.child.process().stopped_child()?;
         let before = std::mem::replace(&mut self.stopped, now);
         match (before, now) {
@@ -221,7 +220,7 @@ impl Job {
         }
     }
 
-    /// Whether a shell would have seen its job stop, had it not put us in between.
+    /// Without the tracer in between, a shell would have seen its job stop.
     fn stops_us(&self, signal: i32) -> bool {
         terminal::shares_our_group(self.child.process().pid()) == Some(true)
             && terminal::has_job_control()
@@ -229,16 +228,16 @@ impl Job {
     }
 }
 
-/// Whether somebody who asked the tracer to end asks again, and means it.
+/// Detects a second request to end, soon after the first.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Patience {
     asked: Option<Instant>,
 }
 
 impl Patience {
-    /// Takes note of a signal that came `at`. True when it is a second Ctrl-C, or a second request to end, soon
-    /// after the first: then the tracer ends at once and leaves the session to be recovered.
-    pub fn ends_with(&mut self, received: &Received, at: Instant) -> bool {
+    /// Takes a signal that was received `at`. True when it is a second Ctrl-C, or a second request to end, soon after the
+    /// first: then the tracer ends at once, and leaves the session to be recovered.
+    pub fn ends_with(&mut self, received: &ReceivedSignal, at: Instant) -> bool {
         if !matches!(received.signal, libc::SIGINT | libc::SIGQUIT) {
             return false;
         }
@@ -247,7 +246,7 @@ impl Patience {
     }
 }
 
-/// Waits for the child's word about its exec: `None` when it runs. For ever, once that was told.
+/// Waits for the result of the child's exec: `None` when it succeeded. Never returns once that was reported.
 async fn executed(pipe: Option<&AsyncFd<OwnedFd>>) -> io::Result<Option<io::Error>> {
     let Some(pipe) = pipe else { return std::future::pending().await };
     loop {

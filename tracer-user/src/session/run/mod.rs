@@ -30,7 +30,7 @@ use crate::core::identity::WaitStatus;
 use crate::core::record::{EndReason, Origin};
 use crate::core::summary::{LeakedProcess, Summary};
 use crate::procfs_view::FileId;
-use crate::signals::receive::{Blocked, Received, Signals};
+use crate::signals::receive::{BlockedSignals, ReceivedSignal, SignalStream};
 use crate::store::autoskillit::Mirror;
 use crate::store::{Layout, LogConfig};
 
@@ -91,7 +91,7 @@ pub enum JobOutcome {
 /// # Errors
 /// When the job could not be started at all.
 pub fn run(options: &RunOptions, observer: &mut dyn Observer) -> anyhow::Result<RunEnd> {
-    let blocked = Blocked::take().context("cannot take signals")?;
+    let blocked = BlockedSignals::take().context("cannot take signals")?;
     let original = blocked.original();
     let output: Vec<FileId> =
         [FileId::of_fd(io::stdout()), FileId::of_fd(io::stderr())].into_iter().flatten().collect();
@@ -108,7 +108,7 @@ async fn traced(
     options: &RunOptions,
     held: HeldJob,
     output: &[FileId],
-    signals: &mut Signals,
+    signals: &mut SignalStream,
     observer: &mut dyn Observer,
 ) -> anyhow::Result<RunEnd> {
     let setup = SessionSetup {
@@ -162,7 +162,7 @@ struct RunState<'a, 'o> {
     /// Why the session will be over.
     reason: EndReason,
     /// A request to end that is passed on after the diagnosis, and when it came.
-    pending: Option<(Received, u64)>,
+    pending: Option<(ReceivedSignal, u64)>,
     patience: Patience,
     /// By signal, when the root was last sent one that was also sent to the tracer. It does not count a second time: a
     /// process that signals the tracer alone right after the group means the tracer.
@@ -173,7 +173,7 @@ struct RunState<'a, 'o> {
 impl RunState<'_, '_> {
     async fn follow_to_end(
         mut self,
-        signals: &mut Signals,
+        signals: &mut SignalStream,
         output: &[FileId],
         log: &LogConfig,
     ) -> anyhow::Result<RunEnd> {
@@ -222,7 +222,7 @@ impl RunState<'_, '_> {
         }
     }
 
-    async fn follow(&mut self, signals: &mut Signals) -> anyhow::Result<JobOutcome> {
+    async fn follow(&mut self, signals: &mut SignalStream) -> anyhow::Result<JobOutcome> {
         loop {
             let outcome = tokio::select! {
                 biased;
@@ -254,7 +254,7 @@ impl RunState<'_, '_> {
         Ok(None)
     }
 
-    fn on_signal(&mut self, received: Received) -> anyhow::Result<Option<JobOutcome>> {
+    fn on_signal(&mut self, received: ReceivedSignal) -> anyhow::Result<Option<JobOutcome>> {
         if self.patience.ends_with(&received, Instant::now()) {
             return Ok(Some(JobOutcome::LeftAlone(received.signal)));
         }
@@ -324,7 +324,7 @@ impl RunState<'_, '_> {
     }
 
     /// Passes a signal on, unless its sender has sent it to the job as well, as `kill -- -GROUP` and `timeout` do.
-    fn pass_on(&mut self, received: &Received, came_boot_ns: u64) -> anyhow::Result<()> {
+    fn pass_on(&mut self, received: &ReceivedSignal, came_boot_ns: u64) -> anyhow::Result<()> {
         self.driver.catch_up();
         if !self.root_received(received, came_boot_ns.saturating_sub(SAME_KILL_NS)) {
             self.job.pass_on(received).context("cannot pass a signal on to the job")?;
@@ -333,7 +333,7 @@ impl RunState<'_, '_> {
     }
 
     /// The root was sent the same signal by the same sender since then, CLOCK_BOOTTIME nanoseconds.
-    fn root_received(&mut self, received: &Received, since_boot_ns: u64) -> bool {
+    fn root_received(&mut self, received: &ReceivedSignal, since_boot_ns: u64) -> bool {
         let root = self.driver.root();
         let signal = received.signal.unsigned_abs();
         let answered = self.answered_boot_ns.entry(signal).or_default();
