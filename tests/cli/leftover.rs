@@ -162,7 +162,10 @@ fn leftovers_of_a_killed_suite_are_removed_and_a_look_alike_is_not() {
     let plan = output(place.command(TRACER, "repo").args(["reap", "--all-mine"]));
     let text = String::from_utf8_lossy(&plan.stdout);
     assert_eq!((plan.status.code(), text.matches("\nend ").count()), (Some(1), 2), "{plan:?}");
-    assert!(text.starts_with("end ") && text.ends_with("nothing was done: add --yes to do it\n"), "{text}");
+    assert!(
+        text.starts_with("end ") && text.ends_with("nothing was done: add --yes to carry out the plan\n"),
+        "{text}"
+    );
     assert!((0..3).all(|index| !suite.tracked_ends_within(index, Duration::ZERO)));
 
     // The other suite's port is refused.

@@ -1,7 +1,7 @@
-//! `cargo xtask demo`: a program that hangs as jobs do, under the tool.
+//! `cargo xtask demo`: runs a program that hangs, under the tool.
 //!
-//! The program is this one: a parent starts a chatty child with its stdout in a pipe, and waits for the child to end
-//! before it reads the pipe. The child fills the pipe and can never end.
+//! The program is this one: a parent starts a child with its stdout in a pipe and waits for the child's exit before
+//! it reads the pipe. The child fills the pipe and can never exit.
 
 use std::env;
 use std::io::Write as _;
@@ -14,29 +14,29 @@ use crate::exec::{shown, status};
 use crate::run;
 use crate::workspace::as_root;
 
-/// What the child writes: more than the 64 KiB a pipe holds.
-const CHATTER_LINES: u32 = 20_000;
-/// The tool's own status for a job that was ended because its time was up.
+/// The child writes this many lines: more than the 64 KiB that a pipe holds.
+const CHILD_LINES: u32 = 20_000;
+/// The tool's exit status for a job that was ended by `--timeout`.
 const ENDED_BY_TIMEOUT: i32 = 124;
 
-/// What can be asked of this task.
+/// Arguments of the task.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Enlarges the full pipe instead of ending the program, which then finishes
+    /// Enlarge the full pipe instead of ending the program, so that it finishes
     #[arg(long)]
     relieve: bool,
 }
 
-/// Runs the hanging program under `tracer-user run`, in folders of its own.
+/// Runs the hanging program under `tracer-user run`, with directories of its own.
 ///
 /// # Errors
-/// When the tool does not build, does not run, or neither ends the hanging program nor lets it finish.
+/// When the tool does not build or does not exit as expected.
 pub fn run(args: &Args) -> Result<()> {
     let tool = run::build_quickly()?;
-    let place = tempfile::tempdir_in(memory()).context("cannot make a temporary folder")?;
+    let place = tempfile::tempdir_in(memory()).context("cannot create a temporary directory")?;
     let this = env::current_exe().context("cannot find this program")?;
     println!(
-        "A parent waits for its child to end before it reads the child's output; the child has much to say.\n"
+        "A parent waits for its child's exit before it reads the child's output, and the child writes a lot.\n"
     );
     let mut traced = as_root(tool);
     traced.args(["run", "--events", "--stall-threshold", "500ms", "--timeout", "3s", "--grace", "500ms"]);
@@ -50,39 +50,39 @@ pub fn run(args: &Args) -> Result<()> {
     traced.arg("--").arg(this).arg("demo-parent");
     let ended = status(&mut traced)?;
     if ended.code() != Some(expected) {
-        bail!("`{}` was to end with {expected}: {ended}", shown(&traced));
+        bail!("`{}` should have exited with {expected}: {ended}", shown(&traced));
     }
     Ok(())
 }
 
-/// A place in memory, where traces belong.
+/// A directory in memory for traces.
 #[must_use]
 pub fn memory() -> PathBuf {
     let shared = Path::new("/dev/shm");
     if shared.is_dir() { shared.to_path_buf() } else { env::temp_dir() }
 }
 
-/// The hanging program.
+/// The parent.
 ///
 /// # Errors
-/// When its child cannot be started or waited for.
+/// When the child cannot be started or waited for.
 pub fn parent() -> Result<()> {
     let mut child = Command::new(env::current_exe()?).arg("demo-child").stdout(Stdio::piped()).spawn()?;
     let ended = child.wait()?;
-    let mut said = String::new();
-    std::io::Read::read_to_string(&mut child.stdout.take().context("no pipe")?, &mut said)?;
-    println!("the child said {} bytes, {ended}", said.len());
+    let mut output = String::new();
+    std::io::Read::read_to_string(&mut child.stdout.take().context("no pipe")?, &mut output)?;
+    println!("the child wrote {} bytes, {ended}", output.len());
     Ok(())
 }
 
-/// Its child.
+/// The child.
 ///
 /// # Errors
-/// When nobody reads what it says any more.
+/// When the pipe is closed.
 pub fn child() -> Result<()> {
     let mut out = std::io::stdout().lock();
-    for line in 0..CHATTER_LINES {
-        writeln!(out, "{line}: all is well")?;
+    for line in 0..CHILD_LINES {
+        writeln!(out, "{line}: still running")?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Running other programs: every failure names the command that failed.
+//! Runs other programs. Every error names the command that failed.
 
 use std::process::{Command, ExitStatus, Stdio};
 
@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 /// Runs a command with the task's own stdin, stdout and stderr.
 ///
 /// # Errors
-/// When it cannot be started, or does not end with status 0.
+/// When it cannot be started or does not exit with 0.
 pub fn exec(command: &mut Command) -> Result<()> {
     let status = status(command)?;
     if !status.success() {
@@ -16,7 +16,7 @@ pub fn exec(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command with the task's own stdin, stdout and stderr, and hands back how it ended.
+/// Runs a command with the task's own stdin, stdout and stderr, and returns its exit status.
 ///
 /// # Errors
 /// When it cannot be started.
@@ -24,10 +24,10 @@ pub fn status(command: &mut Command) -> Result<ExitStatus> {
     command.status().with_context(|| format!("cannot start `{}`", shown(command)))
 }
 
-/// Runs a command and hands back what it wrote to stdout; its stderr is the task's own.
+/// Runs a command and returns its stdout. Its stderr is the task's own.
 ///
 /// # Errors
-/// When it cannot be started, does not end with status 0, or writes what is no UTF-8.
+/// When it cannot be started, does not exit with 0, or writes invalid UTF-8.
 pub fn output(command: &mut Command) -> Result<String> {
     let output = command
         .stderr(Stdio::inherit())
@@ -36,16 +36,16 @@ pub fn output(command: &mut Command) -> Result<String> {
     if !output.status.success() {
         bail!("`{}` failed: {}", shown(command), output.status);
     }
-    String::from_utf8(output.stdout).with_context(|| format!("`{}` wrote what is no UTF-8", shown(command)))
+    String::from_utf8(output.stdout).with_context(|| format!("`{}` wrote invalid UTF-8", shown(command)))
 }
 
-/// Runs a command silently: its stdout when it ended with status 0, else nothing.
+/// Runs a command silently and returns its stdout, if it exits with 0.
 pub fn probe(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// A command as one would type it.
+/// A command as typed in a shell, without quoting.
 #[must_use]
 pub fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());

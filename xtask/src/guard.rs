@@ -1,7 +1,7 @@
-//! `cargo xtask guard`: runs one test program and lets it take only so long.
+//! `cargo xtask guard` (internal): runs one test program with a time limit.
 //!
-//! `cargo xtask test` has cargo run every test program through this, so that one that hangs costs its own time and not
-//! everybody's: why it hangs is told by the tool that is tested here, and then it is ended with all that it started.
+//! `cargo xtask test` makes cargo run every test program through this. A program that hangs is diagnosed by the tool
+//! under test and then ended with everything it started, so that it does not block the whole run.
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
@@ -16,14 +16,14 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::exec::shown;
 
-/// No test program takes a tenth of it on an idle machine.
-const MOST: Duration = Duration::from_secs(15 * 60);
-/// A diagnosis takes a second.
+/// The limit. On an idle machine no test program takes a tenth of it.
+const LIMIT: Duration = Duration::from_secs(15 * 60);
+/// Limit of a diagnosis, which takes about a second.
 const DIAGNOSIS: Duration = Duration::from_secs(30);
-/// What `timeout` ends with.
+/// The exit status of timeout(1).
 const TIMED_OUT: i32 = 124;
 
-/// What is to be run.
+/// Arguments of the task.
 #[derive(clap::Args)]
 pub struct Args {
     /// The program and its arguments
@@ -31,46 +31,46 @@ pub struct Args {
     command: Vec<String>,
 }
 
-/// Cargo's option by which this runs every test program.
+/// The cargo option that makes cargo run every test program through this task.
 ///
 /// # Errors
-/// When this program's own path is not to be had.
+/// When the path of this program is unknown.
 pub fn cargo_option() -> Result<String> {
     let me = std::env::current_exe().context("the path of this program")?;
     let runner = serde_json::to_string(&[me.to_string_lossy().as_ref(), "guard", "--"])?;
     Ok(format!("target.'cfg(all())'.runner={runner}"))
 }
 
-/// Runs the program and ends as it does.
+/// Runs the program and exits with its status.
 ///
 /// # Errors
 /// When it cannot be started or watched.
 pub fn run(args: &Args) -> Result<()> {
     let Some((program, words)) = args.command.split_first() else { return Ok(()) };
-    let ended = watch(Command::new(program).args(words), MOST)?;
+    let ended = watch(Command::new(program).args(words), LIMIT)?;
     let code = ended.map_or(TIMED_OUT, |status| {
         status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(TIMED_OUT)
     });
     std::process::exit(code);
 }
 
-/// Runs a program for at most so long. `None`: it took longer and was ended, after it was told why.
+/// Runs a program for at most `limit`. `None`: it took longer, was diagnosed, and was ended.
 ///
 /// # Errors
 /// When it cannot be started or watched.
-fn watch(command: &mut Command, most: Duration) -> Result<Option<ExitStatus>> {
+fn watch(command: &mut Command, limit: Duration) -> Result<Option<ExitStatus>> {
     let mut child = command.spawn().with_context(|| format!("cannot start `{}`", shown(command)))?;
     let pid = Pid::from_child(&child);
-    // Our child, not reaped: the number is its.
+    // It is our child and not reaped, so the pid cannot have been reused.
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).context("pidfd_open")?;
-    if has_ended(&pidfd, most)? {
+    if has_ended(&pidfd, limit)? {
         return Ok(Some(child.wait()?));
     }
-    eprintln!("`{}` has run for {} s and is ended. Why it hangs:", shown(command), most.as_secs());
+    eprintln!("`{}` has been running for {} s and is ended. Diagnosis:", shown(command), limit.as_secs());
     if let Err(error) = diagnose(pid) {
-        eprintln!("cannot be said: {error:#}");
+        eprintln!("no diagnosis: {error:#}");
     }
-    // Opened while their parents live, so that each number is still its process's.
+    // Opened while their parents live, so that no pid has been reused.
     let started: Vec<OwnedFd> = descendants(pid)
         .into_iter()
         .filter_map(|pid| pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok())
@@ -82,9 +82,9 @@ fn watch(command: &mut Command, most: Duration) -> Result<Option<ExitStatus>> {
     Ok(None)
 }
 
-fn has_ended(process: &OwnedFd, most: Duration) -> Result<bool> {
-    let most = Timespec { tv_sec: i64::try_from(most.as_secs())?, tv_nsec: most.subsec_nanos().into() };
-    Ok(poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&most)).context("poll")? > 0)
+fn has_ended(process: &OwnedFd, limit: Duration) -> Result<bool> {
+    let timeout = Timespec { tv_sec: i64::try_from(limit.as_secs())?, tv_nsec: limit.subsec_nanos().into() };
+    Ok(poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&timeout)).context("poll")? > 0)
 }
 
 fn diagnose(pid: Pid) -> Result<()> {
@@ -103,7 +103,7 @@ fn diagnose(pid: Pid) -> Result<()> {
     Ok(())
 }
 
-/// Everything below a process, as far as the kernel lists children.
+/// All descendants of a process, as far as the kernel lists children.
 fn descendants(of: Pid) -> BTreeSet<i32> {
     let mut found = BTreeSet::new();
     let mut next = vec![of.as_raw_nonzero().get()];
@@ -127,14 +127,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_that_ends_in_time_hands_its_status_on() {
-        let ended = watch(Command::new("sh").args(["-c", "exit 7"]), MOST).unwrap();
+    fn a_program_that_ends_in_time_passes_its_status_on() {
+        let ended = watch(Command::new("sh").args(["-c", "exit 7"]), LIMIT).unwrap();
         assert_eq!(ended.and_then(|status| status.code()), Some(7));
     }
 
     #[test]
-    fn a_program_that_does_not_end_is_ended_with_all_below_it() {
-        // Both ends of the FIFO are open in the grandchild alone, until it goes.
+    fn a_program_that_does_not_end_is_ended_with_its_descendants() {
+        // Only the grandchild holds the write end of the FIFO, until it is ended.
         let place = tempfile::tempdir().unwrap();
         let fifo = place.path().join("fifo");
         rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
@@ -145,6 +145,6 @@ mod tests {
         });
         let ended = watch(Command::new("sh").args(["-c", script]).arg(&fifo), Duration::from_millis(300));
         assert!(ended.unwrap().is_none());
-        assert_eq!(reader.join().unwrap().unwrap(), b"", "the end of file comes when nobody writes");
+        assert_eq!(reader.join().unwrap().unwrap(), b"", "end of file means that no writer is left");
     }
 }

@@ -1,5 +1,5 @@
-//! The repository's own tasks, a file a task. `main` is a flat match.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "tasks are for people at a terminal")]
+//! The repository's tasks, one file per task. `main` is a flat match.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "tasks print to a terminal")]
 
 pub mod bench;
 pub mod build_ebpf;
@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "The repository's own tasks")]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "The repository's tasks")]
 struct Cli {
     #[command(subcommand)]
     task: Task,
@@ -27,39 +27,39 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Measures what tracing costs, against other tools
+    /// Measure the overhead of tracing, compared with other tools
     Bench(bench::Args),
-    /// A job that is timed
+    /// (internal) A timed workload of `bench`
     #[command(hide = true)]
     BenchJob(bench::workload::Args),
-    /// Builds the kernel programs and writes the object that is committed and embedded
+    /// Build the kernel programs and write the object that is committed and embedded
     BuildEbpf(build_ebpf::Args),
-    /// Shows the tool on a bundled program that hangs
+    /// Run a program that hangs, under the tool
     Demo(demo::Args),
-    /// The bundled program
+    /// (internal) The parent of `demo`
     #[command(hide = true)]
     DemoParent,
-    /// Its child
+    /// (internal) The child of `demo`
     #[command(hide = true)]
     DemoChild,
-    /// Compares the tool's diagnosis of real software that hangs with the truth
+    /// Compare the tool's diagnoses of real software that hangs with the truth
     Field(field::Args),
-    /// One test program, which may take only so long
+    /// (internal) Run one test program with a time limit
     #[command(hide = true)]
     Guard(guard::Args),
-    /// Builds the tool for release and runs it, through sudo when not root
+    /// Build the tool for release and run it, through sudo when not root
     Run(run::Args),
-    /// Gets what this machine lacks to build the kernel programs
+    /// Install what this machine lacks to build the kernel programs
     Setup,
-    /// Runs every check and every test, privileged ones included
+    /// Run every check and every test, including the privileged ones
     Test(test::Args),
-    /// Checks the rules of the house
+    /// Check repository conventions
     Tidy,
-    /// Runs the privileged tests in virtual machines of Debian's kernels
+    /// Run the privileged tests on Debian's kernels in virtual machines
     Vm(vm::Args),
 }
 
-/// Runs the task that was named on the command line; a failure is one line.
+/// Runs the task named on the command line. A failure prints one line.
 #[must_use]
 pub fn main() -> ExitCode {
     let done = match Cli::parse().task {

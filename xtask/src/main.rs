@@ -1,4 +1,4 @@
-//! `cargo xtask TASK`: the repository's own tasks.
+//! `cargo xtask TASK`: the repository's tasks.
 
 use std::process::ExitCode;
 

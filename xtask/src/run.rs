@@ -1,4 +1,4 @@
-//! `cargo xtask run -- ARGS`: the tool, built for release, with the rights it needs.
+//! `cargo xtask run -- ARGS`: builds the tool for release and runs it as root.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -8,15 +8,15 @@ use anyhow::{Context as _, Result};
 use crate::exec::{exec, shown};
 use crate::workspace::{as_root, cargo, target_dir};
 
-/// What can be asked of this task.
+/// Arguments of the task.
 #[derive(clap::Args)]
 pub struct Args {
-    /// For tracer-user
+    /// Arguments of tracer-user
     #[arg(last = true)]
     args: Vec<std::ffi::OsString>,
 }
 
-/// Builds the tool and becomes it, through sudo when not root.
+/// Builds the tool and executes it, through sudo when not root.
 ///
 /// # Errors
 /// When it does not build or cannot be started.
@@ -27,7 +27,7 @@ pub fn run(args: &Args) -> Result<()> {
     Err(error).with_context(|| format!("cannot start `{}`", shown(&tool)))
 }
 
-/// Builds the tool for release: where it lies.
+/// Builds the tool for release and returns its path.
 ///
 /// # Errors
 /// When it does not build.
@@ -36,7 +36,7 @@ pub fn build() -> Result<PathBuf> {
     Ok(target_dir().join("release/tracer-user"))
 }
 
-/// Builds the tool as the tests do, which is quicker: where it lies.
+/// Builds the tool as the tests do, which is quicker, and returns its path.
 ///
 /// # Errors
 /// When it does not build.

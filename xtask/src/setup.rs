@@ -1,7 +1,7 @@
-//! `cargo xtask setup`: gets what this machine lacks to build the kernel programs.
+//! `cargo xtask setup`: installs what this machine lacks to build the kernel programs.
 //!
-//! On Debian and Ubuntu from the distribution, where its rustc is new enough and comes with `core` for the BPF target;
-//! elsewhere by rustup. Whoever only builds the tool needs none of it: the built object is in the repository.
+//! On Debian and Ubuntu it comes from the distribution, if its rustc is new enough and has `core` for the BPF target;
+//! elsewhere from rustup. Building the tool needs none of it, because the built object is in the repository.
 
 use std::fs;
 use std::path::Path;
@@ -13,30 +13,31 @@ use crate::build_ebpf::toolchain::{self, minor_version};
 use crate::exec::{exec, probe};
 use crate::workspace::{as_root, cargo, rust_version};
 
-/// Packages of the distribution's rustc and of its prebuilt `core`, the newer series first.
+/// Packages of the distribution's rustc and its prebuilt `core`, newest first.
 const DISTRIBUTION: &[(&str, &str)] =
     &[("rustc-web", "libstd-rust-web-dev-bpf"), ("rustc", "libstd-rust-dev-bpf")];
-/// The linker, and the LLVM majors it can be built against, as its features.
+/// The version of bpf-linker, and the LLVM majors that it has features for.
 const BPF_LINKER: &str = "0.13.0";
 const BPF_LINKER_LLVM: &[u32] = &[21, 22, 23];
 
-/// Gets the BPF toolchain; quick when it is there.
+/// Installs the BPF toolchain, unless it is already there.
 ///
 /// # Errors
-/// When a package cannot be had or a command fails: both are named.
+/// When a package is unavailable or a command fails.
 pub fn run() -> Result<()> {
     if let Ok(toolchain) = toolchain::find(None) {
-        println!("the kernel programs can be built here: {}", toolchain.named());
+        println!("the kernel programs can be built here: {}", toolchain.versions);
         return Ok(());
     }
     if toolchain::nightly().is_none() && toolchain::distribution().is_none() {
         compiler()?;
     }
-    let llvm = compiler_llvm().context("the compiler for the BPF target was installed, yet is not found")?;
+    let llvm =
+        compiler_llvm().context("the compiler for the BPF target was installed but cannot be found")?;
     if toolchain::bpf_linker().is_none() {
         linker(llvm)?;
     }
-    println!("the kernel programs can be built here: {}", toolchain::find(None)?.named());
+    println!("the kernel programs can be built here: {}", toolchain::find(None)?.versions);
     Ok(())
 }
 
@@ -53,7 +54,7 @@ fn compiler() -> Result<()> {
     }
     if probe(Command::new("rustup").arg("--version")).is_none() {
         bail!(
-            "no compiler for the BPF target can be had: this distribution has no package of it that is new enough \
+            "no compiler for the BPF target is available: this distribution has no package that is new enough \
              ({}), and rustup (https://rustup.rs) is not installed",
             rust_version()
         );
@@ -69,7 +70,7 @@ fn compiler() -> Result<()> {
     ]))
 }
 
-/// The LLVM major of the compiler that will be used: the linker's must not be older.
+/// The LLVM major of the compiler. The linker's must not be older.
 fn compiler_llvm() -> Option<u32> {
     let (rustc, ..) = toolchain::nightly().or_else(toolchain::distribution)?;
     let about = probe(Command::new(rustc).arg("-vV"))?;
@@ -98,7 +99,7 @@ fn linker(llvm: u32) -> Result<()> {
     }
     bail!(
         "bpf-linker needs LLVM {llvm} or newer (llvm-{llvm}-dev), which this system does not offer; \
-         `cargo binstall bpf-linker` gets a built one"
+         `cargo binstall bpf-linker` installs a prebuilt one"
     )
 }
 
@@ -111,7 +112,7 @@ fn has_apt() -> bool {
     debian && Path::new("/usr/bin/apt-get").exists()
 }
 
-/// The version that apt would install.
+/// The version that apt would install, if any.
 fn candidate(package: &str) -> Option<String> {
     let policy = probe(Command::new("apt-cache").args(["policy", package]).env("LC_ALL", "C"))?;
     let version = policy.lines().find_map(|line| line.trim().strip_prefix("Candidate: "))?;

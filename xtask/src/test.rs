@@ -1,7 +1,7 @@
-//! `cargo xtask test`: every check of this repository, privileged tests included.
+//! `cargo xtask test`: every check of this repository, including the privileged tests.
 //!
-//! Cargo and the compiler run as whoever calls; only the built test programs are run through sudo, so that nothing of
-//! the build belongs to root. They come last: the output ends with their summaries.
+//! Cargo and the compiler run as the calling user. Only the built test programs run through sudo, so that no build
+//! output belongs to root. They run last, so that the output ends with their summaries.
 
 use std::path::{Path, PathBuf};
 
@@ -12,21 +12,21 @@ use crate::exec::{exec, output, status};
 use crate::workspace::{as_root, cargo, is_root};
 use crate::{build_ebpf, guard, tidy, vm};
 
-/// What can be asked of this task.
+/// Arguments of the task.
 #[derive(clap::Args)]
 pub struct Args {
-    /// For the tests: a filter, `--nocapture` and the like
+    /// Arguments of the test programs: a filter, `--nocapture`, …
     #[arg(last = true)]
     args: Vec<String>,
 }
 
-/// Runs the checks, from the quickest to the tests.
+/// Runs the checks, the quickest first.
 ///
 /// # Errors
-/// Names the first check that failed.
+/// The first check that failed.
 pub fn run(args: &Args) -> Result<()> {
     step("format");
-    exec(cargo().args(["fmt", "--all", "--check"])).context("`cargo fmt` mends this")?;
+    exec(cargo().args(["fmt", "--all", "--check"])).context("`cargo fmt --all` fixes this")?;
     step("tidy");
     tidy::run()?;
     step("clippy");
@@ -34,7 +34,7 @@ pub fn run(args: &Args) -> Result<()> {
     step("build-ebpf --check");
     build_ebpf::run(&build_ebpf::Args { check: true })?;
     step("kernels");
-    // Whoever asks for certain tests wants an answer soon.
+    // A filter asks for certain tests, so the kernels are skipped.
     let kernels = if args.args.is_empty() { vm::run_if_fetched() } else { Ok(()) };
     if let Err(error) = &kernels {
         println!("{error:#}");
@@ -50,7 +50,7 @@ pub fn run(args: &Args) -> Result<()> {
     } else {
         as_user(args)?;
     }
-    // Told last, after all else was tried.
+    // Reported last, after everything else was run.
     kernels.context("on other kernels")
 }
 
@@ -58,14 +58,14 @@ fn step(name: &str) {
     println!("== {name}");
 }
 
-/// Builds the test programs as this user and runs each as root, in the folder cargo would run it in.
+/// Builds the test programs as this user and runs each as root, in the directory that cargo would use.
 fn as_user(args: &Args) -> Result<()> {
     let built = output(cargo().args(["test", "--workspace", "--no-run", "--message-format=json"]))?;
     let mut failed = Vec::new();
     for (program, folder) in built.lines().filter_map(test_program) {
         println!("     Running {}", program.display());
         let mut test = as_root("env");
-        // sudo leaves out most of the environment; the tests look at these.
+        // sudo removes most of the environment; the tests read these variables.
         for name in ["PATH", "TRACER_REQUIRE_BPF", "CI", "RUST_BACKTRACE"] {
             if let Some(value) = std::env::var_os(name) {
                 test.arg(format!("{name}={}", value.to_string_lossy()));
@@ -86,7 +86,7 @@ fn as_user(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// A line of cargo's messages that tells of a built test program: the program and its package's folder.
+/// The test program and package directory of one of cargo's messages, if it is about a built test program.
 fn test_program(line: &str) -> Option<(PathBuf, PathBuf)> {
     let message: Value = serde_json::from_str(line).ok()?;
     message["profile"]["test"].as_bool().filter(|test| *test)?;

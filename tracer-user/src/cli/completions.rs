@@ -1,10 +1,10 @@
-//! `completions`: what a shell needs to complete our words.
+//! `completions`: a completion script for a shell.
 
 use super::exit::{Exit, Failure};
 use super::output::Output;
-use super::typed;
+use super::parse;
 
-/// What was typed.
+/// Arguments of the verb.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Shell
@@ -15,7 +15,7 @@ pub struct Args {
 /// Prints the script.
 pub fn execute(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut typed::command(|_| None), "tracer-user", &mut script);
+    clap_complete::generate(args.shell, &mut parse::command(|_| None), "tracer-user", &mut script);
     output.bytes(&script)?;
     Ok(Exit::Success)
 }

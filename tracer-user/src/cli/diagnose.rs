@@ -1,4 +1,4 @@
-//! `diagnose`: what hangs now, and why.
+//! `diagnose`: arguments and output.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,87 +7,50 @@ use anyhow::Context;
 
 use super::exit::{Exit, Failure};
 use super::output::Output;
+use super::report_target::{DiagnoseFormat, ReportTarget};
 use super::{report, value};
 use crate::session::diagnose::{self, DiagnoseOptions};
 use crate::session::live::relieve;
-use crate::session::options::{ReportFormat, ReportTo};
 
-/// What was typed.
+/// Arguments of the verb.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(flatten)]
-    about: ScopeArgs,
-    /// How long nobody may have moved to count as stuck
+    scope: ScopeArgs,
+    /// Time between the two readings; a thread that did nothing in between counts as blocked
     #[arg(long, value_name = "DURATION", default_value = "400ms", value_parser = value::positive_duration)]
     quiet_window: Duration,
-    /// How to report
-    #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
-    format: Format,
-    /// Write a report as well: text, json, markdown, html, junit, dot or mermaid; may be given several times
-    #[arg(long = "report", value_name = "FORMAT=PATH", value_parser = super::run::report_to)]
-    reports: Vec<ReportTo>,
-    /// Enlarge the full pipes of a hang in place, so that it can go on; this cures nothing
+    /// The format on standard output
+    #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
+    format: DiagnoseFormat,
+    #[arg(long = "report", value_name = "FORMAT=PATH", value_parser = ReportTarget::parse, help = ReportTarget::help("Write a report to a file as well"))]
+    reports: Vec<ReportTarget>,
+    /// Enlarge the full pipes of a hang in place, so that the job can go on; this does not fix the cause
     #[arg(long)]
     relieve: bool,
-    /// Where live sessions are kept, for --session [default: as for run]
+    /// The directory of live sessions, for --session [default: as for run]
     #[arg(long, value_name = "DIR")]
     trace_dir: Option<PathBuf>,
 }
 
-/// The processes in question: one of these.
+/// What to diagnose: one of these.
 #[derive(clap::Args, Debug)]
 #[group(required = true, multiple = false)]
 struct ScopeArgs {
-    /// The process with this pid and all that it started
+    /// The process with this pid and its descendants
     #[arg(long, value_name = "PID", value_parser = value::pid)]
     pid: Option<u32>,
-    /// The session with this id that is traced now; its beginning will do
+    /// The live session with this id; a unique prefix is enough
     #[arg(long, value_name = "ID")]
     session: Option<String>,
-    /// Every process of the machine
+    /// All processes of this machine
     #[arg(long)]
     all: bool,
 }
 
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Format {
-    /// For people
-    Text,
-    /// For programs
-    Json,
-    /// For a forge's pages
-    Markdown,
-    /// For a browser
-    Html,
-    /// For CI's test reports
-    Junit,
-    /// The graph, for Graphviz
-    Dot,
-    /// The graph, for Markdown pages that draw it
-    Mermaid,
-    /// All that was seen, as JSON: what the diagnosis was made from
-    Evidence,
-}
-
-impl Format {
-    /// As a report; `None` for what was seen.
-    fn report(self) -> Option<ReportFormat> {
-        Some(match self {
-            Self::Text => ReportFormat::Text,
-            Self::Json => ReportFormat::Json,
-            Self::Markdown => ReportFormat::Markdown,
-            Self::Html => ReportFormat::Html,
-            Self::Junit => ReportFormat::Junit,
-            Self::Dot => ReportFormat::Dot,
-            Self::Mermaid => ReportFormat::Mermaid,
-            Self::Evidence => return None,
-        })
-    }
-}
-
-/// Looks, judges, and reports.
+/// Collects evidence, diagnoses it, and reports.
 pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
-    let scope = match (args.about.pid, args.about.session) {
+    let scope = match (args.scope.pid, args.scope.session) {
         (Some(pid), _) => diagnose::DiagnoseScope::Tree(pid),
         (None, Some(id)) => diagnose::DiagnoseScope::Session { id, trace_dir: args.trace_dir },
         (None, None) => diagnose::DiagnoseScope::Machine,
@@ -95,12 +58,9 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
     let config = DiagnoseOptions { scope, quiet_window: args.quiet_window };
     let answer = diagnose::diagnose(&config).context("diagnose")?;
     report::write(&answer.diagnosis, &args.reports)?;
-    match args.format.report() {
-        Some(format) => {
-            let colour = output.colour();
-            output.text(&report::render(&answer.diagnosis, format, colour)?)?;
-        }
-        None => output.json(&answer.evidence)?,
+    match args.format {
+        DiagnoseFormat::Report(format) => output.text(&format.render(&answer.diagnosis, output.color())?)?,
+        DiagnoseFormat::Evidence => output.json(&answer.evidence)?,
     }
     if args.relieve {
         for done in relieve::relieve(&answer.diagnosis) {
@@ -111,5 +71,5 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
     if hung {
         report::publish(&answer.diagnosis, |name| std::env::var(name).ok())?;
     }
-    Ok(if hung { Exit::Found } else { Exit::Success })
+    Ok(if hung { Exit::Finding } else { Exit::Success })
 }

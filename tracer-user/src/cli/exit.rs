@@ -1,36 +1,36 @@
-//! How the program ends: exit statuses by their meaning, and the one error the command line knows.
+//! Exit statuses by meaning, and the error type of the command line.
 
 use crate::core::identity::WaitStatus;
 
 /// Exit status, by meaning. [`Exit::code`] is the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// 0: done, and nothing to report.
+    /// 0: done, nothing to report.
     Success,
     /// 1: a hang, a leftover or a degraded requirement is reported.
-    Found,
-    /// 2: the command line makes no sense; `doctor` also says so of a machine where nothing works.
+    Finding,
+    /// 2: invalid command line; from `doctor`: the tracer does not work on this machine.
     Usage,
     /// 124: the job was ended by `--timeout` or for a hang.
     TimedOut,
     /// 125: the tracer failed.
     Failed,
-    /// 126: the job's command was found and cannot be executed.
+    /// 126: the job's command exists but cannot be executed.
     CannotExecute,
     /// 127: the job's command was not found.
     NotFound,
-    /// As the job ended: its exit code, or 128 + the signal.
+    /// The job's exit code, or 128 + the signal that ended it.
     Job(WaitStatus),
     /// 128 + the signal that ended the tracer before the job.
     Signalled(u8),
 }
 
 impl Exit {
-    /// The number a shell sees.
+    /// The exit status as a number.
     pub fn code(self) -> u8 {
         match self {
             Self::Success => 0,
-            Self::Found => 1,
+            Self::Finding => 1,
             Self::Usage => 2,
             Self::TimedOut => 124,
             Self::Failed => 125,
@@ -42,19 +42,19 @@ impl Exit {
     }
 }
 
-/// Why a verb could not do its work: one line, and the exit status that goes with it.
+/// Why a verb failed: one line and an exit status.
 ///
-/// The line reads `what: where: what to do`; the program's name is put before it when it is printed.
+/// The line has the form `what: where: what to do`. The program's name is added when it is printed.
 #[derive(Debug)]
 pub struct Failure {
-    /// Exit status.
+    /// The exit status.
     pub exit: Exit,
-    /// One line. Control bytes in it are escaped when it is printed.
+    /// One line. Control bytes are escaped when it is printed.
     pub message: String,
 }
 
 impl Failure {
-    /// The command line makes no sense.
+    /// The command line is invalid.
     pub fn usage(message: impl Into<String>) -> Self {
         Self { exit: Exit::Usage, message: message.into() }
     }
@@ -64,14 +64,14 @@ impl Failure {
         Self { exit: Exit::Failed, message: message.into() }
     }
 
-    /// The same failure, told by another exit status.
+    /// The same failure with another exit status.
     pub fn with_exit(mut self, exit: Exit) -> Self {
         self.exit = exit;
         self
     }
 }
 
-/// What a session function reports ends the verb with 125; its causes are joined by colons.
+/// An error of a session function ends the verb with 125. Its causes are joined by colons.
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Self::failed(format!("{error:#}"))
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_job_ends_the_tracer_as_it_ended() {
+    fn the_job_status_is_passed_on() {
         assert_eq!(Exit::Job(WaitStatus(7 << 8)).code(), 7);
         assert_eq!(Exit::Job(WaitStatus(15)).code(), 143);
         assert_eq!(Exit::Signalled(2).code(), 130);

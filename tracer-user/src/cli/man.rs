@@ -2,18 +2,18 @@
 
 use super::exit::{Exit, Failure};
 use super::output::Output;
-use super::typed;
+use super::parse;
 
-/// What was typed.
+/// Arguments of the verb.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// The page of this verb; without it, of the program
+    /// The verb to print the page of [default: the program's page]
     verb: Option<String>,
 }
 
 /// Prints the page.
 pub fn execute(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
-    let mut command = typed::command(|_| None);
+    let mut command = parse::command(|_| None);
     command.build();
     if let Some(verb) = &args.verb {
         let page = command.find_subcommand(verb).cloned();

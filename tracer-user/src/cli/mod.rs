@@ -1,28 +1,29 @@
-//! What was typed, turned into plain configuration; exit statuses; the only place that prints.
+//! Command-line arguments, turned into plain configuration; exit statuses; the only layer that prints.
 //!
-//! Two stages. A verb's file holds its `Args`, which is what was typed (clap, no I/O), and one function that
-//! turns it into the plain configuration of a session function, calls that, and prints what it gives. To add a
-//! verb: a file with `Args` and `execute`, a variant of [`Verb`], a line in [`dispatch`]. Every option of it
-//! is then read from `TRACER_<NAME>` too, and every error becomes one line: see [`typed`] and [`output`].
+//! A verb's file holds its `Args` (clap, no I/O) and one function that turns them into the configuration of a
+//! session function, calls it, and prints the result. To add a verb: a file with `Args` and `execute`, a variant
+//! of [`Verb`], a line in [`dispatch`]. Its options are then also read from `TRACER_<NAME>`, and every error
+//! becomes one line: see [`parse`] and [`output`].
 
 mod attach;
 mod completions;
 mod diagnose;
 mod doctor;
 pub mod exit;
-mod live;
+mod live_output;
 mod man;
 pub mod output;
+pub mod parse;
 mod preflight;
 mod reap;
 mod recover;
 mod report;
+mod report_target;
 mod run;
 mod schema;
 mod sessions;
 mod shared;
 mod status_line;
-pub mod typed;
 pub mod value;
 
 use std::process::ExitCode;
@@ -30,7 +31,7 @@ use std::process::ExitCode;
 use self::exit::{Exit, Failure};
 use self::output::Output;
 
-/// What was typed.
+/// The command line.
 #[derive(clap::Parser, Debug)]
 #[command(
     name = "tracer-user",
@@ -39,35 +40,35 @@ use self::output::Output;
     about,
     subcommand_required = true,
     disable_help_subcommand = true,
-    after_help = "Every option can also be given in the environment, as TRACER_ and its name: TRACER_TRACE_DIR for --trace-dir."
+    after_help = "Every option can also be set in the environment, as TRACER_ and its name: TRACER_TRACE_DIR for --trace-dir."
 )]
-pub struct Typed {
-    /// Say more on standard error; twice adds the kernel side's own log
+pub struct Cli {
+    /// Print more on standard error; twice adds the log of the kernel programs
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// What to do.
+    /// The verb.
     #[command(subcommand)]
     pub verb: Verb,
 }
 
-/// What to do: only what works.
+/// The verbs.
 #[derive(clap::Subcommand, Debug)]
 pub enum Verb {
-    /// Trace a command and all it starts until it ends
+    /// Trace a command and everything it starts, until it ends
     Run(Box<run::Args>),
-    /// Trace a tree of processes that runs already
+    /// Trace a process tree that is already running
     Attach(Box<attach::Args>),
-    /// Say what earlier runs left behind that would break the next
+    /// Report what earlier runs left behind that would break the next
     Preflight(preflight::Args),
-    /// End what earlier runs left behind, and only that
+    /// End what earlier runs left behind, and nothing else
     Reap(reap::Args),
-    /// Say what of this machine works, what does not, and what to do about it
+    /// Check this machine: what works, what does not, and what to do about it
     Doctor(doctor::Args),
     /// Finish the sessions whose tracer died
     Recover(recover::Args),
     /// List, show and export recorded sessions
     Sessions(sessions::Args),
-    /// Print the JSON schema of what is written
+    /// Print the JSON schema of what the tool writes
     Schema(schema::Args),
     /// Explain what hangs now
     Diagnose(diagnose::Args),
@@ -81,16 +82,16 @@ pub enum Verb {
 pub fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
     let mut output = Output::from_environment();
-    let exit = match typed::parse(&arguments, |name| std::env::var_os(name)) {
-        Ok(typed) => {
-            output.set_verbosity(typed.verbose);
-            dispatch(typed.verb, &mut output)
+    let exit = match parse::parse(&arguments, |name| std::env::var_os(name)) {
+        Ok(cli) => {
+            output.set_verbosity(cli.verbose);
+            dispatch(cli.verb, &mut output)
         }
-        Err(typed::Refused::Help(text)) => output.text(&text).map(|()| Exit::Success),
-        Err(typed::Refused::Usage(failure)) => Err(failure),
+        Err(parse::Stop::Help(text)) => output.text(&text).map(|()| Exit::Success),
+        Err(parse::Stop::Usage(failure)) => Err(failure),
     };
     let exit = exit.and_then(|exit| output.finish().map(|()| exit)).unwrap_or_else(|failure| {
-        output.complain(&failure);
+        output.failure(&failure);
         failure.exit
     });
     ExitCode::from(exit.code())

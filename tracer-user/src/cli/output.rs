@@ -1,10 +1,12 @@
-//! Standard output and standard error: the only two places where anything is printed.
+//! Standard output and standard error: the only place that prints.
 //!
-//! A reader that goes away (`tracer-user … | head -1`) ends the output and nothing else: the verb's exit status
-//! stays what it found. Any other trouble with standard output is a failure, because somebody waits for what
-//! could not be written. Trouble with standard error is nobody's.
+//! When the reader of standard output goes away (`tracer-user … | head -1`), the output ends and the verb's exit
+//! status stays as it is. Any other error of standard output is a failure, because the caller waits for that
+//! output. Errors of standard error are ignored.
 
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::{ErrorKind, Write};
+
+use anstream::stream::RawStream;
 
 use serde::Serialize;
 
@@ -14,19 +16,22 @@ use super::exit::Failure;
 #[derive(Debug)]
 pub struct Output {
     verbosity: u8,
-    colour: bool,
+    color: bool,
     reader_gone: bool,
 }
 
+/// Whether a stream gets color: a terminal that supports it, as NO_COLOR, CLICOLOR, CLICOLOR_FORCE and TERM say.
+pub fn colored(stream: &impl RawStream) -> bool {
+    anstream::AutoStream::choice(stream) != anstream::ColorChoice::Never
+}
+
 impl Output {
-    /// As the environment has it: colour only on a terminal that is not dumb, and never with `NO_COLOR`.
+    /// Reads from the environment whether color is wanted.
     pub fn from_environment() -> Self {
-        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
-            || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Self { verbosity: 0, colour: !refused && std::io::stdout().is_terminal(), reader_gone: false }
+        Self { verbosity: 0, color: colored(&std::io::stdout()), reader_gone: false }
     }
 
-    /// How often `-v` was given.
+    /// Sets how often `-v` was given.
     pub fn set_verbosity(&mut self, verbosity: u8) {
         self.verbosity = verbosity;
     }
@@ -36,23 +41,23 @@ impl Output {
         self.verbosity
     }
 
-    /// Whether text on standard output may be coloured.
-    pub fn colour(&self) -> bool {
-        self.colour
+    /// Whether text on standard output is colored.
+    pub fn color(&self) -> bool {
+        self.color
     }
 
-    /// Writes to standard output; `text` brings its own line ends.
+    /// Writes text to standard output, without adding a line end.
     pub fn text(&mut self, text: &str) -> Result<(), Failure> {
         self.bytes(text.as_bytes())
     }
 
-    /// Writes to standard output.
+    /// Writes bytes to standard output.
     pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         if self.reader_gone {
             return Ok(());
         }
         let written = std::io::stdout().lock().write_all(bytes);
-        self.judge(written)
+        self.check(written)
     }
 
     /// Writes one JSON document, indented, to standard output.
@@ -63,33 +68,33 @@ impl Output {
         self.text(&text)
     }
 
-    /// Writes out what is buffered.
+    /// Flushes standard output.
     pub fn finish(&mut self) -> Result<(), Failure> {
         if self.reader_gone {
             return Ok(());
         }
         let flushed = std::io::stdout().lock().flush();
-        self.judge(flushed)
+        self.check(flushed)
     }
 
-    /// One line of progress or warning on standard error.
+    /// Writes one line of progress or warning to standard error.
     pub fn note(&self, line: &str) {
         let _ = writeln!(std::io::stderr().lock(), "tracer-user: {}", crate::core::text::printable(line));
     }
 
-    /// A [`note`](Self::note) for those who gave `-v`.
+    /// Writes a [`note`](Self::note) if `-v` was given.
     pub fn detail(&self, line: &str) {
         if self.verbosity > 0 {
             self.note(line);
         }
     }
 
-    /// Why the verb failed.
-    pub fn complain(&self, failure: &Failure) {
+    /// Reports why the verb failed.
+    pub fn failure(&self, failure: &Failure) {
         self.note(&failure.message);
     }
 
-    fn judge(&mut self, result: std::io::Result<()>) -> Result<(), Failure> {
+    fn check(&mut self, result: std::io::Result<()>) -> Result<(), Failure> {
         match result {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {

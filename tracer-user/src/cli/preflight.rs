@@ -1,4 +1,4 @@
-//! `preflight`: what was typed, and its report as text.
+//! `preflight`: arguments, and the report as text.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -13,24 +13,24 @@ use crate::core::leftover::{LeftoverKind, LeftoverStatus, PreflightReport};
 use crate::core::text::printable;
 use crate::session::preflight::{PreflightOptions, find_leftovers};
 
-/// What is in nobody's way is told so often of each kind.
+/// How many notes of each kind the text report shows.
 const NOTES: usize = 3;
 
-/// Where to look, for `preflight` and `reap`.
+/// Arguments that `preflight` and `reap` share.
 #[derive(clap::Args, Debug)]
-pub struct LookArgs {
-    /// The checkout whose processes count as yours [default: the repository you are in]
+pub struct SearchArgs {
+    /// Processes of this checkout count as yours [default: the repository of the current directory]
     #[arg(long, value_name = "DIR")]
     repo: Option<PathBuf>,
-    /// Do not tell what was there before: a file that --save wrote
+    /// Ignore findings listed in this file (written by --save)
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
     #[command(flatten)]
     places: PlaceArgs,
 }
 
-impl LookArgs {
-    /// What it means.
+impl SearchArgs {
+    /// The options of the session function.
     pub fn resolve(self) -> PreflightOptions {
         PreflightOptions {
             places: self.places.resolve(),
@@ -41,36 +41,37 @@ impl LookArgs {
     }
 }
 
-/// What was typed.
+/// Arguments of the verb.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// This port has to be free; may be given several times
+    /// Check that this port is free; may be repeated
     #[arg(long = "port", value_name = "N", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
     ports: Vec<u16>,
-    /// Socket files of this pattern have to be free; may be given several times
+    /// Check that the socket files matching this pattern are free; may be repeated
     #[arg(long = "socket", value_name = "GLOB")]
     sockets: Vec<String>,
-    /// Write what is there now, as a baseline for later
+    /// Write the current findings to this file, as a baseline for later runs
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
     #[command(flatten)]
-    look: LookArgs,
+    search: SearchArgs,
     #[command(flatten)]
     format: FormatArg,
 }
 
-/// Looks and reports: 0 clean, 1 something is left.
+/// Reports leftovers. Exit status: 0 clean, 1 something is left.
 pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
     let save = args.save;
     let saved = save.is_some();
-    let options = PreflightOptions { ports: args.ports, sockets: args.sockets, save, ..args.look.resolve() };
+    let options =
+        PreflightOptions { ports: args.ports, sockets: args.sockets, save, ..args.search.resolve() };
     let report = find_leftovers(&options).context("preflight")?.report;
     match args.format.format {
         Format::Json => output.json(&report)?,
         Format::Text => output.text(&text(&report))?,
     }
-    // Who writes a baseline wants it written, whatever is in it.
-    Ok(if report.clean || saved { Exit::Success } else { Exit::Found })
+    // Writing a baseline succeeds whatever the baseline contains.
+    Ok(if report.clean || saved { Exit::Success } else { Exit::Finding })
 }
 
 fn text(report: &PreflightReport) -> String {
@@ -97,7 +98,7 @@ fn text(report: &PreflightReport) -> String {
     }
     let more: usize = notes.values().map(|count| count.saturating_sub(NOTES)).sum();
     if more > 0 {
-        out.push_str(&format!("note     and {more} more like these: --format json tells all\n"));
+        out.push_str(&format!("note     and {more} more like these: --format json lists all\n"));
     }
     for problem in &report.problems {
         out.push_str(&format!("unseen   {}\n", printable(problem)));

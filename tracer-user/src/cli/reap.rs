@@ -1,4 +1,4 @@
-//! `reap`: what was typed, its plan and what came of it.
+//! `reap`: arguments, the plan and its outcome as text.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -7,41 +7,41 @@ use anyhow::Context as _;
 
 use super::exit::{Exit, Failure};
 use super::output::Output;
-use super::preflight::LookArgs;
+use super::preflight::SearchArgs;
 use super::value::{self, Format, FormatArg};
 use crate::core::leftover::{Ownership, ReapPlan, ReapReport, ReapSelection};
 use crate::core::text::printable;
 use crate::session::live::terminate::EscalationEvent;
 use crate::session::preflight::reap::{ReapOptions, reap};
 
-/// What was typed.
+/// Arguments of the verb.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Reap what is left of the session with this id; may be given several times
+    /// End what is left of this session; may be repeated
     #[arg(long = "session", value_name = "ID", required_unless_present_any = ["ports", "pids", "all_mine"])]
     sessions: Vec<String>,
-    /// Reap whoever of yours holds this port; may be given several times
+    /// End your process that holds this port; may be repeated
     #[arg(long = "port", value_name = "N", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
     ports: Vec<u16>,
-    /// Reap this process, if it is yours; may be given several times
+    /// End this process if it is yours; may be repeated
     #[arg(long = "pid", value_name = "PID", value_delimiter = ',', value_parser = value::pid)]
     pids: Vec<u32>,
-    /// Reap everything that preflight finds left
+    /// End everything that preflight reports as left
     #[arg(long)]
     all_mine: bool,
-    /// Do it; without this the plan is shown and nothing happens
+    /// Carry out the plan; without this it is only shown
     #[arg(long)]
     yes: bool,
-    /// How long to wait after each of SIGINT and SIGTERM
+    /// How long to wait after SIGINT and after SIGTERM
     #[arg(long, value_name = "DURATION", value_parser = value::duration, default_value = "3s")]
     grace: Duration,
     #[command(flatten)]
-    look: LookArgs,
+    search: SearchArgs,
     #[command(flatten)]
     format: FormatArg,
 }
 
-/// Reaps: 0 when nothing that was meant is left, 1 otherwise, and always 1 for a plan that was only shown.
+/// Ends leftovers. Exit status: 0 when none of the selected ones is left, 1 otherwise and for a plan that was only shown.
 pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
     let format = args.format.format;
     let options = ReapOptions {
@@ -53,9 +53,9 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
         },
         yes: args.yes,
         grace: args.grace,
-        preflight: args.look.resolve(),
+        preflight: args.search.resolve(),
     };
-    // The plan is told before anything is done.
+    // The plan is printed before it is carried out.
     let shared = RefCell::new(&mut *output);
     let mut printed = Ok(());
     let reaped = reap(
@@ -79,7 +79,7 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
         Format::Json => output.json(&reaped)?,
         Format::Text => output.text(&outcome_as_text(&reaped))?,
     }
-    Ok(if reaped.clean() { Exit::Success } else { Exit::Found })
+    Ok(if reaped.clean() { Exit::Success } else { Exit::Finding })
 }
 
 fn plan_as_text(plan: &ReapPlan) -> String {
@@ -89,7 +89,7 @@ fn plan_as_text(plan: &ReapPlan) -> String {
         let proof = match &process.ownership {
             Ownership::Session { session, proof, .. } => format!("session {session}: {proof}"),
             Ownership::Checkout { proof } => proof.clone(),
-            Ownership::Stranger | Ownership::Unknown => "unproved".to_owned(),
+            Ownership::Stranger | Ownership::Unknown => "unproven".to_owned(),
         };
         let what =
             if process.cmdline.is_empty() { process.comm.escaped() } else { process.cmdline.join(" ") };
@@ -125,7 +125,7 @@ fn outcome_as_text(reaped: &ReapReport) -> String {
         out.push_str(&format!("survived {}\n", printable(&survivor.sentence)));
     }
     if reaped.dry_run && !reaped.plan.is_empty() {
-        out.push_str("nothing was done: add --yes to do it\n");
+        out.push_str("nothing was done: add --yes to carry out the plan\n");
     } else if reaped.plan.is_empty() && reaped.plan.refused.is_empty() {
         out.push_str("nothing to reap\n");
     }

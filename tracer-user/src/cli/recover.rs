@@ -1,9 +1,9 @@
-//! `recover`: what was typed, and its report.
+//! `recover`: arguments, and the report as text.
 
 use std::time::Duration;
 
 use super::exit::{Exit, Failure};
-use super::live::Live;
+use super::live_output::LiveOutput;
 use super::output::Output;
 use super::shared::{LayoutArg, PlaceArgs};
 use super::value::{self, Format, FormatArg};
@@ -14,25 +14,25 @@ use crate::session::recover::{
     self, Adoption, RecoverConfig, RecoverOptions, RecoveryOutcome, RecoveryReport,
 };
 
-/// What was typed.
+/// Arguments of the verb.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Only say what would be done
+    /// Only report what would be done
     #[arg(long)]
     dry_run: bool,
-    /// Take over sessions whose job still runs, and trace them to their end
+    /// Take over sessions whose job is still running, and trace them to their end
     #[arg(long)]
     adopt: bool,
-    /// Leave sessions alone that were written to so lately
+    /// Skip sessions written to more recently than this
     #[arg(long, value_name = "DURATION", value_parser = value::duration, default_value = "30s")]
     min_age: Duration,
-    /// Whose files to read: the tracer's own, or AutoSkillit's in the directory that --trace-dir names
+    /// The file layout to read: that of this tool, or AutoSkillit's in the directory given with --trace-dir
     #[arg(long, value_enum, value_name = "LAYOUT", default_value_t = LayoutArg::Tracer, help_heading = "Files")]
     layout: LayoutArg,
-    /// How many finished sessions are kept
+    /// Keep at most this many finished sessions
     #[arg(long, value_name = "N", default_value_t = 2000, help_heading = "Files")]
     max_sessions: usize,
-    /// Do as if BPF were not to be had
+    /// Do not use BPF; poll /proc instead
     #[arg(long)]
     no_kernel: bool,
     #[command(flatten)]
@@ -46,7 +46,7 @@ impl Args {
         let places = self.places.resolve();
         let layout = self.layout.into();
         if layout == Layout::AutoSkillit && places.trace_dir.is_none() {
-            let what = "recover: --layout autoskillit: name the directory of its files with --trace-dir";
+            let what = "recover: --layout autoskillit: --trace-dir is required, the directory of its files";
             return Err(Failure::usage(what));
         }
         Ok(RecoverOptions {
@@ -61,7 +61,7 @@ impl Args {
     }
 }
 
-/// Recovers, and prints what was found and done.
+/// Recovers sessions and reports what was found and done.
 pub fn execute(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let config = args.resolve()?.resolve()?;
     let mut report = recover::recover(&config, &mut || true);
@@ -71,22 +71,24 @@ pub fn execute(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         Format::Text => output.text(&text(&report))?,
     }
     if !adopted.is_empty() {
-        go_on(adopted, &config, output)?;
+        trace_adopted(adopted, &config, output)?;
     }
     Ok(if report.failed() > 0 { Exit::Failed } else { Exit::Success })
 }
 
-/// Traces what was taken over to its end.
-fn go_on(adopted: Vec<Adoption>, config: &RecoverConfig, output: &Output) -> Result<(), Failure> {
+/// Traces adopted sessions to their end.
+fn trace_adopted(adopted: Vec<Adoption>, config: &RecoverConfig, output: &Output) -> Result<(), Failure> {
     let count = adopted.len();
-    output.note(&format!("tracing {count} session(s) to their end; what ends this leaves them as they were"));
-    for summary in follow_all(adopted, &config.log, &mut Live::new(output, false, true, Vec::new()))? {
+    output.note(&format!(
+        "tracing {count} session(s) to their end; ending this tracer leaves the jobs running"
+    ));
+    for summary in follow_all(adopted, &config.log, &mut LiveOutput::new(output, false, true, Vec::new()))? {
         output.note(&format!("{}: {}", summary.dir_name, summary.termination_reason));
     }
     Ok(())
 }
 
-/// The report for people: a session a line, its reasons behind it.
+/// The report as text: one line per session, with the reasons.
 fn text(report: &RecoveryReport) -> String {
     let mut out = String::new();
     for entry in &report.sessions {

@@ -1,11 +1,11 @@
-//! `schema`: the JSON schemas of what is written.
+//! `schema`: prints the JSON schemas of everything that is written.
 
 use super::exit::{Exit, Failure};
 use super::output::Output;
 use crate::core::schema::{SchemaKind, schema};
 use strum::VariantNames as _;
 
-/// What was typed.
+/// Arguments of the verb.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// A kind of trace line (header, snapshot, fork, …), or trace, enrollment, summary, index, meta, doctor, preflight, reap; all of them without it
@@ -13,7 +13,7 @@ pub struct Args {
     kind: Option<String>,
 }
 
-/// Prints it.
+/// Prints the schema.
 pub fn execute(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let kind = args.kind.as_deref().unwrap_or("all");
     let kind =

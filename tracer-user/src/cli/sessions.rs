@@ -1,4 +1,4 @@
-//! `sessions`: what was typed, and the log as a table, a timeline or JSON.
+//! `sessions`: arguments, and the session log as a table, a timeline or JSON.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,49 +12,49 @@ use crate::core::text::ByteString;
 use crate::core::text::printable;
 use crate::session::sessions::{self, SessionFilter, SessionListing, StoredTrace};
 
-/// What was typed.
+/// Arguments of the verb.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(subcommand)]
-    what: What,
+    command: Command,
 }
 
 #[derive(clap::Subcommand, Debug)]
-enum What {
+enum Command {
     /// List sessions, oldest first
     List(ListArgs),
-    /// Show one session: its summary, and what happened in it in order
+    /// Show one session: its summary and its timeline
     Show(ShowArgs),
-    /// Write one session as a JSON document, its whole trace included
+    /// Print one session as a JSON document, including its whole trace
     Export(ExportArgs),
-    /// Keep sessions whatever their number: they are never removed to make room
+    /// Exclude sessions from retention: they are never removed to make room
     Protect(ProtectArgs),
-    /// Hide what was recorded so far from the listings; removes nothing
+    /// Start listings from now: hide earlier sessions without removing them
     Clear(LogArgs),
 }
 
 #[derive(clap::Args, Debug)]
 struct LogArgs {
-    /// Where finished sessions are [default: /var/log/tracer-user for root, else under $XDG_STATE_HOME]
+    /// The directory of finished sessions [default: /var/log/tracer-user for root, else under $XDG_STATE_HOME]
     #[arg(long, value_name = "DIR", help_heading = "Files")]
     log_dir: Option<PathBuf>,
 }
 
 #[derive(clap::Args, Debug)]
 struct ListArgs {
-    /// Only those that began so long ago or less, or since a time such as 2026-11-21T08:00:00Z
+    /// Only sessions that began within this duration, or since a time such as 2026-11-21T08:00:00Z
     #[arg(long, value_name = "TIME", value_parser = since)]
     since: Option<Since>,
-    /// Only those with this label; without a value, with any value of it
+    /// Only sessions with this label; without a value, with any value
     #[arg(long = "label", value_name = "KEY[=VALUE]", value_parser = label)]
     labels: Vec<(String, String)>,
-    /// Only those that came out so: success, failed, killed, timeout, hang, interrupted, rebooted, unknown
+    /// Only sessions with this outcome: success, failed, killed, timeout, hang, interrupted, rebooted, unknown
     #[arg(long, value_name = "OUTCOME")]
     outcome: Option<String>,
-    /// Also those from before the last `sessions clear`
+    /// Include sessions from before the last `sessions clear`
     #[arg(long)]
     all: bool,
-    /// At most so many, the newest
+    /// Only the newest N sessions
     #[arg(short = 'n', long, value_name = "N")]
     limit: Option<usize>,
     #[command(flatten)]
@@ -65,7 +65,7 @@ struct ListArgs {
 
 #[derive(clap::Args, Debug)]
 struct ShowArgs {
-    /// The session, as `sessions list` names it
+    /// The session, by the name that `sessions list` shows
     session: String,
     #[command(flatten)]
     log: LogArgs,
@@ -75,7 +75,7 @@ struct ShowArgs {
 
 #[derive(clap::Args, Debug)]
 struct ExportArgs {
-    /// The session, as `sessions list` names it
+    /// The session, by the name that `sessions list` shows
     session: String,
     #[command(flatten)]
     log: LogArgs,
@@ -83,10 +83,10 @@ struct ExportArgs {
 
 #[derive(clap::Args, Debug)]
 struct ProtectArgs {
-    /// The sessions, as `sessions list` names them
+    /// The sessions, by the names that `sessions list` shows
     #[arg(required = true, value_name = "SESSION")]
     sessions: Vec<String>,
-    /// Keep them no longer than others
+    /// Undo: make them subject to retention again
     #[arg(long)]
     off: bool,
     #[command(flatten)]
@@ -99,34 +99,34 @@ enum Since {
     At(jiff::Timestamp),
 }
 
-fn since(typed: &str) -> Result<Since, String> {
-    if let Ok(at) = typed.parse() {
+fn since(argument: &str) -> Result<Since, String> {
+    if let Ok(at) = argument.parse() {
         return Ok(Since::At(at));
     }
-    value::duration(typed)
+    value::duration(argument)
         .map(Since::Ago)
         .map_err(|_| "neither a duration such as 2h nor a time such as 2026-11-21T08:00:00Z".to_owned())
 }
 
-fn label(typed: &str) -> Result<(String, String), String> {
-    if typed.contains('=') { value::key_value(typed) } else { Ok((typed.to_owned(), String::new())) }
+fn label(argument: &str) -> Result<(String, String), String> {
+    if argument.contains('=') { value::key_value(argument) } else { Ok((argument.to_owned(), String::new())) }
 }
 
-/// Does it.
+/// Runs the sub-command.
 pub fn execute(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
-    match &args.what {
-        What::List(args) => list(args, output)?,
-        What::Show(args) => show(args, output)?,
-        What::Export(args) => {
+    match &args.command {
+        Command::List(args) => list(args, output)?,
+        Command::Show(args) => show(args, output)?,
+        Command::Export(args) => {
             let shown = sessions::show(&sessions::log(args.log.log_dir.clone()), &args.session, true)?;
             output.json(&shown)?;
         }
-        What::Protect(args) => {
+        Command::Protect(args) => {
             sessions::protect(&sessions::log(args.log.log_dir.clone()), &args.sessions, !args.off)?;
-            let how = if args.off { "kept no longer than others" } else { "kept, whatever their number" };
+            let how = if args.off { "subject to retention again" } else { "excluded from retention" };
             output.note(&format!("{}: {how}", args.sessions.join(", ")));
         }
-        What::Clear(args) => {
+        Command::Clear(args) => {
             let from = sessions::clear(&sessions::log(args.log_dir.clone()))?;
             output.note(&format!("listings begin at {from}"));
         }
@@ -249,7 +249,7 @@ fn facts(summary: &Summary) -> Vec<(&'static str, String)> {
     let end = match (&summary.end_ts, summary.duration_seconds) {
         (Some(end), Some(seconds)) => format!("{end}, after {}", took(seconds)),
         (Some(end), None) => end.clone(),
-        (None, _) => "nobody saw when".to_owned(),
+        (None, _) => "time unknown".to_owned(),
     };
     let processes = &summary.processes;
     let stalls = &summary.stalls;
@@ -279,7 +279,7 @@ fn facts(summary: &Summary) -> Vec<(&'static str, String)> {
         let fate = if summary.owner_fate == crate::core::summary::OwnerFate::Died {
             "died"
         } else {
-            "died, and another took over"
+            "died, and another tracer took over"
         };
         facts.push(("tracer", fate.to_owned()));
     }
@@ -290,7 +290,7 @@ fn facts(summary: &Summary) -> Vec<(&'static str, String)> {
         facts.push(("label", format!("{key}={}", redact::line(value))));
     }
     if summary.degraded {
-        facts.push(("degraded", "not everything could be written".to_owned()));
+        facts.push(("degraded", "some lines could not be written".to_owned()));
     }
     facts
 }

@@ -1,4 +1,4 @@
-//! Options that several verbs take, each defined once.
+//! Options that several verbs share, each defined once.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,17 +9,17 @@ use crate::session::options::{Layout, OnHang, Places, Recording, RetentionPolicy
 /// Where sessions are kept.
 #[derive(clap::Args, Clone, Debug)]
 pub struct PlaceArgs {
-    /// Keep live traces in tracer-user-UID/ under this directory; a tmpfs is best [default: /dev/shm or the
-    /// next best]
+    /// Keep live traces in tracer-user-UID/ under this directory, preferably on a tmpfs [default: /dev/shm, or the
+    /// next usable directory]
     #[arg(long, value_name = "DIR", help_heading = "Files")]
     trace_dir: Option<PathBuf>,
-    /// Keep finished sessions here [default: /var/log/tracer-user for root, else under $XDG_STATE_HOME]
+    /// Keep finished sessions in this directory [default: /var/log/tracer-user for root, else under $XDG_STATE_HOME]
     #[arg(long, value_name = "DIR", help_heading = "Files")]
     log_dir: Option<PathBuf>,
 }
 
 impl PlaceArgs {
-    /// What it means.
+    /// The options of the session function.
     pub fn resolve(&self) -> Places {
         Places { trace_dir: self.trace_dir.clone(), log_dir: self.log_dir.clone() }
     }
@@ -28,31 +28,31 @@ impl PlaceArgs {
 /// How a session is watched.
 #[derive(clap::Args, Clone, Debug)]
 pub struct WatchArgs {
-    /// Time between two snapshots of every process
+    /// Time between two samples of all processes
     #[arg(long, value_name = "DURATION", value_parser = value::positive_duration, default_value = "5s")]
     interval: Duration,
-    /// Report a blocked write when it has lasted so long
+    /// Report a blocked write after this long
     #[arg(long, value_name = "DURATION", value_parser = value::positive_duration, default_value = "1s")]
     stall_threshold: Duration,
-    /// Call it a hang when nothing in the whole session has made progress for so long
+    /// Report a hang after this long without progress anywhere in the session
     #[arg(long, value_name = "DURATION", value_parser = value::positive_duration, default_value = "60s")]
     hang_after: Duration,
     /// What to do about a hang
-    #[arg(long, value_enum, value_name = "WHAT", default_value_t = OnHangArg::Report)]
+    #[arg(long, value_enum, value_name = "ACTION", default_value_t = OnHangArg::Report)]
     on_hang: OnHangArg,
     /// How long to wait after each of SIGINT, SIGTERM and SIGKILL
     #[arg(long, value_name = "DURATION", value_parser = value::duration, default_value = "3s")]
     grace: Duration,
-    /// Largest size of a trace; past it the oldest snapshots go
+    /// Maximum size of a trace; past it the oldest snapshots are removed
     #[arg(long, value_name = "SIZE", value_parser = value::size, default_value = "64MiB", help_heading = "Files")]
     trace_max_bytes: u64,
-    /// How many finished sessions are kept
+    /// Keep at most this many finished sessions
     #[arg(long, value_name = "N", default_value_t = 2000, help_heading = "Files")]
     max_sessions: usize,
-    /// Do as if BPF were not to be had
+    /// Do not use BPF; poll /proc instead
     #[arg(long)]
     no_kernel: bool,
-    /// No status line and no summary
+    /// Show no status line and no summary
     #[arg(short, long)]
     pub quiet: bool,
 }
@@ -80,12 +80,12 @@ impl WatchArgs {
     }
 }
 
-/// Whose files are read or written.
+/// The layout of session files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum LayoutArg {
-    /// The tracer's own
+    /// The layout of this tool
     Tracer,
-    /// AutoSkillit's
+    /// The layout of AutoSkillit
     Autoskillit,
 }
 
@@ -100,11 +100,11 @@ impl From<LayoutArg> for Layout {
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum OnHangArg {
-    /// Explain it
+    /// Report it
     Report,
-    /// Explain it and enlarge full pipes, so that this run can go on
+    /// Report it and enlarge full pipes, so that this run can go on
     Relieve,
-    /// Explain it and end the session: SIGINT, SIGTERM, SIGKILL
+    /// Report it and end the session: SIGINT, SIGTERM, SIGKILL
     Interrupt,
 }
 

@@ -1,31 +1,31 @@
-//! One line at the bottom of a terminal that a job writes to as well.
+//! A status line at the bottom of a terminal that the job writes to as well.
 //!
-//! The job's output must not be touched, wherever its cursor is. So the last row is taken out of the terminal's
-//! scrolling region (as apt does for its progress bar): the job scrolls above it. Drawing saves and restores the
-//! cursor. A program that has put the terminal into raw mode (an editor, a pager, a shell at its prompt) has
-//! the whole screen: nothing is drawn then.
+//! The job's output must stay intact wherever its cursor is. So the last row is excluded from the terminal's
+//! scrolling region, as apt does for its progress bar, and the job scrolls above it. Drawing saves and restores
+//! the cursor. Nothing is drawn while the terminal is in raw mode, because then a program (an editor, a pager, a
+//! shell at its prompt) uses the whole screen.
 
 use std::io::{IsTerminal as _, Write as _};
 
 use rustix::termios::{LocalModes, tcgetattr, tcgetwinsize};
 
-/// Rows below which the terminal is left alone.
+/// Smaller terminals get no status line.
 const FEWEST_ROWS: u16 = 6;
 
-/// See the module.
+/// The status line of this terminal.
 pub struct StatusLine {
-    /// Rows of the terminal when its last one was taken; `None`: it is not taken.
-    taken: Option<u16>,
+    /// Rows of the terminal when its last row was reserved; `None`: no row is reserved.
+    reserved: Option<u16>,
 }
 
 impl StatusLine {
-    /// On a terminal that understands it; `None` elsewhere.
+    /// A status line if standard error is a terminal that supports cursor movement.
     pub fn on_terminal() -> Option<Self> {
         let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
-        (std::io::stderr().is_terminal() && !dumb).then_some(Self { taken: None })
+        (std::io::stderr().is_terminal() && !dumb).then_some(Self { reserved: None })
     }
 
-    /// Draws it.
+    /// Draws the line.
     pub fn draw(&mut self, text: &str) {
         let stderr = std::io::stderr();
         let cooked = tcgetattr(&stderr)
@@ -35,19 +35,19 @@ impl StatusLine {
             return;
         }
         let mut bytes = String::new();
-        if self.taken != Some(size.ws_row) {
+        if self.reserved != Some(size.ws_row) {
             // A new line first, in case the cursor is in the last row; setting the region moves the cursor.
             bytes += &format!("\n\x1b7\x1b[1;{}r\x1b8\x1b[1A", size.ws_row - 1);
-            self.taken = Some(size.ws_row);
+            self.reserved = Some(size.ws_row);
         }
         let fits: String = text.chars().take(usize::from(size.ws_col).saturating_sub(1)).collect();
         bytes += &format!("\x1b7\x1b[{};1H\x1b[K{fits}\x1b8", size.ws_row);
         let _ = stderr.lock().write_all(bytes.as_bytes());
     }
 
-    /// Gives the row back, empty.
+    /// Clears the row and returns it to the scrolling region.
     pub fn clear(&mut self) {
-        if let Some(rows) = self.taken.take() {
+        if let Some(rows) = self.reserved.take() {
             let bytes = format!("\x1b7\x1b[r\x1b[{rows};1H\x1b[K\x1b8");
             let _ = std::io::stderr().lock().write_all(bytes.as_bytes());
         }

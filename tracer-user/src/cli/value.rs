@@ -1,41 +1,42 @@
-//! Values as they are typed: durations, sizes, formats.
+//! Parsers of option values: durations, sizes, formats.
 
 use std::time::Duration;
 
-/// How something is reported on standard output.
+/// The format of a report on standard output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// For people
     #[default]
     Text,
-    /// For programs: JSON, and nothing else on standard output.
+    /// JSON, with nothing else on standard output
     Json,
 }
 
 /// `--format`, for verbs that report.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct FormatArg {
-    /// How to report
+    /// The report's format
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub format: Format,
 }
 
 /// A duration with its unit: `500ms`, `30s`, `5m`, `1h 30m`. For `#[arg(value_parser = value::duration)]`.
-pub fn duration(typed: &str) -> Result<Duration, String> {
-    humantime::parse_duration(typed.trim()).map_err(|_| "not a duration: write 500ms, 30s or 5m".to_owned())
+pub fn duration(argument: &str) -> Result<Duration, String> {
+    humantime::parse_duration(argument.trim())
+        .map_err(|_| "not a duration: write 500ms, 30s or 5m".to_owned())
 }
 
 /// A [`duration`] that is not zero.
-pub fn positive_duration(typed: &str) -> Result<Duration, String> {
-    match duration(typed)? {
-        Duration::ZERO => Err("has to be longer than zero".to_owned()),
+pub fn positive_duration(argument: &str) -> Result<Duration, String> {
+    match duration(argument)? {
+        Duration::ZERO => Err("must be longer than zero".to_owned()),
         value => Ok(value),
     }
 }
 
 /// A size in bytes, with or without a unit: `4096`, `64KiB`, `64MiB`, `1GB`.
-pub fn size(typed: &str) -> Result<u64, String> {
-    typed
+pub fn size(argument: &str) -> Result<u64, String> {
+    argument
         .trim()
         .parse::<bytesize::ByteSize>()
         .map(|size| size.as_u64())
@@ -43,16 +44,16 @@ pub fn size(typed: &str) -> Result<u64, String> {
 }
 
 /// A pid: a positive number.
-pub fn pid(typed: &str) -> Result<u32, String> {
-    match typed.parse::<u32>() {
+pub fn pid(argument: &str) -> Result<u32, String> {
+    match argument.parse::<u32>() {
         Ok(pid) if (1..=i32::MAX as u32).contains(&pid) => Ok(pid),
         _ => Err("not a process id".to_owned()),
     }
 }
 
 /// `KEY=VALUE`, the key not empty.
-pub fn key_value(typed: &str) -> Result<(String, String), String> {
-    match typed.split_once('=') {
+pub fn key_value(argument: &str) -> Result<(String, String), String> {
+    match argument.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("not KEY=VALUE".to_owned()),
     }

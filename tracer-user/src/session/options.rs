@@ -65,34 +65,6 @@ impl OnHang {
     }
 }
 
-/// How a report is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReportFormat {
-    /// For a terminal.
-    Text,
-    /// For programs.
-    Json,
-    /// For a forge's summary.
-    Markdown,
-    /// For a browser.
-    Html,
-    /// For CI's test reports.
-    Junit,
-    /// The graph, for Graphviz.
-    Dot,
-    /// The graph, for Markdown pages that draw it.
-    Mermaid,
-}
-
-/// A report that is to be written at the end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReportTo {
-    /// How.
-    pub format: ReportFormat,
-    /// Where to.
-    pub path: PathBuf,
-}
-
 /// The options of `run`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunOptions {
@@ -110,8 +82,6 @@ pub struct RunOptions {
     pub recording: Recording,
     /// The time limit of the job: after it, the job is ended by escalation.
     pub timeout: Option<Duration>,
-    /// Reports to write.
-    pub reports: Vec<ReportTo>,
     /// End the processes that outlive the job.
     pub reap_leaked: bool,
     /// Whose files are written. With AutoSkillit's, the tracer's own are written as well.

@@ -1,4 +1,4 @@
-//! What watching for hangs costs, how soon a hang is explained, and how often healthy work is called hung.
+//! The cost of watching for hangs, the time to a verdict, and false alarms on healthy jobs.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -12,18 +12,18 @@ use serde_json::Value;
 use super::Bench;
 use super::measure::{median, traced_with};
 
-/// Processes of a crowd; each holds ten pipes.
+/// Processes of the crowd; each holds ten pipes.
 const CROWD: u32 = 1_000;
-/// How long a session rests while its tracer's processor time is counted.
-const REST: Duration = Duration::from_secs(60);
-/// Before that: longer than a session takes to be at rest.
-const BEGINNING: Duration = Duration::from_secs(15);
-/// Healthy jobs that are run beside each other.
+/// How long the tracer's CPU time is counted while its session is idle.
+const IDLE: Duration = Duration::from_secs(60);
+/// The wait before that, longer than the session takes to become idle.
+const WARM_UP: Duration = Duration::from_secs(15);
+/// Healthy jobs that run in parallel.
 const AT_ONCE: usize = 4;
-/// `run --hang-after` of the healthy jobs: short, so that each rests for longer.
+/// `run --hang-after` for the healthy jobs: shorter than the idle time of each.
 const HANG_AFTER: &str = "2s";
 
-/// Healthy work that rests for longer than [`HANG_AFTER`], as CI knows it: builds, suites, servers, slow consumers.
+/// Healthy jobs that are idle for longer than [`HANG_AFTER`], as in CI: builds, suites, servers, slow consumers.
 const HEALTHY: [(&str, &str); 10] = [
     ("a sleep", "sleep 5"),
     ("a slow consumer", "seq 200000 | while read -r line; do sleep 0.05; [ $line -ge 80 ] && break; done"),
@@ -58,7 +58,7 @@ while time.monotonic() < end: sum(range(1000))\"",
     ),
 ];
 
-/// `diagnose` of a crowd.
+/// `diagnose` of many processes.
 ///
 /// # Errors
 /// When the crowd or the tool fails.
@@ -66,7 +66,7 @@ pub fn diagnose(bench: &Bench) -> Result<Vec<String>> {
     let mut crowd = Command::new(&bench.this);
     let crowd =
         crowd.args(bench.job("crowd", CROWD).split_off(1)).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut crowd = Ended(crowd.spawn()?);
+    let mut crowd = KilledOnDrop(crowd.spawn()?);
     let mut ready = String::new();
     BufReader::new(crowd.0.stdout.take().context("no pipe")?).read_line(&mut ready)?;
     let pid = crowd.0.id().to_string();
@@ -76,25 +76,25 @@ pub fn diagnose(bench: &Bench) -> Result<Vec<String>> {
         let mut look = Command::new(&bench.tool);
         let said = output_whatever(look.args(["diagnose", "--format", "json", "--pid", &pid]))?;
         took.push(began.elapsed().as_secs_f64());
-        let report: Value = serde_json::from_str(&said).context("no report")?;
-        ensure!(report["verdict"] == "not-hung", "a crowd at rest: {}", report["verdict"]);
+        let report: Value = serde_json::from_str(&said).context("the report is not JSON")?;
+        ensure!(report["verdict"] == "not-hung", "the crowd is idle, not {}", report["verdict"]);
         fds = fs::read_dir(format!("/proc/{pid}/fd"))?.count() + CROWD as usize * fds_of_first(&pid)?;
     }
     let most = took.iter().copied().fold(0.0, f64::max);
     Ok(vec![format!(
-        "{CROWD} processes, {fds} fds: {:.2} s, at most {most:.2} s; 0.40 s of it the quiet window",
+        "{CROWD} processes, {fds} fds: {:.2} s, at most {most:.2} s; 0.40 s of which are the quiet window",
         median(took)
     )])
 }
 
-/// The fds of the first child, which are as many as each has.
+/// Number of fds of the first child; all children have the same number.
 fn fds_of_first(parent: &str) -> Result<usize> {
     let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"))?;
     let first = children.split_whitespace().next().context("no children")?;
     Ok(fs::read_dir(format!("/proc/{first}/fd"))?.count())
 }
 
-/// Processor time of a tracer whose session rests.
+/// CPU time of a tracer whose session is idle.
 ///
 /// # Errors
 /// When the session fails.
@@ -104,14 +104,14 @@ pub fn idle(bench: &Bench) -> Result<Vec<String>> {
         .into_iter()
         .map(|(interval, hang_after)| {
             let traced = bench.traced(&["--interval", "5s", "--hang-after", hang_after], &job)?;
-            // Its beginning, with its forks and first looks, is no rest.
-            std::thread::sleep(BEGINNING);
+            // The start, with its forks and first samples, is not idle.
+            std::thread::sleep(WARM_UP);
             let before = cpu_ticks(traced.0.id())?;
-            std::thread::sleep(REST);
+            std::thread::sleep(IDLE);
             let ticks = cpu_ticks(traced.0.id())? - before;
-            let per_second = ticks as f64 * 10.0 / REST.as_secs_f64();
+            let per_second = ticks as f64 * 10.0 / IDLE.as_secs_f64();
             Ok(format!(
-                "--interval {interval} --hang-after {hang_after}: {per_second:.2} ms a second, {:.2} % of a core",
+                "--interval {interval} --hang-after {hang_after}: {per_second:.2} ms per second, {:.2} % of a core",
                 per_second / 10.0
             ))
         })
@@ -126,10 +126,10 @@ fn cpu_ticks(pid: u32) -> Result<u64> {
     Ok(fields.iter().sum())
 }
 
-/// From the last progress of a job that hangs to the printed verdict.
+/// Time from the last progress of a hanging job to the printed verdict.
 ///
 /// # Errors
-/// When no verdict comes.
+/// When no verdict is printed.
 pub fn verdict(bench: &Bench) -> Result<Vec<String>> {
     ["1s", "5s"].into_iter().map(|after| verdict_after(bench, after)).collect()
 }
@@ -141,7 +141,7 @@ fn verdict_after(bench: &Bench, hang_after: &str) -> Result<String> {
         let mut words = traced_with(bench, &["--hang-after", hang_after, "--on-hang", "interrupt"]);
         replace_log(&mut words, log.path())?;
         words.extend([bench.this.display().to_string(), "demo-parent".into()]);
-        let mut run = Ended(
+        let mut run = KilledOnDrop(
             Command::new(&words[0])
                 .args(&words[1..])
                 .stdin(Stdio::null())
@@ -149,15 +149,17 @@ fn verdict_after(bench: &Bench, hang_after: &str) -> Result<String> {
                 .stderr(Stdio::piped())
                 .spawn()?,
         );
-        let said = BufReader::new(run.0.stderr.take().context("no pipe")?);
-        let told = said.lines().map_while(Result::ok).find(|line| line.starts_with("verdict: deadlock"));
-        let told_at_ns = boot_ns();
-        ensure!(told.is_some(), "no verdict");
+        let stderr = BufReader::new(run.0.stderr.take().context("no pipe")?);
+        let verdict = stderr.lines().map_while(Result::ok).find(|line| line.starts_with("verdict: deadlock"));
+        let printed_at_ns = boot_ns();
+        ensure!(verdict.is_some(), "no verdict was printed");
         run.0.wait()?;
-        let session = fs::read_dir(log.path().join("sessions"))?.next().context("not filed")??;
+        let session =
+            fs::read_dir(log.path().join("sessions"))?.next().context("the session was not recorded")??;
         let diagnosis: Value = serde_json::from_slice(&fs::read(session.path().join("diagnosis.json"))?)?;
-        let since = diagnosis["findings"][0]["since_boot_ns"].as_u64().context("since when is not told")?;
-        seconds.push(told_at_ns.saturating_sub(since) as f64 / 1e9);
+        let since =
+            diagnosis["findings"][0]["since_boot_ns"].as_u64().context("the finding has no start time")?;
+        seconds.push(printed_at_ns.saturating_sub(since) as f64 / 1e9);
     }
     Ok(format!("--hang-after {hang_after}: {:.2} s after the write blocked", median(seconds)))
 }
@@ -167,13 +169,13 @@ fn boot_ns() -> u64 {
     u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
 }
 
-/// Healthy jobs that are called hung.
+/// False alarms: healthy jobs that are reported as hung.
 ///
 /// # Errors
 /// When a job fails.
 pub fn healthy(bench: &Bench) -> Result<Vec<String>> {
     let jobs: Vec<_> = HEALTHY.iter().cycle().take(HEALTHY.len() * bench.rounds.max(5)).collect();
-    let (mut alarms, mut looks) = (Vec::new(), 0);
+    let (mut alarms, mut count) = (Vec::new(), 0);
     for together in jobs.chunks(AT_ONCE) {
         let running: Vec<_> = together
             .iter()
@@ -183,7 +185,7 @@ pub fn healthy(bench: &Bench) -> Result<Vec<String>> {
                 replace_log(&mut words, log.path())?;
                 let mut run = Command::new(&words[0]);
                 run.args(&words[1..]).args(["sh", "-c", script]).stdin(Stdio::null());
-                let run = Ended(run.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?);
+                let run = KilledOnDrop(run.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?);
                 Ok((*name, log, run))
             })
             .collect::<Result<_>>()?;
@@ -191,7 +193,7 @@ pub fn healthy(bench: &Bench) -> Result<Vec<String>> {
             let ended = run.0.wait()?;
             ensure!(ended.success(), "{name}: {ended}");
             for diagnosis in diagnoses(log.path())? {
-                looks += 1;
+                count += 1;
                 if matches!(diagnosis["verdict"].as_str(), Some("deadlock" | "orphaned-wait" | "livelock")) {
                     alarms.push(name);
                 }
@@ -199,40 +201,40 @@ pub fn healthy(bench: &Bench) -> Result<Vec<String>> {
         }
     }
     let named = if alarms.is_empty() { String::new() } else { format!(": {}", alarms.join(", ")) };
-    Ok(vec![format!("{} false alarms in {} runs with {looks} diagnoses{named}", alarms.len(), jobs.len())])
+    Ok(vec![format!("{} false alarms in {} runs with {count} diagnoses{named}", alarms.len(), jobs.len())])
 }
 
-/// The diagnoses of the only session in a log folder, in their order.
+/// The diagnoses of the only session in a log directory, in order.
 ///
 /// # Errors
-/// When the session was not filed.
+/// When the session was not recorded.
 pub fn diagnoses(log: &Path) -> Result<Vec<Value>> {
-    let session = fs::read_dir(log.join("sessions"))?.next().context("not filed")??;
+    let session = fs::read_dir(log.join("sessions"))?.next().context("the session was not recorded")??;
     let trace = fs::read_to_string(session.path().join("events.jsonl"))?;
     let lines = trace.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     Ok(lines.filter(|line| line["kind"] == "diagnosis").map(|mut line| line["diagnosis"].take()).collect())
 }
 
-/// Sets the folder in which a run files its session.
+/// Sets the log directory of a command line.
 ///
 /// # Errors
-/// When the words are not those of a run.
+/// When the command line is not that of a run.
 pub fn replace_log(words: &mut [String], log: &Path) -> Result<()> {
     let at = words.iter().position(|word| word == "--log-dir").context("no --log-dir")?;
     words[at + 1] = log.display().to_string();
     Ok(())
 }
 
-/// What a command writes to stdout, however it ends.
+/// The stdout of a command, whatever its exit status.
 fn output_whatever(command: &mut Command) -> Result<String> {
     let said = command.stderr(Stdio::inherit()).output()?;
-    String::from_utf8(said.stdout).context("no UTF-8")
+    String::from_utf8(said.stdout).context("invalid UTF-8")
 }
 
-/// Ended with its row.
-struct Ended(Child);
+/// A process that is killed at the end of its row.
+struct KilledOnDrop(Child);
 
-impl Drop for Ended {
+impl Drop for KilledOnDrop {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();

@@ -1,4 +1,4 @@
-//! What the hook on context switches costs, against a program on the same hook that does nothing.
+//! The cost of the hook on context switches, compared with an empty program on the same hook.
 
 use std::process::{Command, Stdio};
 
@@ -10,17 +10,17 @@ use aya::{Btf, Ebpf};
 use super::Bench;
 use crate::workspace::root;
 
-/// Nanoseconds a switch, of the tool's hook and of a program that does nothing.
+/// Nanoseconds per switch, in the tool's hook and in an empty program.
 ///
 /// # Errors
 /// When the statistics, a program or the job fails.
 pub fn hook(bench: &Bench) -> Result<Vec<String>> {
-    let _counting = enable_stats(Stats::RunTime).context("cannot turn the kernel's BPF statistics on")?;
+    let _counting = enable_stats(Stats::RunTime).context("cannot enable the kernel's BPF statistics")?;
     let _traced = bench.traced(&[], &["sleep", "1000000"])?;
-    // Another version's may be there as well; ours is the youngest.
+    // Hooks of other versions may be loaded as well; ours is the newest.
     let hooks = loaded_programs().flatten().filter(|program| program.name_as_str() == Some("on_switch"));
-    let hook = hooks.map(|program| program.id()).max().context("the session has loaded no hook")?;
-    // It is there as long as this.
+    let hook = hooks.map(|program| program.id()).max().context("the session loaded no hook")?;
+    // The program stays attached as long as this value lives.
     let mut nothing = Ebpf::load_file(root().join("tracer-ebpf/object/tracer.bpf.o"))?;
     let nothing: &mut BtfTracePoint =
         nothing.program_mut("nothing").context("no program `nothing`")?.try_into()?;
@@ -39,7 +39,7 @@ pub fn hook(bench: &Bench) -> Result<Vec<String>> {
         };
         let (ours, nothing) = (each(before.0, totals(hook)?), each(before.1, totals(empty)?));
         per_call.push(format!(
-            "{kind:<9} {ours:>6.1} ns a switch, {nothing:.1} ns for nothing: {:.1} ns more, over {} switches",
+            "{kind:<9} {ours:>6.1} ns per switch, {nothing:.1} ns for the empty program: {:.1} ns more, over {} switches",
             ours - nothing,
             totals(hook)?.1 - before.0.1
         ));
@@ -47,7 +47,7 @@ pub fn hook(bench: &Bench) -> Result<Vec<String>> {
     Ok(per_call)
 }
 
-/// Nanoseconds in a program and calls of it, so far.
+/// Total nanoseconds in a program, and number of calls.
 fn totals(id: u32) -> Result<(u128, u64)> {
     let program =
         loaded_programs().flatten().find(|program| program.id() == id).context("the hook is gone")?;

@@ -9,31 +9,31 @@ use super::Bench;
 use super::workload::TOOK;
 use crate::exec::{exec, probe};
 
-/// Somebody who runs the job: a name, and the command around the job.
+/// A tool under which the job runs.
 pub struct Contender {
-    /// For people.
+    /// Its name in the output.
     pub name: &'static str,
-    /// What comes before the job's own words.
+    /// The command line before the job's own.
     pub before: Vec<String>,
-    /// Whether the contender watches from beside, as a process of its own that is started first.
-    pub beside: bool,
-    /// Which part of a workload of ours it is given, one in so many: it would take minutes for all of it.
+    /// It watches the whole machine as a separate process, started before the job.
+    pub separate: bool,
+    /// Divisor of the workload for slow tools: 20 means a twentieth of it.
     pub share: u32,
 }
 
-/// The bare job, the tool, and the other tools this machine has. What is not installed is left out.
+/// The bare job, the tool, and the other tools that are installed on this machine.
 pub fn contenders(bench: &Bench, bpftrace: &str) -> Vec<Contender> {
     let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
     let mut all = vec![
-        Contender { name: "bare", before: Vec::new(), beside: false, share: 1 },
-        Contender { name: "tracer-user run", before: traced(bench), beside: false, share: 1 },
+        Contender { name: "bare", before: Vec::new(), separate: false, share: 1 },
+        Contender { name: "tracer-user run", before: traced(bench), separate: false, share: 1 },
     ];
     let there = |program: &str| probe(Command::new("which").arg(program)).is_some();
     if there("strace") {
         all.push(Contender {
             name: "strace -f",
             before: words(&["strace", "-f", "-qq", "-o", "/dev/null"]),
-            beside: false,
+            separate: false,
             share: 20,
         });
     }
@@ -41,20 +41,20 @@ pub fn contenders(bench: &Bench, bpftrace: &str) -> Vec<Contender> {
         all.push(Contender {
             name: "bpftrace",
             before: words(&["bpftrace", "-q", "-e", bpftrace]),
-            beside: true,
+            separate: true,
             share: 1,
         });
     }
     for exitsnoop in ["exitsnoop-bpfcc", "exitsnoop"] {
         if there(exitsnoop) {
-            all.push(Contender { name: "exitsnoop", before: words(&[exitsnoop]), beside: true, share: 1 });
+            all.push(Contender { name: "exitsnoop", before: words(&[exitsnoop]), separate: true, share: 1 });
             break;
         }
     }
     all
 }
 
-/// The tool around a job, with its files in the bench's own place.
+/// The command line of the tool before a job, with its files in the bench's directory.
 pub fn traced(bench: &Bench) -> Vec<String> {
     let at = |folder: &str| bench.place.path().join(folder).display().to_string();
     let tool = bench.tool.display().to_string();
@@ -62,10 +62,10 @@ pub fn traced(bench: &Bench) -> Vec<String> {
     std::iter::once(tool).chain(words.map(String::from)).collect()
 }
 
-/// Whoever takes so many times as long as the bare job is asked once: no more rounds are needed to tell.
+/// A contender that takes this many times as long as the bare job runs only once.
 const TOO_SLOW: f64 = 5.0;
 
-/// The tool around a job, with more options.
+/// As [`traced`], with more options.
 pub fn traced_with(bench: &Bench, options: &[&str]) -> Vec<String> {
     let mut words = traced(bench);
     let end = words.len() - 1;
@@ -73,19 +73,19 @@ pub fn traced_with(bench: &Bench, options: &[&str]) -> Vec<String> {
     words
 }
 
-/// A median's milliseconds, and the median of the ratios to the first contender's time of the same round.
+/// The result of one contender. Ratios are relative to the first contender's time of the same round.
 pub struct Figure {
-    /// The contender.
+    /// Name of the contender.
     pub name: &'static str,
-    /// Median, milliseconds.
+    /// Median time in milliseconds; NaN when it does not run here.
     pub ms: f64,
     /// Median ratio.
     pub ratio: f64,
-    /// The quartiles of the ratios.
+    /// First and third quartile of the ratios.
     pub between: [f64; 2],
 }
 
-/// Times the job under each contender, in turns.
+/// Times the job under each contender in turn.
 ///
 /// # Errors
 /// When a contender or the job fails.
@@ -110,7 +110,7 @@ pub fn paired(contenders: &[Contender], job: &[String], rounds: usize) -> Result
     Ok(figures.collect())
 }
 
-/// The contenders with their places; every other round the other way round, so that nobody always follows the same one.
+/// The contenders with their positions, in reverse order every other round, so that none always follows the same one.
 fn in_turn(contenders: &[Contender], round: usize) -> Vec<(usize, &Contender)> {
     let mut all: Vec<_> = contenders.iter().enumerate().collect();
     if round % 2 == 1 {
@@ -119,10 +119,10 @@ fn in_turn(contenders: &[Contender], round: usize) -> Vec<(usize, &Contender)> {
     all
 }
 
-/// Milliseconds. `None`: the contender does not run on this machine.
+/// The time in milliseconds, or `None` if the contender does not run on this machine.
 fn once(contender: &Contender, job: &[String]) -> Result<Option<f64>> {
-    let alone = contender.beside || contender.before.is_empty();
-    let mut watcher = contender.beside.then(|| Watcher::start(&contender.before)).transpose()?;
+    let alone = contender.separate || contender.before.is_empty();
+    let mut watcher = contender.separate.then(|| Watcher::start(&contender.before)).transpose()?;
     if let Some(watcher) = &mut watcher
         && watcher.0.try_wait()?.is_some()
     {
@@ -132,18 +132,18 @@ fn once(contender: &Contender, job: &[String]) -> Result<Option<f64>> {
     let words: Vec<&String> =
         if alone { job.iter().collect() } else { contender.before.iter().chain(&job).collect() };
     let mut command = Command::new(words[0]);
-    // A job that says itself how long it took leaves out what starting costs, which is a row of its own.
-    let said = tempfile::NamedTempFile::new()?;
-    command.args(&words[1..]).env(TOOK, said.path()).stdin(Stdio::null()).stdout(Stdio::null());
+    // A job that measures itself excludes its start, which has a row of its own.
+    let duration = tempfile::NamedTempFile::new()?;
+    command.args(&words[1..]).env(TOOK, duration.path()).stdin(Stdio::null()).stdout(Stdio::null());
     let began = Instant::now();
     exec(&mut command)?;
     let took = began.elapsed().as_secs_f64() * 1000.0;
-    let took = std::fs::read_to_string(said.path())?.parse().unwrap_or(took) * f64::from(share);
+    let took = std::fs::read_to_string(duration.path())?.parse().unwrap_or(took) * f64::from(share);
     drop(watcher);
     Ok(Some(took))
 }
 
-/// One part in so many of a workload of ours; of any other job, all.
+/// Divides a workload of this program by `share`. Other jobs run as they are.
 fn part(job: &[String], share: u32) -> (Vec<String>, u32) {
     let mut job = job.to_vec();
     let ours = job.get(1).is_some_and(|word| word == "bench-job");
@@ -159,11 +159,11 @@ fn part(job: &[String], share: u32) -> (Vec<String>, u32) {
     }
 }
 
-/// A tool that watches the whole machine while this exists.
+/// A tool that watches the whole machine while this value exists.
 struct Watcher(std::process::Child);
 
 impl Watcher {
-    /// Starts it, and gives it the time to attach: such tools do not say when they have.
+    /// Starts the tool and waits for it to attach, which such tools do not report.
     fn start(words: &[String]) -> Result<Self> {
         let mut command = Command::new(&words[0]);
         let child = command
@@ -184,7 +184,7 @@ impl Drop for Watcher {
     }
 }
 
-/// The middle one; of two, their mean.
+/// The median. NaN if there are no values.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -195,7 +195,7 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-/// A line a contender.
+/// One line per contender.
 pub fn lines(figures: &[Figure]) -> Vec<String> {
     figures
         .iter()
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn ratios_are_of_the_same_round() {
         let words = |text: &str| vec!["sh".to_string(), "-c".into(), text.into()];
-        let none = |name| Contender { name, before: Vec::new(), beside: false, share: 1 };
+        let none = |name| Contender { name, before: Vec::new(), separate: false, share: 1 };
         let figures = paired(&[none("one"), none("same")], &words("true"), 3).unwrap();
         assert_eq!(figures[0].ratio, 1.0);
         assert!(figures[1].ratio > 0.0 && figures[1].ms > 0.0);

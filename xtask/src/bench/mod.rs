@@ -1,7 +1,7 @@
-//! `cargo xtask bench [ROW…]`: what tracing costs, as ratios within one run, against nothing and against other tools.
+//! `cargo xtask bench [ROW…]`: the overhead of tracing, compared with no tracing and with other tools.
 //!
-//! Contenders take turns, round by round, so that what else the machine does hits all alike; a figure is the median of
-//! its rounds. Ratios are of each round's own bare time. Figures are for reading: no test asserts one.
+//! Contenders take turns in every round, so that other load of the machine affects all of them alike. A figure is the
+//! median of its rounds. A ratio is relative to the bare time of the same round. No test asserts a figure.
 
 mod hangs;
 mod hook;
@@ -19,12 +19,12 @@ use tempfile::TempDir;
 use crate::run;
 use crate::workspace::is_root;
 
-/// What can be asked of this task.
+/// Arguments of the task.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Rows to measure; without any, all
+    /// Rows to measure [default: all]
     rows: Vec<String>,
-    /// Rounds
+    /// Number of rounds
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// For quiet-jobs: a slice of the programs, once
@@ -32,40 +32,40 @@ pub struct Args {
     quick: bool,
 }
 
-/// What every row is given.
+/// What the rows share.
 pub struct Bench {
-    /// The tool, built for release.
+    /// Path of the tool, built for release.
     tool: std::path::PathBuf,
-    /// This program, for its workloads.
+    /// Path of this program, which has the workloads.
     this: std::path::PathBuf,
-    /// A place in memory for traces.
+    /// A directory in memory for traces.
     place: TempDir,
     rounds: usize,
     quick: bool,
 }
 
-/// A row of the table: adding one is adding one of these to [`rows::ROWS`].
+/// A row of the table. To add one, add it to [`rows::ROWS`].
 pub struct Row {
-    /// As it is asked for.
+    /// Its name on the command line.
     name: &'static str,
     /// What is measured, and the goal.
     about: &'static str,
     measure: fn(&Bench) -> Result<Vec<String>>,
 }
 
-/// Measures the rows asked for and prints them.
+/// Measures the requested rows and prints them.
 ///
 /// # Errors
 /// When not root, when a row is unknown, or when a contender fails.
 pub fn run(args: &Args) -> Result<()> {
     if !is_root() {
-        bail!("the kernel's statistics and the other tools need root: run it through sudo");
+        bail!("the kernel's statistics and the other tools need root: run this with sudo");
     }
     let unknown: Vec<&String> =
         args.rows.iter().filter(|name| rows::ROWS.iter().all(|row| row.name != **name)).collect();
     if !unknown.is_empty() {
         let names: Vec<&str> = rows::ROWS.iter().map(|row| row.name).collect();
-        bail!("no rows {unknown:?}; there are {}", names.join(", "));
+        bail!("unknown rows {unknown:?}: the rows are {}", names.join(", "));
     }
     let bench = Bench {
         tool: run::build()?,
@@ -86,7 +86,7 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Processor, cores, memory, kernel, load: what the figures depend on.
+/// The machine that the figures depend on: CPU model, cores, memory, kernel, load.
 fn machine() -> String {
     let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
     let after = |text: &str, key: &str| {
@@ -95,7 +95,7 @@ fn machine() -> String {
     };
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     format!(
-        "{}, {cores} cores, {} of memory; Linux {}; load {}",
+        "{}, {cores} cores, {} memory; Linux {}; load {}",
         after(&read("/proc/cpuinfo"), "model name"),
         after(&read("/proc/meminfo"), "MemTotal"),
         read("/proc/sys/kernel/osrelease").trim(),

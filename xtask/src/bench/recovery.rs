@@ -1,6 +1,6 @@
-//! What finishing many dead sessions and listing many finished ones takes.
+//! The time to finish many dead sessions, and to list many finished ones.
 //!
-//! The dead sessions are copies of a real one, whose tracer is killed: another root, another id, the same trace.
+//! The dead sessions are copies of a real one whose tracer is killed, with another root and another id.
 
 use std::fs;
 use std::io::Write as _;
@@ -15,19 +15,19 @@ use serde_json::Value;
 use super::Bench;
 use crate::exec::exec;
 
-/// The first of the numbers that no process has: they are above the largest that Linux gives out.
-const NOBODY: u64 = 0x0040_0001;
-/// How many sessions are finished in one sweep.
+/// The first of the pids of the copies. They are above the largest pid of Linux (2^22), so no process has them.
+const UNUSED_PID: u64 = 0x0040_0001;
+/// Numbers of sessions finished in one sweep.
 const DEAD: [u64; 3] = [2_500, 5_000, 10_000];
-/// Rows of the log that is listed.
+/// Number of rows in the listed log.
 const ROWS: usize = 100_000;
 
 /// `recover` of many dead sessions.
 ///
 /// # Errors
-/// When the tool fails, or does not finish each of them.
+/// When the tool fails or does not finish all of them.
 pub fn recover(bench: &Bench) -> Result<Vec<String>> {
-    let session = Dead::make(bench)?;
+    let session = DeadSession::make(bench)?;
     let mut lines = Vec::new();
     for count in DEAD {
         let place = tempfile::tempdir_in(bench.place.path())?;
@@ -36,21 +36,21 @@ pub fn recover(bench: &Bench) -> Result<Vec<String>> {
         finish(bench, place.path())?;
         let took = began.elapsed().as_secs_f64();
         let rows = fs::read(place.path().join("log/sessions.jsonl"))?;
-        let filed = rows.iter().filter(|byte| **byte == b'\n').count();
-        ensure!(filed as u64 == count, "{filed} of {count} sessions were filed");
+        let finished = rows.iter().filter(|byte| **byte == b'\n').count();
+        ensure!(finished as u64 == count, "{finished} of {count} sessions were finished");
         let each = took * 1000.0 / count as f64;
         lines.push(format!("{count:>6} sessions in {took:.2} s, {each:.3} ms each"));
     }
     Ok(lines)
 }
 
-/// `sessions list` of a long log.
+/// `sessions list` of a large log.
 ///
 /// # Errors
 /// When the tool fails.
 pub fn listing(bench: &Bench) -> Result<Vec<String>> {
     let place = tempfile::tempdir_in(bench.place.path())?;
-    Dead::make(bench)?.copy(place.path(), 1)?;
+    DeadSession::make(bench)?.copy(place.path(), 1)?;
     finish(bench, place.path())?;
     let log = place.path().join("log");
     let index = log.join("sessions.jsonl");
@@ -79,12 +79,12 @@ fn finish(bench: &Bench, place: &Path) -> Result<()> {
 }
 
 /// The files of a session whose tracer was killed.
-struct Dead {
+struct DeadSession {
     sidecar: Value,
     trace: String,
 }
 
-impl Dead {
+impl DeadSession {
     fn make(bench: &Bench) -> Result<Self> {
         let place = tempfile::tempdir_in(bench.place.path())?;
         let mut run = Command::new(&bench.tool);
@@ -93,12 +93,12 @@ impl Dead {
         let mut tracer = run.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
         let made = wait_for_samples(place.path());
         tracer.kill()?;
-        // The job ends with its input, which goes with the tracer's other end of it.
+        // The job ends at the end of its input, when the write end is dropped.
         tracer.wait()?;
         made
     }
 
-    /// Makes `count` sessions of it below `place`.
+    /// Writes `count` copies of the session below `place`.
     fn copy(&self, place: &Path, count: u64) -> Result<()> {
         let directory = traces(place);
         fs::DirBuilder::new().mode(0o700).create(&directory)?;
@@ -107,7 +107,7 @@ impl Dead {
         let (pid, id) = (format!("\"pid\":{pid},"), id.as_str().context("no session_id")?.to_owned());
         let ticks = field("starttime_ticks");
         for number in 0..count {
-            let (root, name) = (NOBODY + number, format!("s{number:06}"));
+            let (root, name) = (UNUSED_PID + number, format!("s{number:06}"));
             let mut sidecar = self.sidecar.clone();
             sidecar["pid"] = root.into();
             sidecar["session_id"] = name.clone().into();
@@ -129,7 +129,7 @@ fn write(path: &Path, text: &str) -> Result<()> {
     Ok(file.write_all(text.as_bytes())?)
 }
 
-fn wait_for_samples(place: &Path) -> Result<Dead> {
+fn wait_for_samples(place: &Path) -> Result<DeadSession> {
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(30) {
         let names: Vec<PathBuf> =
@@ -142,7 +142,7 @@ fn wait_for_samples(place: &Path) -> Result<Dead> {
         if let (Some(sidecar), Some(trace)) = (named("enrollment_"), named("trace_")) {
             let trace = fs::read_to_string(trace)?;
             if trace.matches("\"kind\":\"sample\"").count() >= 2 && trace.ends_with('\n') {
-                return Ok(Dead { sidecar: serde_json::from_slice(&fs::read(sidecar)?)?, trace });
+                return Ok(DeadSession { sidecar: serde_json::from_slice(&fs::read(sidecar)?)?, trace });
             }
         }
         std::thread::sleep(Duration::from_millis(20));

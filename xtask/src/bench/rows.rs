@@ -1,4 +1,4 @@
-//! The rows.
+//! The rows of the table.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use super::measure::{contenders, lines, paired, traced, traced_with};
 use super::{Bench, Row, hangs, hook, quiet_jobs, recovery};
 
-/// All of them, in the order they are measured.
+/// All rows, in the order of measurement.
 pub const ROWS: &[Row] = &[
     Row {
         name: "pipes",
@@ -19,12 +19,12 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         name: "spawns",
-        about: "5 000 times /bin/true, one after the other; goal: × 1.01",
+        about: "5 000 runs of /bin/true, one after the other; goal: × 1.01",
         measure: spawns,
     },
     Row {
         name: "pingpong",
-        about: "100 000 times a byte to a child and back; goal: × 1.01",
+        about: "one byte to a child and back, 100 000 times; goal: × 1.01",
         measure: ping_pong,
     },
     Row { name: "build", about: "`cargo build` of a small crate; goal: × 1.01", measure: build },
@@ -32,12 +32,12 @@ pub const ROWS: &[Row] = &[
     Row { name: "start", about: "`run -- true` against `true`; goal: 40 ms more", measure: start },
     Row {
         name: "hook",
-        about: "time in the hook on context switches, by the kernel's statistics; goal: 60 ns above empty",
+        about: "time in the context-switch hook, by the kernel's statistics; goal: 60 ns more than an empty program",
         measure: hook::hook,
     },
     Row {
         name: "sessions",
-        about: "the pipe job in a session beside 50 idle ones; goal: × 1.03 of one",
+        about: "the pipe job in one session while 50 idle ones run; goal: × 1.03 of one session alone",
         measure: sessions,
     },
     Row {
@@ -45,7 +45,11 @@ pub const ROWS: &[Row] = &[
         about: "peak memory of the tracer with 200 processes; goal: 24 MiB",
         measure: memory,
     },
-    Row { name: "storm", about: "100 000 short processes on both cores; goal: none lost", measure: storm },
+    Row {
+        name: "storm",
+        about: "100 000 short-lived processes on both cores; goal: none lost",
+        measure: storm,
+    },
     Row {
         name: "recover",
         about: "dead sessions finished in one sweep; goal: 10 000 in 10 s, linear",
@@ -58,7 +62,7 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         name: "idle",
-        about: "the tracer's processor time beside 200 processes at rest; goal: 0.5 %, 5 ms a second when it watches for hangs",
+        about: "CPU time of the tracer with 200 idle processes; goal: 0.5 %, 5 ms per second when it watches for hangs",
         measure: hangs::idle,
     },
     Row {
@@ -66,10 +70,14 @@ pub const ROWS: &[Row] = &[
         about: "`diagnose` of 1 000 processes with 20 000 fds; goal: 1.5 s",
         measure: hangs::diagnose,
     },
-    Row { name: "verdict", about: "from the last progress to the printed verdict", measure: hangs::verdict },
+    Row {
+        name: "verdict",
+        about: "time from the last progress to the printed verdict",
+        measure: hangs::verdict,
+    },
     Row {
         name: "healthy",
-        about: "healthy jobs under `--hang-after 2s` that are called hung; goal: none",
+        about: "healthy jobs under `--hang-after 2s` that are reported as hung; goal: none",
         measure: hangs::healthy,
     },
     Row {
@@ -84,36 +92,36 @@ const WRITES: &str = "tracepoint:syscalls:sys_enter_write { @since[tid] = nsecs;
 const SPAWNS: &str = "tracepoint:sched:sched_process_fork { @forks = count(); } tracepoint:sched:sched_process_exit { @exits = count(); }";
 
 impl Bench {
-    /// One of this program's workloads.
+    /// The command line of one of this program's workloads.
     pub fn job(&self, kind: &str, count: u32) -> Vec<String> {
         vec![self.this.display().to_string(), "bench-job".into(), kind.into(), count.to_string()]
     }
 
-    /// A traced job in the background, which runs when this comes back: its session has begun, with all that is loaded for it.
+    /// Starts a traced job in the background. When this returns, its session has begun and the job runs.
     ///
     /// # Errors
     /// When the tracer or the job cannot be started.
     pub fn traced(&self, options: &[&str], job: &[&str]) -> Result<Background> {
-        // A shell that is ended leaves its background jobs behind, which the tracer then ends.
+        // A shell that is ended leaves its background jobs behind; --reap-leaked ends them.
         let words = traced_with(self, &[&["--reap-leaked", "--grace", "1s"], options].concat());
         let mut run = Command::new(&words[0]);
         run.args(&words[1..]).args(["sh", "-c", "echo runs; exec \"$@\"", "sh"]).args(job);
         run.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut background = Background(run.spawn()?);
-        let mut said = String::new();
-        BufReader::new(background.0.stdout.take().context("no pipe")?).read_line(&mut said)?;
-        ensure!(said == "runs\n", "`{}` did not run", job.join(" "));
+        let mut line = String::new();
+        BufReader::new(background.0.stdout.take().context("no pipe")?).read_line(&mut line)?;
+        ensure!(line == "runs\n", "`{}` did not run", job.join(" "));
         Ok(background)
     }
 }
 
-/// A traced job that is ended with the row, through its tracer.
+/// A traced job that is ended with its row, through its tracer.
 pub struct Background(pub Child);
 
 impl Drop for Background {
     fn drop(&mut self) {
         let tracer = rustix::process::Pid::from_child(&self.0);
-        // The tracer hands it on to the job and ends with it; it is this process's child and not yet waited for.
+        // The tracer passes the signal on to the job and ends with it. It is a child that is not yet waited for, so its pid is valid.
         let _ = rustix::process::kill_process(tracer, rustix::process::Signal::TERM);
         let _ = self.0.wait();
     }
@@ -162,7 +170,7 @@ fn pytest(bench: &Bench) -> Result<Vec<String>> {
     shell(bench, SPAWNS, &format!("cd '{}' && {pytest} -q -p no:cacheprovider", place.path().display()))
 }
 
-/// A script under each contender.
+/// Measures a script under each contender.
 fn shell(bench: &Bench, bpftrace: &str, script: &str) -> Result<Vec<String>> {
     let words = ["sh", "-c", script].map(String::from);
     Ok(lines(&paired(&contenders(bench, bpftrace), &words, bench.rounds)?))
@@ -171,7 +179,7 @@ fn shell(bench: &Bench, bpftrace: &str, script: &str) -> Result<Vec<String>> {
 fn start(bench: &Bench) -> Result<Vec<String>> {
     let both = contenders(bench, SPAWNS).into_iter().take(2).collect::<Vec<_>>();
     let figures = paired(&both, &["true".to_string()], bench.rounds * 4)?;
-    let [bare, traced] = &figures[..] else { bail!("two contenders give two figures") };
+    let [bare, traced] = &figures[..] else { bail!("expected two figures") };
     Ok(vec![format!("{:.1} ms more ({:.1} ms against {:.1} ms)", traced.ms - bare.ms, traced.ms, bare.ms)])
 }
 
@@ -181,7 +189,7 @@ fn sessions(bench: &Bench) -> Result<Vec<String>> {
         (0..50).map(|_| bench.traced(&[], &["sleep", "1000000"])).collect::<Result<_>>()?;
     let many = traced_ms(bench)?;
     drop(idle);
-    Ok(vec![format!("alone {one:.1} ms, beside 50 {many:.1} ms: × {:.3}", many / one)])
+    Ok(vec![format!("alone {one:.1} ms, with 50 others {many:.1} ms: × {:.3}", many / one)])
 }
 
 fn traced_ms(bench: &Bench) -> Result<f64> {
@@ -207,11 +215,11 @@ fn storm(bench: &Bench) -> Result<Vec<String>> {
     let began = std::time::Instant::now();
     crate::exec::exec(Command::new(&words[0]).args(&words[1..]).args(bench.job("storm", 100_000)))?;
     let took = began.elapsed().as_secs_f64();
-    let session = fs::read_dir(log.join("sessions"))?.next().context("the session was not filed")??;
+    let session = fs::read_dir(log.join("sessions"))?.next().context("the session was not recorded")??;
     let summary: serde_json::Value = serde_json::from_slice(&fs::read(session.path().join("summary.json"))?)?;
     let processes = &summary["processes"];
     Ok(vec![format!(
-        "{} forked, {} exited, {} lost, in {took:.1} s ({:.0} a second)",
+        "{} forked, {} exited, {} lost, in {took:.1} s ({:.0} per second)",
         processes["forked"],
         processes["exited"],
         summary["events_lost"],

@@ -1,4 +1,4 @@
-//! The jobs that are timed: hidden tasks of this program, so that every contender runs the same.
+//! The timed workloads: an internal task of this program, so that every contender runs the same job.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::exec::exec;
 
-/// A job.
+/// Arguments of the task.
 #[derive(clap::Args)]
 pub struct Args {
     kind: Kind,
@@ -20,27 +20,27 @@ pub struct Args {
 enum Kind {
     /// Writes of 4 KiB into a pipe that a child drains
     Pipes,
-    /// The child
+    /// The child of `pipes`
     Drain,
-    /// Short processes, one after the other
+    /// Short-lived processes, one after the other
     Spawns,
-    /// Short processes, on every core
+    /// Short-lived processes, on every core
     Storm,
-    /// A byte to a child and back
+    /// One byte to a child and back
     PingPong,
-    /// The child
+    /// The child of `ping-pong`
     Echo,
-    /// Processes at rest, with many fds
+    /// Idle processes with many fds
     Crowd,
-    /// One of them
+    /// One process of `crowd`
     Member,
 }
 
-/// Names a file into which the job writes how long it took, in milliseconds.
+/// Environment variable with the file into which the job writes its duration in milliseconds.
 pub const TOOK: &str = "TRACER_BENCH_TOOK";
 
-/// Does the job, on one processor where it is a writer and its reader: where the scheduler puts the two makes more of a
-/// difference than whatever is measured here.
+/// Runs the workload. A writer and its reader share one CPU, because where the scheduler places the two makes a larger
+/// difference than what is measured here.
 ///
 /// # Errors
 /// When a child cannot be started or fails.
@@ -112,25 +112,25 @@ fn echo() -> Result<()> {
     Ok(())
 }
 
-/// Starts so many members, says so, and rests.
+/// Starts the members, prints `ready`, and idles.
 fn crowd(members: u32) -> Result<()> {
     for _ in 0..members {
-        // Waited for by nobody: they end with this process.
+        // Not waited for: they end with this process.
         let mut child = this("member", 10)?.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         child.stdout.take().context("no pipe")?.read_exact(&mut [0])?;
     }
     println!("ready");
-    rest()
+    idle()
 }
 
 fn member(pipes: u32) -> Result<()> {
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     let _pipes = (0..pipes).map(|_| std::io::pipe()).collect::<std::io::Result<Vec<_>>>()?;
     println!(".");
-    rest()
+    idle()
 }
 
-fn rest() -> Result<()> {
+fn idle() -> Result<()> {
     loop {
         std::thread::sleep(std::time::Duration::from_secs(1_000_000));
     }

@@ -1,12 +1,13 @@
-//! `cargo xtask build-ebpf [--check]`: the object that is committed beside its sources and embedded in the tool.
+//! `cargo xtask build-ebpf [--check]`: builds the object that is committed beside its sources and embedded in the tool.
 //!
-//! Nobody who only builds the tool needs a BPF toolchain: the object is in the repository, and beside it a record
-//! of what it was made from. The build gives the same bytes wherever the repository lies: no path of the machine
-//! gets into the object, and debug sections (but not BTF) are left out.
+//! Building the tool needs no BPF toolchain: the object is in the repository, with a record of what it was made from.
+//! The build gives the same bytes in any directory: no path of the machine gets into the object, and debug sections
+//! (but not BTF) are removed.
 
 mod object;
 mod record;
 pub mod toolchain;
+mod versions;
 
 use std::env;
 use std::fs;
@@ -19,7 +20,7 @@ use crate::workspace::{cargo_home, root, target_dir};
 use record::Record;
 use toolchain::Toolchain;
 
-/// How the object is built, on every machine. Part of the digest: another flag is another object.
+/// Cargo flags of the build. They are part of the digest, because another flag gives another object.
 const CARGO_FLAGS: &[&str] = &[
     "--release",
     "--package=tracer-ebpf",
@@ -32,27 +33,27 @@ const CARGO_FLAGS: &[&str] = &[
     "--config=profile.release.debug=2",
     "--config=profile.release.overflow-checks=false",
 ];
-/// Likewise, for rustc. BTF is made from the debug information.
+/// Flags for rustc, part of the digest as well. BTF is made from the debug information.
 const RUST_FLAGS: &[&str] = &["-Clinker=bpf-linker", "-Clink-arg=--btf"];
 
-/// What can be asked of this task.
+/// Arguments of the task.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Writes nothing: fails when the committed object is not what the sources give
+    /// Write nothing; fail when the committed object is not what the sources give
     #[arg(long)]
     pub check: bool,
 }
 
 /// The committed object, relative to the root.
 const OBJECT: &str = "tracer-ebpf/object/tracer.bpf.o";
-/// What it was built from.
+/// The record of what it was built from, relative to the root.
 const RECORD: &str = "tracer-ebpf/object/tracer.bpf.json";
 
 /// Builds the object, or checks the committed one.
 ///
 /// # Errors
-/// When a piece of the toolchain is missing (named, with the command that gets it), when the programs do not build,
-/// or, with `--check`, when the committed object is not what the sources give.
+/// When a part of the toolchain is missing (with the command that installs it), when the programs do not build, or,
+/// with `--check`, when the committed object is not what the sources give.
 pub fn run(args: &Args) -> Result<()> {
     if args.check { check() } else { write() }
 }
@@ -60,27 +61,28 @@ pub fn run(args: &Args) -> Result<()> {
 fn write() -> Result<()> {
     let toolchain = toolchain::find(None)?;
     let object = build(&toolchain)?;
-    let record = Record::new(&object, record::source_digest(&flags())?, &toolchain);
+    let record = Record::new(&object, record::source_digest(&flags())?, &toolchain.versions);
     fs::create_dir_all(root().join("tracer-ebpf/object"))?;
     fs::write(root().join(OBJECT), &object).with_context(|| format!("cannot write {OBJECT}"))?;
     fs::write(root().join(RECORD), record.to_json()?).with_context(|| format!("cannot write {RECORD}"))?;
-    println!("{OBJECT}: {} bytes, built by {}", object.len(), toolchain.named());
+    println!("{OBJECT}: {} bytes, built with {}", object.len(), toolchain.versions);
     Ok(())
 }
 
-/// Three comparisons, from the cheapest: the record's digest with the sources, the object with the record, and where
-/// there is a toolchain the object with a fresh build. Another compiler's code may differ, so with another toolchain
-/// than the recorded one only what the loader sees is compared: programs, maps, globals, licence.
+/// Three comparisons, cheapest first: the sources with the recorded digest, the object with the recorded digest, and,
+/// where there is a toolchain, the object with a fresh build. Another compiler may generate other code, so with a
+/// toolchain other than the recorded one only the loader's view is compared: programs, maps, globals, license.
 fn check() -> Result<()> {
-    let again = "`cargo xtask build-ebpf` makes it anew";
-    let committed = fs::read(root().join(OBJECT)).with_context(|| format!("no {OBJECT}; {again}"))?;
-    let text = fs::read_to_string(root().join(RECORD)).with_context(|| format!("no {RECORD}; {again}"))?;
-    let record = Record::from_json(&text).with_context(|| format!("{RECORD} is damaged; {again}"))?;
+    let again = "run `cargo xtask build-ebpf`";
+    let committed = fs::read(root().join(OBJECT)).with_context(|| format!("{OBJECT} is missing: {again}"))?;
+    let text =
+        fs::read_to_string(root().join(RECORD)).with_context(|| format!("{RECORD} is missing: {again}"))?;
+    let record = Record::from_json(&text).with_context(|| format!("{RECORD} is damaged: {again}"))?;
     if record.sources_sha256 != record::source_digest(&flags())? {
-        bail!("{OBJECT} was built from other sources than these; {again}");
+        bail!("{OBJECT} was built from other sources: {again}");
     }
     if record.object_sha256 != record::digest(&committed) {
-        bail!("{OBJECT} is not the object that {RECORD} describes; {again}");
+        bail!("{OBJECT} is not the object that {RECORD} describes: {again}");
     }
     let toolchain = match toolchain::find(Some(&record.toolchain)) {
         Ok(toolchain) => toolchain,
@@ -88,7 +90,7 @@ fn check() -> Result<()> {
             return Err(missing);
         }
         Err(missing) => {
-            println!("{OBJECT}: digests of sources and object agree with {RECORD}; not rebuilt: {missing:#}");
+            println!("{OBJECT}: the digests of sources and object match {RECORD}; not rebuilt: {missing:#}");
             return Ok(());
         }
     };
@@ -98,23 +100,22 @@ fn check() -> Result<()> {
             let kept = target_dir().join("ebpf/rebuilt.bpf.o");
             fs::write(&kept, &built)?;
             bail!(
-                "{OBJECT} differs from what its sources give with the same toolchain ({}); {again}",
+                "{OBJECT} differs from what its sources give with the same toolchain ({}): {again}",
                 object::difference(&committed, &built)?
             );
         }
-        println!("{OBJECT}: rebuilt by {}, the same {} bytes", toolchain.named(), built.len());
+        println!("{OBJECT}: rebuilt with {}, identical, {} bytes", toolchain.versions, built.len());
         return Ok(());
     }
     let (was, is) = (object::interface(&committed)?, object::interface(&built)?);
     if was != is {
         bail!(
-            "{OBJECT} has other programs, maps or globals than its sources give: {was:#?} against {is:#?}; {again}"
+            "{OBJECT} has other programs, maps or globals than its sources give: {was:#?} against {is:#?}: {again}"
         );
     }
     println!(
-        "{OBJECT}: built by {}, here is {}; digests agree, and a rebuild has the same programs, maps, globals and licence",
-        record.toolchain,
-        toolchain.named()
+        "{OBJECT}: built with {}, here is {}; the digests match, and a rebuild has the same programs, maps, globals and license",
+        record.toolchain, toolchain.versions
     );
     Ok(())
 }
@@ -123,12 +124,12 @@ fn flags() -> Vec<&'static str> {
     CARGO_FLAGS.iter().chain(RUST_FLAGS).copied().collect()
 }
 
-/// Builds the object and leaves out its debug sections.
+/// Builds the object and removes its debug sections.
 fn build(toolchain: &Toolchain) -> Result<Vec<u8>> {
     let target = target_dir().join("ebpf");
     let mut cargo = toolchain.cargo();
     cargo.arg("build").args(CARGO_FLAGS).arg("--target-dir").arg(&target);
-    // The crates choose bindings by this machine's architecture unless told: one object serves all.
+    // The crates choose bindings by this machine's architecture unless this is set; one object serves all.
     cargo.env("AYA_BPF_TARGET_ARCH", "x86_64");
     cargo.env("CARGO_ENCODED_RUSTFLAGS", rust_flags(toolchain).join("\x1f"));
     cargo.env_remove("CARGO_CFG_BPF_TARGET_ARCH");
@@ -147,7 +148,7 @@ fn build(toolchain: &Toolchain) -> Result<Vec<u8>> {
             .windows(prefix.as_os_str().len())
             .any(|window| window == prefix.as_os_str().as_encoded_bytes())
         {
-            bail!("the built object holds a path of this machine: {}", prefix.display());
+            bail!("the built object contains a path of this machine: {}", prefix.display());
         }
     }
     Ok(object)

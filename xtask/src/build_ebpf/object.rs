@@ -1,4 +1,4 @@
-//! The object file: what is left out of it, and what two of them have in common.
+//! The object file: removes its debug sections, and compares two of them.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use object::build::elf::{Builder, SectionData};
 use object::read::elf::{Dyn as _, ElfFile64, FileHeader as _};
 use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol, elf};
 
-/// The object without its DWARF sections: BTF is all that the kernel and the loader read.
+/// The object without its DWARF sections. The kernel and the loader read only BTF.
 pub fn without_debug_sections(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut object = Builder::read(bytes).context("cannot read the linked object")?;
     for section in &mut object.sections {
@@ -19,7 +19,7 @@ pub fn without_debug_sections(bytes: &[u8]) -> Result<Vec<u8>> {
     object.delete_orphans();
     object.delete_orphan_symbols();
     object.delete_orphan_relocations();
-    // LLVM keeps the sections' names in the symbols' string table; the writer wants a table of their own.
+    // LLVM keeps section names in the string table of the symbols; the writer needs a separate table.
     if !object.sections.iter().any(|section| matches!(section.data, SectionData::SectionString)) {
         let names = object.sections.add();
         names.name = ".shstrtab".into();
@@ -33,15 +33,15 @@ pub fn without_debug_sections(bytes: &[u8]) -> Result<Vec<u8>> {
     Ok(stripped)
 }
 
-/// What the loader sees: section names with the names of the symbols in them, and their sizes where they are data.
-/// Code is left out, since compilers differ in it.
+/// The loader's view: section names with the names of their symbols, and the sizes of data. Code is not part of it,
+/// because compilers generate different code.
 pub fn interface(bytes: &[u8]) -> Result<BTreeSet<String>> {
     let file = ElfFile64::<Endianness>::parse(bytes).context("cannot read the object")?;
     let mut seen = BTreeSet::new();
     for symbol in file.symbols().filter(ObjectSymbol::is_global) {
         let Some(index) = symbol.section_index() else { continue };
         let section = file.section_by_index(index)?.name()?.to_string();
-        // Subprograms of `.text` are the compiler's choice, programs have sections of their own.
+        // Programs have their own sections. Subprograms in `.text` are the compiler's choice.
         if section == ".text" {
             continue;
         }
@@ -51,7 +51,7 @@ pub fn interface(bytes: &[u8]) -> Result<BTreeSet<String>> {
     Ok(seen)
 }
 
-/// Says in which sections two objects differ.
+/// Names the sections in which two objects differ.
 pub fn difference(one: &[u8], other: &[u8]) -> Result<String> {
     let sections = |bytes| -> Result<Vec<(String, Vec<u8>)>> {
         let file = ElfFile64::<Endianness>::parse(bytes).context("cannot read the object")?;
@@ -63,10 +63,10 @@ pub fn difference(one: &[u8], other: &[u8]) -> Result<String> {
         all.iter().find(|(is, _)| is == name).map(|(_, data)| data.clone())
     };
     let differ: Vec<&str> = names.into_iter().filter(|name| of(&one, name) != of(&other, name)).collect();
-    Ok(if differ.is_empty() { "in headers alone".into() } else { format!("in {}", differ.join(", ")) })
+    Ok(if differ.is_empty() { "in headers only".into() } else { format!("in {}", differ.join(", ")) })
 }
 
-/// Names of the shared libraries an executable asks for.
+/// Names of the shared libraries that an executable needs.
 pub fn needed_libraries(bytes: &[u8]) -> Result<Vec<String>> {
     let header = elf::FileHeader64::<Endianness>::parse(bytes)?;
     let endian = header.endian()?;

@@ -1,6 +1,5 @@
-//! What the committed object was built from: kept beside it, compared by `--check`.
+//! The record of what the committed object was built from. `--check` compares it.
 
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -8,62 +7,32 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::toolchain::Toolchain;
+use super::versions::Versions;
 use crate::workspace::root;
 
 /// The file beside the object.
 #[derive(Serialize, Deserialize)]
 pub struct Record {
-    /// Of the programs' sources, manifest, locked BPF crates and build flags.
+    /// Digest of the programs' sources, manifest, locked BPF crates and build flags.
     pub sources_sha256: String,
-    /// Of the object itself.
+    /// Digest of the object.
     pub object_sha256: String,
-    /// What built it.
+    /// The toolchain that built it.
     pub toolchain: Versions,
-}
-
-/// Versions that decide what code comes out.
-#[derive(Clone, Serialize, Deserialize, PartialEq, Eq)]
-pub struct Versions {
-    /// `rustc --version`.
-    pub rustc: String,
-    /// Whether `core` came prebuilt from the distribution, or was built from source.
-    pub core: CoreFrom,
-    /// `bpf-linker --version`.
-    pub bpf_linker: String,
-    /// The LLVM that bpf-linker uses, as its library is named; `None` when it is linked in.
-    pub linker_llvm: Option<String>,
-}
-
-/// Where the BPF target's `core` comes from.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub enum CoreFrom {
-    /// Built by cargo (`-Z build-std=core`) from the `rust-src` component.
-    RustSrc,
-    /// Prebuilt, from the distribution's package.
-    Distribution,
-}
-
-impl fmt::Display for Versions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let llvm = self.linker_llvm.as_deref().unwrap_or("LLVM linked in");
-        write!(f, "{}, {} ({llvm})", self.rustc, self.bpf_linker)
-    }
 }
 
 impl Record {
     /// Describes an object.
-    pub fn new(object: &[u8], sources_sha256: String, toolchain: &Toolchain) -> Self {
-        Self { sources_sha256, object_sha256: digest(object), toolchain: toolchain.versions.clone() }
+    pub fn new(object: &[u8], sources_sha256: String, toolchain: &Versions) -> Self {
+        Self { sources_sha256, object_sha256: digest(object), toolchain: toolchain.clone() }
     }
 
-    /// As it is written to its file.
+    /// Serializes the record.
     pub fn to_json(&self) -> Result<String> {
         Ok(serde_json::to_string_pretty(self)? + "\n")
     }
 
-    /// As it is read from its file.
+    /// Parses the record.
     pub fn from_json(text: &str) -> Result<Self> {
         Ok(serde_json::from_str(text)?)
     }
@@ -78,14 +47,14 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Digest of all that the object is made from in this repository.
+/// Digest of everything in this repository that the object is built from.
 pub fn source_digest(flags: &[&str]) -> Result<String> {
     let mut files = vec![PathBuf::from("tracer-ebpf/Cargo.toml")];
     sources_below(Path::new("tracer-ebpf/src"), &mut files)?;
     files.sort();
     let mut sum = Sha256::new();
     let mut part = |name: &str, bytes: &[u8]| {
-        // Lengths first, so that no two different sets of parts give the same bytes.
+        // The lengths come first, so that different parts cannot give the same bytes.
         sum.update((name.len() as u64).to_le_bytes());
         sum.update((bytes.len() as u64).to_le_bytes());
         sum.update(name.as_bytes());
@@ -116,7 +85,7 @@ fn sources_below(dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// The lock file's entries for the crates that end up in the object: name, version and checksum.
+/// The entries of the lock file for the crates in the object: name, version and checksum.
 fn bpf_packages(lock: &str) -> String {
     let of_ours = |entry: &&str| {
         let name = entry.lines().find_map(|line| line.strip_prefix("name = "));
@@ -134,14 +103,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lock_entries_of_the_bpf_crates_alone_count() {
+    fn only_lock_entries_of_the_bpf_crates_count() {
         let lock = "[[package]]\nname = \"anyhow\"\nversion = \"1\"\n\n[[package]]\nname = \"aya-ebpf\"\nversion = \
                     \"0.2.1\"\nsource = \"s\"\nchecksum = \"c\"\ndependencies = [\n \"x\",\n]\n";
         assert_eq!(bpf_packages(lock), "name = \"aya-ebpf\"\nversion = \"0.2.1\"\nchecksum = \"c\"");
     }
 
     #[test]
-    fn another_flag_is_another_digest() {
+    fn another_flag_gives_another_digest() {
         assert_eq!(source_digest(&["a"]).unwrap(), source_digest(&["a"]).unwrap());
         assert_ne!(source_digest(&["a"]).unwrap(), source_digest(&["b"]).unwrap());
     }

@@ -1,7 +1,7 @@
-//! Which compiler and linker build the kernel programs.
+//! The compiler and linker that build the kernel programs.
 //!
-//! Two kinds of toolchain bring `core` for the BPF target: a nightly with `rust-src` (rustup), and the distribution's
-//! own rustc with its package of prebuilt `core`. The first that is there is taken.
+//! Two kinds of toolchain have `core` for the BPF target: a nightly with `rust-src` (rustup), and the distribution's
+//! rustc with its package of prebuilt `core`. The first one found is used.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,31 +10,26 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use super::object;
-use super::record::{CoreFrom, Versions};
+use super::versions::{CoreFrom, Versions};
 use crate::exec::probe;
 use crate::workspace::{cargo, cargo_home, root, rust_version};
 
 /// A toolchain that can build the programs.
 pub struct Toolchain {
-    /// What decides about the code that comes out.
+    /// The versions that determine the generated code.
     pub versions: Versions,
-    /// Where its rustc lives.
+    /// The sysroot of its rustc.
     pub sysroot: PathBuf,
     rustc: PathBuf,
 }
 
 impl Toolchain {
-    /// For people.
-    pub fn named(&self) -> String {
-        self.versions.to_string()
-    }
-
-    /// A cargo that compiles for the BPF target, at the repository's root.
+    /// A command for a cargo that compiles for the BPF target, in the root of the repository.
     pub fn cargo(&self) -> Command {
         match self.versions.core {
             CoreFrom::Distribution => {
                 let mut cargo = cargo();
-                // bpf-linker is a linker of an unstable target, which stable rustc takes only when bootstrapping.
+                // The BPF target is unstable: stable rustc accepts its linker only with RUSTC_BOOTSTRAP.
                 cargo.env("RUSTC", &self.rustc).env("RUSTC_BOOTSTRAP", "1");
                 cargo
             }
@@ -48,13 +43,13 @@ impl Toolchain {
     }
 }
 
-/// The toolchain of this machine; where there are several, the one `preferred` describes.
+/// The toolchain of this machine; if there are several, the one that `preferred` describes.
 ///
 /// # Errors
-/// Names the piece that is missing and the command that gets it.
+/// The missing part, with the command that installs it.
 pub fn find(preferred: Option<&Versions>) -> Result<Toolchain> {
     let Some((bpf_linker, linker_llvm)) = bpf_linker() else {
-        bail!("bpf-linker is not installed: `cargo xtask setup` gets it (`cargo install bpf-linker`)");
+        bail!("bpf-linker is not installed: `cargo xtask setup` installs it (`cargo install bpf-linker`)");
     };
     let make = |core, (rustc, version, sysroot): (PathBuf, String, PathBuf)| Toolchain {
         versions: Versions {
@@ -75,18 +70,18 @@ pub fn find(preferred: Option<&Versions>) -> Result<Toolchain> {
     match found.into_iter().next() {
         Some(toolchain) => Ok(toolchain),
         None => bail!(
-            "no toolchain has `core` for the BPF target: `cargo xtask setup` gets one \
+            "no toolchain has `core` for the BPF target: `cargo xtask setup` installs one \
              (`rustup toolchain install nightly --component rust-src`, or on Debian and Ubuntu \
              `apt-get install rustc libstd-rust-dev-bpf`, in bookworm `rustc-web libstd-rust-web-dev-bpf`)"
         ),
     }
 }
 
-/// rustup's nightly, when its `rust-src` component is there: rustc, its version, its sysroot.
+/// rustup's nightly, if it has the `rust-src` component: rustc, version, sysroot.
 pub fn nightly() -> Option<(PathBuf, String, PathBuf)> {
     let run = |flags: &[&str]| {
         let mut rustc = Command::new("rustup");
-        // No network: a toolchain that is not there is not installed by asking for it.
+        // No network access: asking for a missing toolchain must not install it.
         probe(rustc.env("RUSTUP_AUTO_INSTALL", "0").args(["run", "nightly", "rustc"]).args(flags))
     };
     let sysroot = PathBuf::from(run(&["--print", "sysroot"])?.trim());
@@ -94,7 +89,7 @@ pub fn nightly() -> Option<(PathBuf, String, PathBuf)> {
     Some((sysroot.join("bin/rustc"), run(&["--version"])?.trim().into(), sysroot))
 }
 
-/// The distribution's rustc, when a prebuilt `core` for the BPF target is there: rustc, its version, its sysroot.
+/// The distribution's rustc, if it has a prebuilt `core` for the BPF target: rustc, version, sysroot.
 pub fn distribution() -> Option<(PathBuf, String, PathBuf)> {
     distribution_rustcs().into_iter().find_map(|rustc| {
         let sysroot = PathBuf::from(probe(Command::new(&rustc).args(["--print", "sysroot"]))?.trim());
@@ -106,7 +101,7 @@ pub fn distribution() -> Option<(PathBuf, String, PathBuf)> {
     })
 }
 
-/// `/usr/bin/rustc`, and the versioned ones Ubuntu installs beside it, newest first.
+/// `/usr/bin/rustc` and the versioned ones that Ubuntu installs, newest first.
 fn distribution_rustcs() -> Vec<PathBuf> {
     let versioned = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
     let mut versioned: Vec<PathBuf> = versioned
@@ -118,7 +113,7 @@ fn distribution_rustcs() -> Vec<PathBuf> {
     versioned.into_iter().rev().filter(|rustc| rustc.exists()).collect()
 }
 
-/// bpf-linker's version and the LLVM it is linked with.
+/// The version of bpf-linker and its shared LLVM library, if any.
 pub fn bpf_linker() -> Option<(String, Option<String>)> {
     let version = probe(Command::new("bpf-linker").arg("--version"))?.trim().to_string();
     let path = std::env::var_os("PATH")?;

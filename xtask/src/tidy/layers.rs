@@ -1,17 +1,17 @@
-//! Who may use what: the layers of `tracer-user`, its pure core, and where `unsafe` may stand.
+//! Dependency rules: the layers of `tracer-user`, its pure core, and the places where `unsafe` is allowed.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::paths::{self, Named};
+use super::paths::{self, NamedPath};
 use super::{Problem, Source};
 
-/// The four that touch the machine.
+/// The four layers that touch the machine.
 const SHELLS: &[&str] = &["kernel", "procfs_view", "store", "signals"];
 
-/// A layer and the layers it may use, beside itself. `main → cli → session → shells → core`.
+/// The layers that a layer may use besides itself: `main → cli → session → shells → core`.
 fn may_use(layer: &str) -> &'static [&'static str] {
     match layer {
         "main" => &["cli"],
@@ -24,7 +24,7 @@ fn may_use(layer: &str) -> &'static [&'static str] {
 
 const LAYERS: &[&str] = &["cli", "session", "kernel", "procfs_view", "store", "signals", "core"];
 
-/// What core never names: whatever looks at the machine or its clocks, or speaks to it.
+/// Paths that core never names: everything that accesses the machine or its clocks.
 const IMPURE: &[&str] = &[
     "std::fs",
     "std::env",
@@ -58,10 +58,10 @@ const IMPURE: &[&str] = &[
 ];
 const IMPURE_MACROS: &[&str] = &["print", "println", "eprint", "eprintln", "dbg"];
 
-/// Crates that belong to one layer.
+/// Crates that only one layer may use.
 const OWNED: &[(&str, &str)] = &[("aya", "kernel"), ("aya_log", "kernel"), ("procfs", "procfs_view")];
 
-/// Where a system call or the kernel's memory needs `unsafe`; tests answer for themselves.
+/// Places where system calls or kernel memory need `unsafe`.
 const UNSAFE_PLACES: &[&str] = &[
     "tracer-user/src/kernel/",
     "tracer-user/src/procfs_view/sys.rs",
@@ -85,7 +85,7 @@ pub fn problems(sources: &[Source]) -> Result<Vec<Problem>> {
     for (source, found) in files {
         if !UNSAFE_PLACES.iter().any(|place| source.path.to_string_lossy().starts_with(place)) {
             let lines = found.unsafe_lines.iter();
-            problems.extend(lines.map(|line| source.problem(*line, "`unsafe` has no place here")));
+            problems.extend(lines.map(|line| source.problem(*line, "`unsafe` is not allowed here")));
         }
         let in_tests =
             |file: &PathBuf| source.path == *file || source.path.starts_with(file.with_extension(""));
@@ -108,13 +108,13 @@ pub fn problems(sources: &[Source]) -> Result<Vec<Problem>> {
     Ok(problems)
 }
 
-/// What is wrong with naming `path` in `layer`, if anything.
+/// The problem with naming `path` in `layer`, if any.
 fn wrong_with(layer: &str, path: &[String]) -> Option<String> {
     let shown = path.join("::");
     if path.first().is_some_and(|first| first == "crate" || first == "tracer_user") {
         let used = path.get(1).map(String::as_str).filter(|used| LAYERS.contains(used))?;
         let forbidden = used != layer && !may_use(layer).contains(&used);
-        return forbidden.then(|| format!("{layer} uses {used}, which it must not: `{shown}`"));
+        return forbidden.then(|| format!("{layer} must not use {used}: `{shown}`"));
     }
     let below = |parent: &str| {
         shown == parent || shown.strip_prefix(parent).is_some_and(|rest| rest.starts_with("::"))
@@ -123,10 +123,10 @@ fn wrong_with(layer: &str, path: &[String]) -> Option<String> {
         return Some(format!("core is pure: `{shown}`"));
     }
     let (owned, owner) = OWNED.iter().find(|(owned, _)| below(owned))?;
-    (layer != *owner).then(|| format!("{owned} belongs to {owner} alone: `{shown}`"))
+    (layer != *owner).then(|| format!("only {owner} may use {owned}: `{shown}`"))
 }
 
-/// The module that a file of the library is: `["core", "event"]`; empty for the roots; nothing for other files.
+/// The module path of a file of the library, such as `["core", "event"]`; empty for the crate roots.
 fn module_of(path: &Path) -> Option<Vec<String>> {
     let inner = path.strip_prefix("tracer-user/src").ok()?.with_extension("");
     let mut module: Vec<String> = inner.iter().map(|part| part.to_string_lossy().into_owned()).collect();
@@ -136,7 +136,7 @@ fn module_of(path: &Path) -> Option<Vec<String>> {
     Some(module)
 }
 
-/// The files in which a module declared in `parent` can be.
+/// The possible files of a module declared in `parent`.
 fn files_of(parent: &Path, module: &str) -> Vec<PathBuf> {
     let stem = parent.file_stem().unwrap_or_default();
     let dir = parent.parent().unwrap_or(Path::new(""));
@@ -148,8 +148,8 @@ fn files_of(parent: &Path, module: &str) -> Vec<PathBuf> {
     vec![dir.join(format!("{module}.rs")), dir.join(module).join("mod.rs")]
 }
 
-/// `self` and `super` made absolute.
-fn resolve(module: &[String], named: &Named) -> Vec<String> {
+/// Makes `self` and `super` absolute.
+fn resolve(module: &[String], named: &NamedPath) -> Vec<String> {
     let is = |segment: &String, word: &str| segment == word;
     if !named.segments.first().is_some_and(|first| is(first, "self") || is(first, "super")) {
         return named.segments.clone();
@@ -181,14 +181,14 @@ mod tests {
     }
 
     #[test]
-    fn shells_do_not_know_each_other_however_it_is_written() {
+    fn shells_do_not_use_each_other_however_it_is_written() {
         let file = "tracer-user/src/store/sidecar.rs";
         for text in [
             "use crate::kernel::Pins;",
             "use super::super::kernel::Pins;",
             "fn f() { crate::kernel::pins(); }",
         ] {
-            assert!(found(file, text)[0].starts_with("store uses kernel"), "{text}");
+            assert!(found(file, text)[0].starts_with("store must not use kernel"), "{text}");
         }
         assert_eq!(
             found(file, "use crate::core::event::Event; use super::lock; use crate::store::lock;"),

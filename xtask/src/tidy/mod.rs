@@ -1,6 +1,6 @@
-//! `cargo xtask tidy`: the rules of the house, checked. A test runs them too.
+//! `cargo xtask tidy`: repository conventions, checked. A test runs them as well.
 //!
-//! Every rule gives all its problems, each with file and line; nothing stops at the first.
+//! Every rule reports all its problems, each with file and line.
 
 mod layers;
 mod paths;
@@ -17,17 +17,17 @@ use anyhow::{Context as _, Result, bail};
 use crate::exec::output;
 use crate::workspace::{cargo, root};
 
-/// Longer files are to be divided.
-const MOST_LINES: usize = 500;
-/// What lies about in a checkout and is not the repository's.
-const LEFT_OUT: &[&str] = &[".git", "target", "proptest-regressions", "__pycache__"];
+/// Longer files are refused.
+const MAX_LINES: usize = 500;
+/// Directories in a checkout that are not part of the repository.
+const IGNORED: &[&str] = &[".git", "target", "proptest-regressions", "__pycache__"];
 
-/// What is wrong, and where.
+/// A violation of a convention.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
-    /// Relative to the root.
+    /// The file, relative to the root.
     pub file: PathBuf,
-    /// From 1; 0 for the whole file.
+    /// The line, from 1; 0 for the whole file.
     pub line: usize,
     /// What is wrong.
     pub what: String,
@@ -42,7 +42,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A file of the repository with its text.
+/// A text file of the repository.
 struct Source {
     path: PathBuf,
     text: String,
@@ -58,10 +58,10 @@ impl Source {
     }
 }
 
-/// Checks the repository and prints what is wrong.
+/// Checks the repository and prints the problems.
 ///
 /// # Errors
-/// When something is wrong.
+/// When there are problems.
 pub fn run() -> Result<()> {
     let help = output(cargo().args([
         "run",
@@ -77,11 +77,11 @@ pub fn run() -> Result<()> {
     }
     match problems.len() {
         0 => Ok(()),
-        one_or_more => bail!("{one_or_more} things are untidy"),
+        count => bail!("tidy: {count} problems"),
     }
 }
 
-/// All that is wrong in the repository at `root`, whose tool prints `help` when asked for help.
+/// All problems of the repository at `root`. `help` is the output of `tracer-user --help`.
 ///
 /// # Errors
 /// When the repository cannot be read.
@@ -104,15 +104,15 @@ pub fn problems(root: &Path, help: &str) -> Result<BTreeSet<Problem>> {
     Ok(problems)
 }
 
-/// What every Rust file has: a first line that says what it is for, and an end within reach.
+/// Every Rust file begins with a line that says what it is for, and is not too long.
 fn shape(source: &Source) -> Vec<Problem> {
     let mut problems = Vec::new();
     if !source.text.starts_with("//! ") {
-        problems.push(source.problem(1, "does not open with `//! `: say what the file is for"));
+        problems.push(source.problem(1, "does not begin with `//! `: say what the file is for"));
     }
     let lines = source.text.lines().count();
-    if lines > MOST_LINES {
-        problems.push(source.problem(0, format!("{lines} lines, {MOST_LINES} at most: divide it")));
+    if lines > MAX_LINES {
+        problems.push(source.problem(0, format!("{lines} lines, the limit is {MAX_LINES}: split it")));
     }
     problems
 }
@@ -124,13 +124,13 @@ fn read_below(root: &Path, dir: &Path, sources: &mut Vec<Source>) -> Result<()> 
         let name = entry.file_name();
         let path = dir.join(&name);
         let name = name.to_string_lossy();
-        if LEFT_OUT.contains(&name.as_ref()) || name.starts_with("target-") {
+        if IGNORED.contains(&name.as_ref()) || name.starts_with("target-") {
             continue;
         }
         if entry.file_type()?.is_dir() {
             read_below(root, &path, sources)?;
         } else if entry.file_type()?.is_file() {
-            // What is no text (the BPF object) has no lines to check.
+            // Binary files, such as the BPF object, have no lines to check.
             if let Ok(text) = String::from_utf8(fs::read(entry.path())?) {
                 sources.push(Source { path, text });
             }
@@ -148,10 +148,10 @@ mod tests {
     }
 
     #[test]
-    fn a_file_says_what_it_is_for_and_ends() {
+    fn a_file_says_what_it_is_for_and_is_not_too_long() {
         assert_eq!(shape(&source("a.rs", "//! What it is for.\n")), []);
         assert_eq!(shape(&source("a.rs", "use std::fs;\n")).len(), 1);
-        let long = format!("//! Long.\n{}", "\n".repeat(MOST_LINES));
+        let long = format!("//! Long.\n{}", "\n".repeat(MAX_LINES));
         assert!(shape(&source("a.rs", &long))[0].what.starts_with("501 lines"));
     }
 }

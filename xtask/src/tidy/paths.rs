@@ -1,39 +1,39 @@
-//! Which paths a Rust file names: in `use`, in expressions and types, and inside macro calls.
+//! The paths that a Rust file names: in `use`, in expressions and types, and in macro calls.
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::{self, Visit};
 use syn::{Attribute, ItemMod, Macro, UseTree};
 
-/// A path as it stands in the source, and where.
+/// A path as written in the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Named {
+pub struct NamedPath {
     /// `["crate", "core", "event"]`
     pub segments: Vec<String>,
-    /// How many inline modules it stands in: each takes one `super`.
+    /// Number of enclosing inline modules. Each takes one `super`.
     pub depth: usize,
-    /// From 1.
+    /// The line, from 1.
     pub line: usize,
 }
 
-/// What a file holds, as far as the rules ask.
+/// What the rules need to know about a file.
 #[derive(Default)]
-pub struct Found {
+pub struct FileFacts {
     /// Paths outside of test code.
-    pub paths: Vec<Named>,
-    /// Names of macros called outside of test code.
+    pub paths: Vec<NamedPath>,
+    /// Macros called outside of test code, with their lines.
     pub macros: Vec<(String, usize)>,
-    /// Lines with the word `unsafe`, attributes apart, test code included.
+    /// Lines with `unsafe`, including test code, without attributes.
     pub unsafe_lines: Vec<usize>,
-    /// Modules in files of their own that are test code.
+    /// Test modules that are separate files.
     pub test_modules: Vec<String>,
     depth: usize,
     test_depth: usize,
 }
 
-/// Reads a file's text.
-pub fn find(text: &str) -> syn::Result<Found> {
+/// Parses the text of a file.
+pub fn find(text: &str) -> syn::Result<FileFacts> {
     let file = syn::parse_file(text)?;
-    let mut found = Found::default();
+    let mut found = FileFacts::default();
     found.visit_file(&file);
     Ok(found)
 }
@@ -49,10 +49,10 @@ fn is_test(attributes: &[Attribute]) -> bool {
     })
 }
 
-impl Found {
+impl FileFacts {
     fn name(&mut self, segments: Vec<String>, line: usize) {
         if self.test_depth == 0 {
-            self.paths.push(Named { segments, depth: self.depth, line });
+            self.paths.push(NamedPath { segments, depth: self.depth, line });
         }
     }
 
@@ -72,7 +72,7 @@ impl Found {
         }
     }
 
-    /// Paths and `unsafe` in the tokens of a macro call, which is not parsed.
+    /// Collects paths and `unsafe` from the tokens of a macro call, which syn does not parse.
     fn tokens(&mut self, tokens: &TokenStream) {
         let mut path: Vec<String> = Vec::new();
         let (mut colons, mut line) = (0, 0);
@@ -110,7 +110,7 @@ impl Found {
     }
 }
 
-impl<'ast> Visit<'ast> for Found {
+impl<'ast> Visit<'ast> for FileFacts {
     fn visit_item(&mut self, item: &'ast syn::Item) {
         let attributes: &[Attribute] = match item {
             syn::Item::Fn(item) => &item.attrs,

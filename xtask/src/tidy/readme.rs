@@ -1,10 +1,10 @@
-//! The README's table of verbs is the tool's own list.
+//! The README's table of verbs lists the tool's verbs.
 
 use std::collections::BTreeSet;
 
 use super::{Problem, Source};
 
-/// Verbs that are in one list alone. The README's are the first words of the first cells of the table under `## Verbs`.
+/// Verbs in only one of the two lists. The README's are the first words of the first cells of the table under `## Verbs`.
 pub fn verbs(readme: &Source, help: &str) -> Vec<Problem> {
     let (written, real) = (in_readme(&readme.text), in_help(help));
     let problem = |what: String| readme.problem(0, what);
@@ -40,7 +40,7 @@ fn in_help(help: &str) -> BTreeSet<&str> {
 mod tests {
     use super::*;
 
-    const HELP: &str = "Tells.\n\nUsage: x <COMMAND>\n\nCommands:\n  run          Traces\n               and more\n  man          \
+    const HELP: &str = "About.\n\nUsage: x <COMMAND>\n\nCommands:\n  run          Traces\n               and more\n  man          \
                         Manual\n  help         Print\n\nOptions:\n  -h, --help\n";
 
     #[test]

@@ -1,33 +1,35 @@
-//! What no file of the repository says, and where its links lead.
+//! Rules for all text files: no paths of one machine, no dead links, no foreign registries.
 
 use std::path::{Component, Path, PathBuf};
 
 use super::{Problem, Source};
 
-/// Beginnings of paths that mean something on one machine alone. Put together here, so that this file has none itself.
+/// Prefixes of paths that exist on one machine only. Composed at run time, so that this file does not contain them.
 fn machine_prefixes() -> [String; 3] {
     ["work", "root", "home"].map(|top| format!("/{top}/"))
 }
 
-/// Paths of somebody's machine.
+/// Paths that exist on one machine only.
 pub fn machine_paths(source: &Source) -> Vec<Problem> {
     let prefixes = machine_prefixes();
     let mut problems = Vec::new();
     for (index, line) in source.text.lines().enumerate() {
         for prefix in &prefixes {
-            // A path begins where no name or dot is before it; after one it is the rest of a relative path.
+            // After a name or a dot it is the rest of a relative path.
             let starts = line
                 .match_indices(prefix.as_str())
                 .any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || "._-}~*".contains(c)));
             if starts {
-                problems.push(source.problem(index + 1, format!("a path of one machine: `{prefix}`")));
+                problems.push(
+                    source.problem(index + 1, format!("a path that exists on one machine only: `{prefix}`")),
+                );
             }
         }
     }
     problems
 }
 
-/// Relative links of Markdown files that lead nowhere.
+/// Relative links in Markdown files whose target does not exist.
 pub fn dead_links(root: &Path, source: &Source) -> Vec<Problem> {
     if source.path.extension().is_none_or(|extension| extension != "md") {
         return Vec::new();
@@ -41,7 +43,7 @@ pub fn dead_links(root: &Path, source: &Source) -> Vec<Problem> {
             }
             let file = source.path.parent().unwrap_or(Path::new("")).join(target);
             if !root.join(within(&file)).exists() {
-                problems.push(source.problem(index + 1, format!("a link that leads nowhere: {target}")));
+                problems.push(source.problem(index + 1, format!("dead link: {target}")));
             }
         }
     }
@@ -61,7 +63,7 @@ fn within(path: &Path) -> PathBuf {
     plain
 }
 
-/// Packages locked to anything but crates.io.
+/// Locked packages that do not come from crates.io.
 pub fn foreign_registries(source: &Source) -> Vec<Problem> {
     if source.path != Path::new("Cargo.lock") {
         return Vec::new();

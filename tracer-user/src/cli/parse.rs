@@ -1,29 +1,28 @@
-//! From the words typed, and the environment, to [`Typed`]; from clap's refusals to one line.
+//! From arguments and environment to [`Cli`]; from clap's errors to one line.
 
 use std::ffi::{OsStr, OsString};
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, CommandFactory, FromArgMatches};
 
-use super::Typed;
+use super::Cli;
 use super::exit::{Exit, Failure};
 
-/// Why there is nothing to do.
+/// Why there is no verb to run.
 #[derive(Debug)]
-pub enum Refused {
-    /// Help or the version was asked for.
+pub enum Stop {
+    /// Help or the version was requested: the text to print.
     Help(String),
-    /// The command line makes no sense.
+    /// The command line is invalid.
     Usage(Failure),
 }
 
-/// The command as clap knows it. `environment` is asked for every `TRACER_<NAME>`; one that is empty does not
-/// count as given.
+/// The clap command. `environment` looks up each `TRACER_<NAME>`; an empty value counts as absent.
 pub fn command(environment: impl Fn(&OsStr) -> Option<OsString>) -> clap::Command {
-    with_environment(Typed::command(), &environment)
+    with_environment(Cli::command(), &environment)
 }
 
-/// Every option with a long name is also read from the environment, so that nobody can forget to say so.
+/// Makes every option with a long name readable from the environment, so that no option can be forgotten.
 fn with_environment(
     command: clap::Command,
     environment: &impl Fn(&OsStr) -> Option<OsString>,
@@ -44,39 +43,36 @@ fn with_environment(
         .mut_subcommands(|verb| with_environment(verb, environment))
 }
 
-/// What was typed, or why not. The first word is the program's name.
-pub fn parse(
-    arguments: &[OsString],
-    environment: impl Fn(&OsStr) -> Option<OsString>,
-) -> Result<Typed, Refused> {
+/// Parses the arguments. The first one is the program's name.
+pub fn parse(arguments: &[OsString], environment: impl Fn(&OsStr) -> Option<OsString>) -> Result<Cli, Stop> {
     command(environment)
         .try_get_matches_from(arguments)
-        .and_then(|matches| Typed::from_arg_matches(&matches))
-        .map_err(|error| refuse(&error, verb_of(arguments)))
+        .and_then(|matches| Cli::from_arg_matches(&matches))
+        .map_err(|error| stop(&error, verb_of(arguments)))
 }
 
-/// The verb typed, were it one or not: the first word that is no option. (No option before it takes a value.)
+/// The argument in the verb's place, valid or not: the first that is no option. No option before it takes a value.
 fn verb_of(arguments: &[OsString]) -> Option<&str> {
     arguments.iter().skip(1).filter_map(|word| word.to_str()).find(|word| !word.starts_with('-'))
 }
 
-fn refuse(error: &clap::Error, verb: Option<&str>) -> Refused {
+fn stop(error: &clap::Error, verb: Option<&str>) -> Stop {
     use clap::error::ErrorKind::{DisplayHelp, DisplayVersion};
     if matches!(error.kind(), DisplayHelp | DisplayVersion) {
-        return Refused::Help(error.to_string());
+        return Stop::Help(error.to_string());
     }
-    // `run` ends as env(1) does, so that its own refusals are told from the job's exit statuses.
+    // `run` ends as env(1) does, so that its own errors can be distinguished from the job's exit statuses.
     let exit = if verb == Some("run") { Exit::Failed } else { Exit::Usage };
-    let known = verb.filter(|verb| Typed::command().find_subcommand(verb).is_some());
+    let known = verb.filter(|verb| Cli::command().find_subcommand(verb).is_some());
     let (place, help) = match known {
         Some(verb) => (format!("{verb}: "), format!("tracer-user {verb} --help")),
         None => (String::new(), "tracer-user --help".to_owned()),
     };
     let message = format!("{place}{}: try '{help}'", first_paragraphs(&error.to_string()));
-    Refused::Usage(Failure::usage(message).with_exit(exit))
+    Stop::Usage(Failure::usage(message).with_exit(exit))
 }
 
-/// What clap says, without its usage text and on one line.
+/// Clap's message on one line, without the usage text.
 fn first_paragraphs(text: &str) -> String {
     let text = text.strip_prefix("error: ").unwrap_or(text);
     let lines = text
@@ -101,21 +97,21 @@ fn first_paragraphs(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn typed(words: &[&str], environment: &[(&str, &str)]) -> Result<Typed, Refused> {
+    fn parsed(words: &[&str], environment: &[(&str, &str)]) -> Result<Cli, Stop> {
         let words: Vec<OsString> =
             std::iter::once("tracer-user").chain(words.iter().copied()).map(Into::into).collect();
         parse(&words, |name| environment.iter().find(|(n, _)| *n == name).map(|(_, value)| value.into()))
     }
 
     fn refusal(words: &[&str]) -> Failure {
-        match typed(words, &[]) {
-            Err(Refused::Usage(failure)) => failure,
+        match parsed(words, &[]) {
+            Err(Stop::Usage(failure)) => failure,
             other => panic!("{words:?} gave {other:?}"),
         }
     }
 
     #[test]
-    fn the_definitions_of_all_verbs_hold_together() {
+    fn the_definitions_of_all_verbs_are_valid() {
         command(|_| None).debug_assert();
     }
 
@@ -135,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_one_line_that_says_what_to_do() {
+    fn an_error_is_one_line_that_says_what_to_do() {
         for words in [&["no-such-verb"][..], &[], &["completions", "tcsh-1"], &["man", "--bogus"], &["-x"]] {
             let failure = refusal(words);
             assert_eq!(failure.exit, Exit::Usage);
@@ -147,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn run_refuses_its_own_options_with_125() {
+    fn run_rejects_its_own_options_with_125() {
         assert_eq!(refusal(&["run", "--bogus"]).exit, Exit::Failed);
         assert_eq!(refusal(&["-v", "run", "--bogus"]).exit, Exit::Failed);
     }

@@ -1,10 +1,11 @@
-//! What a session that goes on shows on standard error: notices, events when they are asked for, and on a
-//! terminal one status line. And what is said of it at its end.
+//! What a live session shows on standard error: notices, events with `--events`, a status line on a terminal,
+//! and the summary at its end.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 
-use super::output::Output;
+use super::output::{Output, colored};
 use super::report;
+use super::report_target::ReportTarget;
 use super::status_line::StatusLine;
 use crate::core::diagnosis::{Diagnosis, Verdict};
 use crate::core::record::{Line, SessionId};
@@ -15,29 +16,27 @@ use crate::core::text::duration;
 use crate::core::text::printable;
 use crate::core::timeline;
 use crate::session::live::{DiagnosisTrigger, Observer, SessionEvent, SessionStatus};
-use crate::session::options::ReportTo;
 
-/// See the module.
-pub struct Live<'a> {
+/// The observer that prints a live session.
+pub struct LiveOutput<'a> {
     output: &'a Output,
     events: bool,
     status: Option<StatusLine>,
     began_boot_ns: Option<u64>,
-    reports: Vec<ReportTo>,
-    colour: bool,
+    reports: Vec<ReportTarget>,
+    color: bool,
 }
 
-impl<'a> Live<'a> {
-    /// `events`: each event is a line. `quiet`: notices alone. A diagnosis is written to `reports`.
-    pub fn new(output: &'a Output, events: bool, quiet: bool, reports: Vec<ReportTo>) -> Self {
-        let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-            && std::io::stderr().is_terminal();
+impl<'a> LiveOutput<'a> {
+    /// `events`: print each event. `quiet`: print notices only. Diagnoses are also written to `reports`.
+    pub fn new(output: &'a Output, events: bool, quiet: bool, reports: Vec<ReportTarget>) -> Self {
+        let color = colored(&std::io::stderr());
         let status = if quiet || events { None } else { StatusLine::on_terminal() };
-        Self { output, events, status, began_boot_ns: None, reports, colour }
+        Self { output, events, status, began_boot_ns: None, reports, color }
     }
 }
 
-impl Observer for Live<'_> {
+impl Observer for LiveOutput<'_> {
     fn observe(&mut self, _: &SessionId, event: SessionEvent<'_>) {
         match event {
             SessionEvent::Lines(lines) => self.lines(lines),
@@ -48,7 +47,7 @@ impl Observer for Live<'_> {
     }
 }
 
-impl Live<'_> {
+impl LiveOutput<'_> {
     fn lines(&mut self, lines: &[Line]) {
         for line in lines {
             let began = *self.began_boot_ns.get_or_insert(line.boot_ns);
@@ -61,7 +60,7 @@ impl Live<'_> {
     }
 
     fn diagnosed(&mut self, diagnosis: &Diagnosis, trigger: DiagnosisTrigger) {
-        // Silence that is no hang is nobody's business: a job may sleep for ten minutes.
+        // A job may sleep for ten minutes: silence that is not a hang is not reported.
         let idle = trigger == DiagnosisTrigger::NoProgress
             && matches!(diagnosis.verdict, Verdict::External | Verdict::NotHung);
         let publish = || match idle {
@@ -78,11 +77,12 @@ impl Live<'_> {
         match (trigger, diagnosis.verdict) {
             _ if idle => {}
             (DiagnosisTrigger::EndRequest | DiagnosisTrigger::TimeLimit, Verdict::NotHung) => {
-                self.output.note("nothing hung when the job was to end; the trace has what was seen");
+                self.output
+                    .note("no hang was found when the job was asked to end; the trace has the evidence");
             }
             _ => {
-                let colour = self.colour;
-                let _ = std::io::stderr().lock().write_all(core_report::text(diagnosis, colour).as_bytes());
+                let color = self.color;
+                let _ = std::io::stderr().lock().write_all(core_report::text(diagnosis, color).as_bytes());
             }
         }
     }
@@ -101,7 +101,7 @@ impl Live<'_> {
     }
 }
 
-/// The session in one line.
+/// The session summary in one line.
 pub fn summary_line(summary: &Summary, filed: Option<&std::path::Path>) -> String {
     let after = summary.duration_seconds.map_or_else(String::new, |seconds| format!(" after {seconds:.1} s"));
     let stalls = match summary.stalls.count {
@@ -126,7 +126,7 @@ pub fn summary_line(summary: &Summary, filed: Option<&std::path::Path>) -> Strin
     )
 }
 
-/// A process that outlived the job, in one line: who, since which fork, of whom, and what it holds.
+/// A process that outlived the job, in one line: its pid, its ancestors, and which output of the job it holds.
 pub fn leaked_line(leaked: &LeakedProcess) -> String {
     let named = |comm: &Option<ByteString>| comm.as_ref().map_or_else(|| "?".to_owned(), ByteString::escaped);
     let mut line = format!(
@@ -150,7 +150,7 @@ pub fn leaked_line(leaked: &LeakedProcess) -> String {
             ));
         }
         (_, false) => line.push_str(&format!("; found running, child of {}", ancestors.join(", child of "))),
-        (_, true) => line.push_str("; nobody saw who forked it"),
+        (_, true) => line.push_str("; its parent is unknown"),
     }
     let from = ancestors.first().map_or_else(String::new, |parent| format!(", inherited from {parent}"));
     match leaked.output_fds.as_deref() {
