@@ -1,7 +1,7 @@
 //! `cargo xtask demo`: runs a program that hangs, under the tool.
 //!
-//! The program is this one: a parent starts a child with its stdout in a pipe and waits for the child's exit before
-//! it reads the pipe. The child fills the pipe and can never exit.
+//! The program is this one: a parent starts a child with its stdout in a pipe and waits for the child's exit
+//! before it reads the pipe. The child fills the pipe and can never exit.
 
 use std::env;
 use std::io::Write as _;

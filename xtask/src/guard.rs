@@ -1,7 +1,7 @@
 //! `cargo xtask guard` (internal): runs one test program with a time limit.
 //!
-//! `cargo xtask test` makes cargo run every test program through this. A program that hangs is diagnosed by the tool
-//! under test and then ended with everything it started, so that it does not block the whole run.
+//! `cargo xtask test` makes cargo run every test program through this. A program that hangs is diagnosed by
+//! the tool under test and then ended with everything it started, so that it does not block the whole run.
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;

@@ -1,7 +1,8 @@
 //! `cargo xtask setup`: installs what this machine lacks to build the kernel programs.
 //!
-//! On Debian and Ubuntu it comes from the distribution, if its rustc is new enough and has `core` for the BPF target;
-//! elsewhere from rustup. Building the tool needs none of it, because the built object is in the repository.
+//! On Debian and Ubuntu it comes from the distribution, if its rustc is new enough and has `core` for the BPF
+//! target; elsewhere from rustup. Building the tool needs none of it, because the built object is in the
+//! repository.
 
 use std::fs;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every check of this repository, including the privileged tests.
 //!
-//! Cargo and the compiler run as the calling user. Only the built test programs run through sudo, so that no build
-//! output belongs to root. They run last, so that the output ends with their summaries.
+//! Cargo and the compiler run as the calling user. Only the built test programs run through sudo, so that no
+//! build output belongs to root. They run last, so that the output ends with their summaries.
 
 use std::path::{Path, PathBuf};
 

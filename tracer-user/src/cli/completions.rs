@@ -2,7 +2,6 @@
 
 use super::exit::{Exit, Failure};
 use super::output::Output;
-use super::parse;
 
 /// Arguments of the verb.
 #[derive(clap::Args, Debug)]
@@ -13,9 +12,9 @@ pub struct Args {
 }
 
 /// Prints the script.
-pub fn execute(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
+pub fn execute(args: &Args, mut command: clap::Command, output: &mut Output) -> Result<Exit, Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut parse::command(|_| None), "tracer-user", &mut script);
+    clap_complete::generate(args.shell, &mut command, "tracer-user", &mut script);
     output.bytes(&script)?;
     Ok(Exit::Success)
 }

@@ -126,7 +126,8 @@ pub fn summary_line(summary: &Summary, filed: Option<&std::path::Path>) -> Strin
     )
 }
 
-/// A process that outlived the job, in one line: its pid, its ancestors, and which output of the job it holds.
+/// A process that outlived the job, in one line: its pid, its ancestors, and which output of the job it
+/// holds.
 pub fn leaked_line(leaked: &LeakedProcess) -> String {
     let named = |comm: &Option<ByteString>| comm.as_ref().map_or_else(|| "?".to_owned(), ByteString::escaped);
     let mut line = format!(

@@ -2,7 +2,6 @@
 
 use super::exit::{Exit, Failure};
 use super::output::Output;
-use super::parse;
 
 /// Arguments of the verb.
 #[derive(clap::Args, Debug)]
@@ -12,8 +11,7 @@ pub struct Args {
 }
 
 /// Prints the page.
-pub fn execute(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
-    let mut command = parse::command(|_| None);
+pub fn execute(args: &Args, mut command: clap::Command, output: &mut Output) -> Result<Exit, Failure> {
     command.build();
     if let Some(verb) = &args.verb {
         let page = command.find_subcommand(verb).cloned();

@@ -1,10 +1,11 @@
 //! Command-line arguments, turned into plain configuration; exit statuses; the only layer that prints.
 //!
 //! A verb's file holds its `Args` (clap, no I/O) and one function that turns them into the configuration of a
-//! session function, calls it, and prints the result. To add a verb: a file with `Args` and `execute`, a variant
-//! of [`Verb`], a line in [`dispatch`]. Its options are then also read from `TRACER_<NAME>`, and every error
-//! becomes one line: see [`parse`] and [`output`].
+//! session function, calls it, and prints the result. To add a verb: a file with `Args` and `execute`, a
+//! variant of [`args::Verb`], a line in [`dispatch`]. Its options are then also read from `TRACER_<NAME>`,
+//! and every error becomes one line: see [`parse`] and [`output`].
 
+mod args;
 mod attach;
 mod completions;
 mod diagnose;
@@ -28,55 +29,9 @@ pub mod value;
 
 use std::process::ExitCode;
 
+use self::args::Verb;
 use self::exit::{Exit, Failure};
 use self::output::Output;
-
-/// The command line.
-#[derive(clap::Parser, Debug)]
-#[command(
-    name = "tracer-user",
-    bin_name = "tracer-user",
-    version,
-    about,
-    subcommand_required = true,
-    disable_help_subcommand = true,
-    after_help = "Every option can also be set in the environment, as TRACER_ and its name: TRACER_TRACE_DIR for --trace-dir."
-)]
-pub struct Cli {
-    /// Print more on standard error; twice adds the log of the kernel programs
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    pub verbose: u8,
-    /// The verb.
-    #[command(subcommand)]
-    pub verb: Verb,
-}
-
-/// The verbs.
-#[derive(clap::Subcommand, Debug)]
-pub enum Verb {
-    /// Trace a command and everything it starts, until it ends
-    Run(Box<run::Args>),
-    /// Trace a process tree that is already running
-    Attach(Box<attach::Args>),
-    /// Report what earlier runs left behind that would break the next
-    Preflight(preflight::Args),
-    /// End what earlier runs left behind, and nothing else
-    Reap(reap::Args),
-    /// Check this machine: what works, what does not, and what to do about it
-    Doctor(doctor::Args),
-    /// Finish the sessions whose tracer died
-    Recover(recover::Args),
-    /// List, show and export recorded sessions
-    Sessions(sessions::Args),
-    /// Print the JSON schema of what the tool writes
-    Schema(schema::Args),
-    /// Explain what hangs now
-    Diagnose(diagnose::Args),
-    /// Print a completion script for a shell
-    Completions(completions::Args),
-    /// Print the manual page
-    Man(man::Args),
-}
 
 /// The whole program.
 pub fn main() -> ExitCode {
@@ -108,7 +63,7 @@ fn dispatch(verb: Verb, output: &mut Output) -> Result<Exit, Failure> {
         Verb::Sessions(args) => sessions::execute(&args, output),
         Verb::Schema(args) => schema::execute(&args, output),
         Verb::Diagnose(args) => diagnose::execute(args, output),
-        Verb::Completions(args) => completions::execute(&args, output),
-        Verb::Man(args) => man::execute(&args, output),
+        Verb::Completions(args) => completions::execute(&args, parse::command(|_| None), output),
+        Verb::Man(args) => man::execute(&args, parse::command(|_| None), output),
     }
 }

@@ -1,8 +1,8 @@
 //! Standard output and standard error: the only place that prints.
 //!
-//! When the reader of standard output goes away (`tracer-user … | head -1`), the output ends and the verb's exit
-//! status stays as it is. Any other error of standard output is a failure, because the caller waits for that
-//! output. Errors of standard error are ignored.
+//! When the reader of standard output goes away (`tracer-user … | head -1`), the output ends and the verb's
+//! exit status stays as it is. Any other error of standard output is a failure, because the caller waits for
+//! that output. Errors of standard error are ignored.
 
 use std::io::{ErrorKind, Write};
 
@@ -20,7 +20,8 @@ pub struct Output {
     reader_gone: bool,
 }
 
-/// Whether a stream gets color: a terminal that supports it, as NO_COLOR, CLICOLOR, CLICOLOR_FORCE and TERM say.
+/// Whether a stream gets color: a terminal that supports it, as NO_COLOR, CLICOLOR, CLICOLOR_FORCE and TERM
+/// say.
 pub fn colored(stream: &impl RawStream) -> bool {
     anstream::AutoStream::choice(stream) != anstream::ColorChoice::Never
 }

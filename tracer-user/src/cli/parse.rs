@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, CommandFactory, FromArgMatches};
 
-use super::Cli;
+use super::args::Cli;
 use super::exit::{Exit, Failure};
 
 /// Why there is no verb to run.
@@ -51,7 +51,8 @@ pub fn parse(arguments: &[OsString], environment: impl Fn(&OsStr) -> Option<OsSt
         .map_err(|error| stop(&error, verb_of(arguments)))
 }
 
-/// The argument in the verb's place, valid or not: the first that is no option. No option before it takes a value.
+/// The argument in the verb's place, valid or not: the first that is no option. No option before it takes a
+/// value.
 fn verb_of(arguments: &[OsString]) -> Option<&str> {
     arguments.iter().skip(1).filter_map(|word| word.to_str()).find(|word| !word.starts_with('-'))
 }

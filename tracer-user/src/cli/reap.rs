@@ -41,7 +41,8 @@ pub struct Args {
     format: FormatArg,
 }
 
-/// Ends leftovers. Exit status: 0 when none of the selected ones is left, 1 otherwise and for a plan that was only shown.
+/// Ends leftovers. Exit status: 0 when none of the selected ones is left, 1 otherwise and for a plan that was
+/// only shown.
 pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
     let format = args.format.format;
     let options = ReapOptions {

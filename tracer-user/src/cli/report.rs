@@ -29,7 +29,8 @@ pub fn write(diagnosis: &Diagnosis, targets: &[ReportTarget]) -> anyhow::Result<
     first
 }
 
-/// Under GitHub Actions: writes annotations to the job's log (standard error) and the report to the step summary.
+/// Under GitHub Actions: writes annotations to the job's log (standard error) and the report to the step
+/// summary.
 ///
 /// # Errors
 /// When the step summary cannot be written.
@@ -39,7 +40,8 @@ pub fn publish(diagnosis: &Diagnosis, lookup: impl Fn(&str) -> Option<String>) -
     }
     let annotations = report::annotations(diagnosis);
     if !annotations.is_empty() {
-        // Annotations count only at the beginning of a line, and the job may have left a line unfinished in this log.
+        // Annotations count only at the beginning of a line, and the job may have left a line unfinished in
+        // this log.
         let _ = std::io::stderr().lock().write_all(format!("\n{annotations}").as_bytes());
     }
     let Some(page) = lookup("GITHUB_STEP_SUMMARY").filter(|page| !page.is_empty()) else { return Ok(()) };

@@ -35,7 +35,8 @@ enum Command {
 
 #[derive(clap::Args, Debug)]
 struct LogArgs {
-    /// The directory of finished sessions [default: /var/log/tracer-user for root, else under $XDG_STATE_HOME]
+    /// The directory of finished sessions [default: /var/log/tracer-user for root, else under
+    /// $XDG_STATE_HOME]
     #[arg(long, value_name = "DIR", help_heading = "Files")]
     log_dir: Option<PathBuf>,
 }
@@ -48,7 +49,8 @@ struct ListArgs {
     /// Only sessions with this label; without a value, with any value
     #[arg(long = "label", value_name = "KEY[=VALUE]", value_parser = label)]
     labels: Vec<(String, String)>,
-    /// Only sessions with this outcome: success, failed, killed, timeout, hang, interrupted, rebooted, unknown
+    /// Only sessions with this outcome: success, failed, killed, timeout, hang, interrupted, rebooted,
+    /// unknown
     #[arg(long, value_name = "OUTCOME")]
     outcome: Option<String>,
     /// Include sessions from before the last `sessions clear`

@@ -9,11 +9,12 @@ use crate::session::options::{Layout, OnHang, Places, Recording, RetentionPolicy
 /// Where sessions are kept.
 #[derive(clap::Args, Clone, Debug)]
 pub struct PlaceArgs {
-    /// Keep live traces in tracer-user-UID/ under this directory, preferably on a tmpfs [default: /dev/shm, or the
-    /// next usable directory]
+    /// Keep live traces in tracer-user-UID/ under this directory, preferably on a tmpfs [default: /dev/shm,
+    /// or the next usable directory]
     #[arg(long, value_name = "DIR", help_heading = "Files")]
     trace_dir: Option<PathBuf>,
-    /// Keep finished sessions in this directory [default: /var/log/tracer-user for root, else under $XDG_STATE_HOME]
+    /// Keep finished sessions in this directory [default: /var/log/tracer-user for root, else under
+    /// $XDG_STATE_HOME]
     #[arg(long, value_name = "DIR", help_heading = "Files")]
     log_dir: Option<PathBuf>,
 }

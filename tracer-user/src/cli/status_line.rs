@@ -1,9 +1,9 @@
 //! A status line at the bottom of a terminal that the job writes to as well.
 //!
 //! The job's output must stay intact wherever its cursor is. So the last row is excluded from the terminal's
-//! scrolling region, as apt does for its progress bar, and the job scrolls above it. Drawing saves and restores
-//! the cursor. Nothing is drawn while the terminal is in raw mode, because then a program (an editor, a pager, a
-//! shell at its prompt) uses the whole screen.
+//! scrolling region, as apt does for its progress bar, and the job scrolls above it. Drawing saves and
+//! restores the cursor. Nothing is drawn while the terminal is in raw mode, because then a program (an
+//! editor, a pager, a shell at its prompt) uses the whole screen.
 
 use std::io::{IsTerminal as _, Write as _};
 

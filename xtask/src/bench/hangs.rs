@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use super::Bench;
-use super::measure::{median, traced_with};
+use super::context::{Bench, traced_with};
+use super::measure::median;
 
 /// Processes of the crowd; each holds ten pipes.
 const CROWD: u32 = 1_000;
@@ -23,7 +23,8 @@ const AT_ONCE: usize = 4;
 /// `run --hang-after` for the healthy jobs: shorter than the idle time of each.
 const HANG_AFTER: &str = "2s";
 
-/// Healthy jobs that are idle for longer than [`HANG_AFTER`], as in CI: builds, suites, servers, slow consumers.
+/// Healthy jobs that are idle for longer than [`HANG_AFTER`], as in CI: builds, suites, servers, slow
+/// consumers.
 const HEALTHY: [(&str, &str); 10] = [
     ("a sleep", "sleep 5"),
     ("a slow consumer", "seq 200000 | while read -r line; do sleep 0.05; [ $line -ge 80 ] && break; done"),

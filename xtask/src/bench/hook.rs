@@ -7,7 +7,7 @@ use aya::programs::{BtfTracePoint, loaded_programs};
 use aya::sys::{Stats, enable_stats};
 use aya::{Btf, Ebpf};
 
-use super::Bench;
+use super::context::Bench;
 use crate::workspace::root;
 
 /// Nanoseconds per switch, in the tool's hook and in an empty program.
@@ -31,7 +31,7 @@ pub fn hook(bench: &Bench) -> Result<Vec<String>> {
     for kind in ["untraced", "traced"] {
         let before = (totals(hook)?, totals(empty)?);
         let job = bench.job("ping-pong", 100_000);
-        let around = if kind == "traced" { super::measure::traced(bench) } else { Vec::new() };
+        let around = if kind == "traced" { super::context::traced(bench) } else { Vec::new() };
         let words: Vec<&String> = around.iter().chain(&job).collect();
         crate::exec::exec(Command::new(words[0]).args(&words[1..]).stdout(Stdio::null()))?;
         let each = |before: (u128, u64), after: (u128, u64)| {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::Bench;
+use super::context::{Bench, traced};
 use super::workload::TOOK;
 use crate::exec::{exec, probe};
 
@@ -54,24 +54,8 @@ pub fn contenders(bench: &Bench, bpftrace: &str) -> Vec<Contender> {
     all
 }
 
-/// The command line of the tool before a job, with its files in the bench's directory.
-pub fn traced(bench: &Bench) -> Vec<String> {
-    let at = |folder: &str| bench.place.path().join(folder).display().to_string();
-    let tool = bench.tool.display().to_string();
-    let words = ["run", "--quiet", "--trace-dir", &at("traces"), "--log-dir", &at("log"), "--"];
-    std::iter::once(tool).chain(words.map(String::from)).collect()
-}
-
 /// A contender that takes this many times as long as the bare job runs only once.
 const TOO_SLOW: f64 = 5.0;
-
-/// As [`traced`], with more options.
-pub fn traced_with(bench: &Bench, options: &[&str]) -> Vec<String> {
-    let mut words = traced(bench);
-    let end = words.len() - 1;
-    words.splice(end..end, options.iter().map(ToString::to_string));
-    words
-}
 
 /// The result of one contender. Ratios are relative to the first contender's time of the same round.
 pub struct Figure {
@@ -110,7 +94,8 @@ pub fn paired(contenders: &[Contender], job: &[String], rounds: usize) -> Result
     Ok(figures.collect())
 }
 
-/// The contenders with their positions, in reverse order every other round, so that none always follows the same one.
+/// The contenders with their positions, in reverse order every other round, so that none always follows the
+/// same one.
 fn in_turn(contenders: &[Contender], round: usize) -> Vec<(usize, &Contender)> {
     let mut all: Vec<_> = contenders.iter().enumerate().collect();
     if round % 2 == 1 {

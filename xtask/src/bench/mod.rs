@@ -1,8 +1,10 @@
 //! `cargo xtask bench [ROW…]`: the overhead of tracing, compared with no tracing and with other tools.
 //!
-//! Contenders take turns in every round, so that other load of the machine affects all of them alike. A figure is the
-//! median of its rounds. A ratio is relative to the bare time of the same round. No test asserts a figure.
+//! Contenders take turns in every round, so that other load of the machine affects all of them alike. A
+//! figure is the median of its rounds. A ratio is relative to the bare time of the same round. No test
+//! asserts a figure.
 
+mod context;
 mod hangs;
 mod hook;
 mod measure;
@@ -14,7 +16,8 @@ pub mod workload;
 use std::fs;
 
 use anyhow::{Result, bail};
-use tempfile::TempDir;
+
+use context::Bench;
 
 use crate::run;
 use crate::workspace::is_root;
@@ -30,27 +33,6 @@ pub struct Args {
     /// For quiet-jobs: a slice of the programs, once
     #[arg(long)]
     quick: bool,
-}
-
-/// What the rows share.
-pub struct Bench {
-    /// Path of the tool, built for release.
-    tool: std::path::PathBuf,
-    /// Path of this program, which has the workloads.
-    this: std::path::PathBuf,
-    /// A directory in memory for traces.
-    place: TempDir,
-    rounds: usize,
-    quick: bool,
-}
-
-/// A row of the table. To add one, add it to [`rows::ROWS`].
-pub struct Row {
-    /// Its name on the command line.
-    name: &'static str,
-    /// What is measured, and the goal.
-    about: &'static str,
-    measure: fn(&Bench) -> Result<Vec<String>>,
 }
 
 /// Measures the requested rows and prints them.

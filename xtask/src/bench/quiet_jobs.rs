@@ -15,9 +15,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
-use super::Bench;
+use super::context::{Bench, traced_with};
 use super::hangs::{diagnoses, replace_log};
-use super::measure::traced_with;
 use crate::exec::probe;
 use crate::workspace::{is_root, root, target_dir};
 

@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use super::Bench;
+use super::context::Bench;
 use crate::exec::exec;
 
-/// The first of the pids of the copies. They are above the largest pid of Linux (2^22), so no process has them.
+/// The first of the pids of the copies. They are above the largest pid of Linux (2^22), so no process has
+/// them.
 const UNUSED_PID: u64 = 0x0040_0001;
 /// Numbers of sessions finished in one sweep.
 const DEAD: [u64; 3] = [2_500, 5_000, 10_000];

@@ -1,14 +1,24 @@
 //! The rows of the table.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 
-use super::measure::{contenders, lines, paired, traced, traced_with};
-use super::{Bench, Row, hangs, hook, quiet_jobs, recovery};
+use super::context::{Background, Bench, traced};
+use super::measure::{contenders, lines, paired};
+use super::{hangs, hook, quiet_jobs, recovery};
+
+/// A row of the table. To add one, add it to [`ROWS`].
+pub struct Row {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What is measured, and the goal.
+    pub about: &'static str,
+    /// Measures it: one line per figure.
+    pub measure: fn(&Bench) -> Result<Vec<String>>,
+}
 
 /// All rows, in the order of measurement.
 pub const ROWS: &[Row] = &[
@@ -90,42 +100,6 @@ pub const ROWS: &[Row] = &[
 const WRITES: &str = "tracepoint:syscalls:sys_enter_write { @since[tid] = nsecs; } \
                       tracepoint:syscalls:sys_exit_write /@since[tid]/ { @took = hist(nsecs - @since[tid]); delete(@since[tid]); }";
 const SPAWNS: &str = "tracepoint:sched:sched_process_fork { @forks = count(); } tracepoint:sched:sched_process_exit { @exits = count(); }";
-
-impl Bench {
-    /// The command line of one of this program's workloads.
-    pub fn job(&self, kind: &str, count: u32) -> Vec<String> {
-        vec![self.this.display().to_string(), "bench-job".into(), kind.into(), count.to_string()]
-    }
-
-    /// Starts a traced job in the background. When this returns, its session has begun and the job runs.
-    ///
-    /// # Errors
-    /// When the tracer or the job cannot be started.
-    pub fn traced(&self, options: &[&str], job: &[&str]) -> Result<Background> {
-        // A shell that is ended leaves its background jobs behind; --reap-leaked ends them.
-        let words = traced_with(self, &[&["--reap-leaked", "--grace", "1s"], options].concat());
-        let mut run = Command::new(&words[0]);
-        run.args(&words[1..]).args(["sh", "-c", "echo runs; exec \"$@\"", "sh"]).args(job);
-        run.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut background = Background(run.spawn()?);
-        let mut line = String::new();
-        BufReader::new(background.0.stdout.take().context("no pipe")?).read_line(&mut line)?;
-        ensure!(line == "runs\n", "`{}` did not run", job.join(" "));
-        Ok(background)
-    }
-}
-
-/// A traced job that is ended with its row, through its tracer.
-pub struct Background(pub Child);
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        let tracer = rustix::process::Pid::from_child(&self.0);
-        // The tracer passes the signal on to the job and ends with it. It is a child that is not yet waited for, so its pid is valid.
-        let _ = rustix::process::kill_process(tracer, rustix::process::Signal::TERM);
-        let _ = self.0.wait();
-    }
-}
 
 fn pipes(bench: &Bench) -> Result<Vec<String>> {
     Ok(lines(&paired(&contenders(bench, WRITES), &bench.job("pipes", 1_000_000), bench.rounds)?))

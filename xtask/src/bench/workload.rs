@@ -39,8 +39,8 @@ enum Kind {
 /// Environment variable with the file into which the job writes its duration in milliseconds.
 pub const TOOK: &str = "TRACER_BENCH_TOOK";
 
-/// Runs the workload. A writer and its reader share one CPU, because where the scheduler places the two makes a larger
-/// difference than what is measured here.
+/// Runs the workload. A writer and its reader share one CPU, because where the scheduler places the two makes
+/// a larger difference than what is measured here.
 ///
 /// # Errors
 /// When a child cannot be started or fails.

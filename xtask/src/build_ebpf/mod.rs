@@ -1,8 +1,9 @@
-//! `cargo xtask build-ebpf [--check]`: builds the object that is committed beside its sources and embedded in the tool.
+//! `cargo xtask build-ebpf [--check]`: builds the object that is committed beside its sources and embedded in
+//! the tool.
 //!
-//! Building the tool needs no BPF toolchain: the object is in the repository, with a record of what it was made from.
-//! The build gives the same bytes in any directory: no path of the machine gets into the object, and debug sections
-//! (but not BTF) are removed.
+//! Building the tool needs no BPF toolchain: the object is in the repository, with a record of what it was
+//! made from. The build gives the same bytes in any directory: no path of the machine gets into the object,
+//! and debug sections (but not BTF) are removed.
 
 mod object;
 mod record;
@@ -52,8 +53,8 @@ const RECORD: &str = "tracer-ebpf/object/tracer.bpf.json";
 /// Builds the object, or checks the committed one.
 ///
 /// # Errors
-/// When a part of the toolchain is missing (with the command that installs it), when the programs do not build, or,
-/// with `--check`, when the committed object is not what the sources give.
+/// When a part of the toolchain is missing (with the command that installs it), when the programs do not
+/// build, or, with `--check`, when the committed object is not what the sources give.
 pub fn run(args: &Args) -> Result<()> {
     if args.check { check() } else { write() }
 }
@@ -69,9 +70,10 @@ fn write() -> Result<()> {
     Ok(())
 }
 
-/// Three comparisons, cheapest first: the sources with the recorded digest, the object with the recorded digest, and,
-/// where there is a toolchain, the object with a fresh build. Another compiler may generate other code, so with a
-/// toolchain other than the recorded one only the loader's view is compared: programs, maps, globals, license.
+/// Three comparisons, cheapest first: the sources with the recorded digest, the object with the recorded
+/// digest, and, where there is a toolchain, the object with a fresh build. Another compiler may generate
+/// other code, so with a toolchain other than the recorded one only the loader's view is compared: programs,
+/// maps, globals, license.
 fn check() -> Result<()> {
     let again = "run `cargo xtask build-ebpf`";
     let committed = fs::read(root().join(OBJECT)).with_context(|| format!("{OBJECT} is missing: {again}"))?;

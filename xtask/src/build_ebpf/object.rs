@@ -33,8 +33,8 @@ pub fn without_debug_sections(bytes: &[u8]) -> Result<Vec<u8>> {
     Ok(stripped)
 }
 
-/// The loader's view: section names with the names of their symbols, and the sizes of data. Code is not part of it,
-/// because compilers generate different code.
+/// The loader's view: section names with the names of their symbols, and the sizes of data. Code is not part
+/// of it, because compilers generate different code.
 pub fn interface(bytes: &[u8]) -> Result<BTreeSet<String>> {
     let file = ElfFile64::<Endianness>::parse(bytes).context("cannot read the object")?;
     let mut seen = BTreeSet::new();

@@ -1,7 +1,7 @@
 //! The compiler and linker that build the kernel programs.
 //!
-//! Two kinds of toolchain have `core` for the BPF target: a nightly with `rust-src` (rustup), and the distribution's
-//! rustc with its package of prebuilt `core`. The first one found is used.
+//! Two kinds of toolchain have `core` for the BPF target: a nightly with `rust-src` (rustup), and the
+//! distribution's rustc with its package of prebuilt `core`. The first one found is used.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,12 +1,11 @@
 //! Dependency rules: the layers of `tracer-user`, its pure core, and the places where `unsafe` is allowed.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context as _, Result};
-
-use super::paths::{self, NamedPath};
-use super::{Problem, Source};
+use super::paths::NamedPath;
+use super::pending;
+use super::rust_file::RustFile;
+use super::source::Problem;
 
 /// The four layers that touch the machine.
 const SHELLS: &[&str] = &["kernel", "procfs_view", "store", "signals"];
@@ -72,40 +71,37 @@ const UNSAFE_PLACES: &[&str] = &[
     "tests/",
 ];
 
-pub fn problems(sources: &[Source]) -> Result<Vec<Problem>> {
+/// Violations of the dependency rules.
+pub fn problems(files: &[RustFile]) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut files = Vec::new();
-    let mut test_files = BTreeSet::new();
-    for source in sources.iter().filter(|source| source.is_rust()) {
-        let found =
-            paths::find(&source.text).with_context(|| format!("cannot parse {}", source.path.display()))?;
-        test_files.extend(found.test_modules.iter().flat_map(|module| files_of(&source.path, module)));
-        files.push((source, found));
-    }
-    for (source, found) in files {
+    for RustFile { source, facts, test } in files {
         if !UNSAFE_PLACES.iter().any(|place| source.path.to_string_lossy().starts_with(place)) {
-            let lines = found.unsafe_lines.iter();
+            let lines = facts.unsafe_lines.iter();
             problems.extend(lines.map(|line| source.problem(*line, "`unsafe` is not allowed here")));
         }
-        let in_tests =
-            |file: &PathBuf| source.path == *file || source.path.starts_with(file.with_extension(""));
-        if test_files.iter().any(in_tests) {
-            continue;
-        }
-        let Some(module) = module_of(&source.path) else { continue };
+        let Some(module) = module_of(&source.path).filter(|_| !test) else { continue };
         let layer = module.first().map_or("main", String::as_str);
-        for named in &found.paths {
+        for named in &facts.paths {
             let absolute = resolve(&module, named);
             problems.extend(wrong_with(layer, &absolute).map(|what| source.problem(named.line, what)));
         }
         if layer == "core" {
-            let printing = found.macros.iter().filter(|(name, _)| IMPURE_MACROS.contains(&name.as_str()));
+            let printing = facts.macros.iter().filter(|(name, _)| IMPURE_MACROS.contains(&name.as_str()));
             problems.extend(
                 printing.map(|(name, line)| source.problem(*line, format!("core does not print: `{name}!`"))),
             );
         }
+        if layer != "procfs_view" && !pending::PROC_READERS.iter().any(|file| source.path.ends_with(file)) {
+            // A message has spaces, a path has none.
+            let reads =
+                facts.strings.iter().filter(|(text, _)| text.starts_with("/proc") && !text.contains(' '));
+            let problem = |(text, line): &(String, usize)| {
+                source.problem(*line, format!("only procfs_view reads /proc: {text:?}"))
+            };
+            problems.extend(reads.map(problem));
+        }
     }
-    Ok(problems)
+    problems
 }
 
 /// The problem with naming `path` in `layer`, if any.
@@ -136,20 +132,8 @@ fn module_of(path: &Path) -> Option<Vec<String>> {
     Some(module)
 }
 
-/// The possible files of a module declared in `parent`.
-fn files_of(parent: &Path, module: &str) -> Vec<PathBuf> {
-    let stem = parent.file_stem().unwrap_or_default();
-    let dir = parent.parent().unwrap_or(Path::new(""));
-    let dir = if ["mod", "lib", "main"].iter().any(|root| stem == *root) {
-        dir.to_path_buf()
-    } else {
-        dir.join(stem)
-    };
-    vec![dir.join(format!("{module}.rs")), dir.join(module).join("mod.rs")]
-}
-
 /// Makes `self` and `super` absolute.
-fn resolve(module: &[String], named: &NamedPath) -> Vec<String> {
+pub fn resolve(module: &[String], named: &NamedPath) -> Vec<String> {
     let is = |segment: &String, word: &str| segment == word;
     if !named.segments.first().is_some_and(|first| is(first, "self") || is(first, "super")) {
         return named.segments.clone();
@@ -163,11 +147,14 @@ fn resolve(module: &[String], named: &NamedPath) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::rust_file;
+    use super::super::source::Source;
     use super::*;
 
     fn found(path: &str, text: &str) -> Vec<String> {
         let source = Source { path: path.into(), text: text.into() };
-        problems(&[source]).unwrap().into_iter().map(|problem| problem.what).collect()
+        let files = rust_file::read(std::slice::from_ref(&source)).unwrap();
+        problems(&files).into_iter().map(|problem| problem.what).collect()
     }
 
     #[test]
@@ -214,10 +201,9 @@ mod tests {
     }
 
     #[test]
-    fn files_of_test_modules_are_test_code() {
-        let parent =
-            Source { path: "tracer-user/src/core/a.rs".into(), text: "#[cfg(test)] mod tests;".into() };
-        let tests = Source { path: "tracer-user/src/core/a/tests.rs".into(), text: "use std::fs;".into() };
-        assert!(problems(&[parent, tests]).unwrap().is_empty());
+    fn only_procfs_view_reads_proc() {
+        let text = "/// Reads /proc/self.\nfn f() { g(\"/proc/self\"); format!(\"/proc/{}\", 1); h(\"/proc is not mounted\"); }";
+        assert_eq!(found("tracer-user/src/session/run.rs", text).len(), 2);
+        assert_eq!(found("tracer-user/src/procfs_view/a.rs", text), [""; 0]);
     }
 }

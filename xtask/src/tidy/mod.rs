@@ -2,61 +2,37 @@
 //!
 //! Every rule reports all its problems, each with file and line.
 
+mod circles;
+mod items;
 mod layers;
 mod paths;
+mod pending;
 mod readme;
+mod rust_file;
+mod source;
 mod texts;
+mod words;
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+
+pub use source::Problem;
+use source::Source;
 
 use crate::exec::output;
 use crate::workspace::{cargo, root};
 
 /// Longer files are refused.
 const MAX_LINES: usize = 500;
+/// Longer files are named.
+const MANY_LINES: usize = 400;
+/// The crates whose files may not import each other in a circle.
+const CRATES: [&str; 3] = ["tracer-ebpf/src", "tracer-user/src", "xtask/src"];
 /// Directories in a checkout that are not part of the repository.
 const IGNORED: &[&str] = &[".git", "target", "proptest-regressions", "__pycache__"];
-
-/// A violation of a convention.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Problem {
-    /// The file, relative to the root.
-    pub file: PathBuf,
-    /// The line, from 1; 0 for the whole file.
-    pub line: usize,
-    /// What is wrong.
-    pub what: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            0 => write!(f, "{}: {}", self.file.display(), self.what),
-            line => write!(f, "{}:{line}: {}", self.file.display(), self.what),
-        }
-    }
-}
-
-/// A text file of the repository.
-struct Source {
-    path: PathBuf,
-    text: String,
-}
-
-impl Source {
-    fn problem(&self, line: usize, what: impl Into<String>) -> Problem {
-        Problem { file: self.path.clone(), line, what: what.into() }
-    }
-
-    fn is_rust(&self) -> bool {
-        self.path.extension().is_some_and(|extension| extension == "rs")
-    }
-}
 
 /// Checks the repository and prints the problems.
 ///
@@ -71,7 +47,11 @@ pub fn run() -> Result<()> {
         "--",
         "--help",
     ]))?;
-    let problems = problems(&root(), &help)?;
+    let root = root();
+    for (path, lines) in long_files(&root)? {
+        println!("{}: {lines} lines, more than {MANY_LINES}: consider splitting it", path.display());
+    }
+    let problems = problems(&root, &help)?;
     for problem in &problems {
         eprintln!("{problem}");
     }
@@ -86,8 +66,7 @@ pub fn run() -> Result<()> {
 /// # Errors
 /// When the repository cannot be read.
 pub fn problems(root: &Path, help: &str) -> Result<BTreeSet<Problem>> {
-    let mut sources = Vec::new();
-    read_below(root, Path::new(""), &mut sources)?;
+    let sources = read_sources(root)?;
     let mut problems = BTreeSet::new();
     for source in sources.iter().filter(|source| source.is_rust()) {
         problems.extend(shape(source));
@@ -96,8 +75,14 @@ pub fn problems(root: &Path, help: &str) -> Result<BTreeSet<Problem>> {
         problems.extend(texts::machine_paths(source));
         problems.extend(texts::dead_links(root, source));
         problems.extend(texts::foreign_registries(source));
+        problems.extend(words::refused_words(source));
+        problems.extend(words::wide_comments(source));
     }
-    problems.extend(layers::problems(&sources)?);
+    let files = rust_file::read(&sources)?;
+    problems.extend(layers::problems(&files));
+    for sources in CRATES {
+        problems.extend(circles::problems(sources, &files)?);
+    }
     if let Some(text) = sources.iter().find(|source| source.path == Path::new("README.md")) {
         problems.extend(readme::verbs(text, help));
     }
@@ -115,6 +100,19 @@ fn shape(source: &Source) -> Vec<Problem> {
         problems.push(source.problem(0, format!("{lines} lines, the limit is {MAX_LINES}: split it")));
     }
     problems
+}
+
+/// Rust files that are long, with their number of lines.
+fn long_files(root: &Path) -> Result<Vec<(PathBuf, usize)>> {
+    let rust = read_sources(root)?.into_iter().filter(Source::is_rust);
+    let counted = rust.map(|source| (source.path, source.text.lines().count()));
+    Ok(counted.filter(|(_, lines)| *lines > MANY_LINES).collect())
+}
+
+fn read_sources(root: &Path) -> Result<Vec<Source>> {
+    let mut sources = Vec::new();
+    read_below(root, Path::new(""), &mut sources)?;
+    Ok(sources)
 }
 
 fn read_below(root: &Path, dir: &Path, sources: &mut Vec<Source>) -> Result<()> {

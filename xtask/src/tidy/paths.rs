@@ -13,6 +13,8 @@ pub struct NamedPath {
     pub depth: usize,
     /// The line, from 1.
     pub line: usize,
+    /// It stands in a `pub use`.
+    pub reexport: bool,
 }
 
 /// What the rules need to know about a file.
@@ -26,6 +28,9 @@ pub struct FileFacts {
     pub unsafe_lines: Vec<usize>,
     /// Test modules that are separate files.
     pub test_modules: Vec<String>,
+    /// String literals outside of test code and attributes, with their lines.
+    pub strings: Vec<(String, usize)>,
+    in_reexport: bool,
     depth: usize,
     test_depth: usize,
 }
@@ -52,7 +57,7 @@ fn is_test(attributes: &[Attribute]) -> bool {
 impl FileFacts {
     fn name(&mut self, segments: Vec<String>, line: usize) {
         if self.test_depth == 0 {
-            self.paths.push(NamedPath { segments, depth: self.depth, line });
+            self.paths.push(NamedPath { segments, depth: self.depth, line, reexport: self.in_reexport });
         }
     }
 
@@ -90,6 +95,13 @@ impl FileFacts {
                     colons = 0;
                 }
                 TokenTree::Punct(punct) if punct.as_char() == ':' => colons += 1,
+                TokenTree::Literal(literal) => {
+                    self.end_of_path(&mut path, line);
+                    colons = 0;
+                    if let syn::Lit::Str(text) = syn::Lit::new(literal.clone()) {
+                        self.string(&text);
+                    }
+                }
                 other => {
                     self.end_of_path(&mut path, line);
                     colons = 0;
@@ -100,6 +112,12 @@ impl FileFacts {
             }
         }
         self.end_of_path(&mut path, line);
+    }
+
+    fn string(&mut self, text: &syn::LitStr) {
+        if self.test_depth == 0 {
+            self.strings.push((text.value(), text.span().start().line));
+        }
     }
 
     fn end_of_path(&mut self, path: &mut Vec<String>, line: usize) {
@@ -137,7 +155,9 @@ impl<'ast> Visit<'ast> for FileFacts {
     }
 
     fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
+        self.in_reexport = !matches!(item.vis, syn::Visibility::Inherited);
         self.use_tree(&item.tree, &[]);
+        self.in_reexport = false;
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
@@ -154,6 +174,10 @@ impl<'ast> Visit<'ast> for FileFacts {
         }
         self.tokens(&call.tokens);
         visit::visit_macro(self, call);
+    }
+
+    fn visit_lit_str(&mut self, text: &'ast syn::LitStr) {
+        self.string(text);
     }
 
     fn visit_attribute(&mut self, _: &'ast Attribute) {}

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{Problem, Source};
+use super::source::{Problem, Source};
 
-/// Verbs in only one of the two lists. The README's are the first words of the first cells of the table under `## Verbs`.
+/// Verbs in only one of the two lists. The README's are the first words of the first cells of the table under
+/// `## Verbs`.
 pub fn verbs(readme: &Source, help: &str) -> Vec<Problem> {
     let (written, real) = (in_readme(&readme.text), in_help(help));
     let problem = |what: String| readme.problem(0, what);

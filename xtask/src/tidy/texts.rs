@@ -2,9 +2,10 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::{Problem, Source};
+use super::source::{Problem, Source};
 
-/// Prefixes of paths that exist on one machine only. Composed at run time, so that this file does not contain them.
+/// Prefixes of paths that exist on one machine only. Composed at run time, so that this file does not contain
+/// them.
 fn machine_prefixes() -> [String; 3] {
     ["work", "root", "home"].map(|top| format!("/{top}/"))
 }
