@@ -1,6 +1,6 @@
-//! Packages of other Debian suites, without installing any: apt with a state of its own, in the cache.
+//! Fetches packages of other Debian suites without installing them: apt with its own state in the cache.
 //!
-//! Signatures are checked against Debian's keyring as ever; nothing is unpacked outside of the cache.
+//! Signatures are checked against Debian's keyring. Nothing is unpacked outside of the cache.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use super::machine::Machine;
 use crate::exec::{exec, output, shown};
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-/// Archive, suite. One that is not there costs its kernels, no more.
+/// Archive and suite. An unreachable suite only loses its kernels.
 const SUITES: &[(&str, &str)] = &[
     ("debian-security", "bullseye-security"),
     ("debian", "bookworm"),
@@ -25,14 +25,14 @@ const SUITES: &[(&str, &str)] = &[
     ("debian", "experimental"),
 ];
 
-/// Those with the oldest and the newest kernels.
+/// The suites with the oldest and the newest kernels.
 const ENDS: &[(&str, &str)] =
     &[("debian-security", "bullseye-security"), ("debian", "trixie-backports"), ("debian", "sid")];
 
-/// apt with its own state.
+/// apt with its own state directory.
 pub struct Apt {
     place: PathBuf,
-    /// Whose packages.
+    /// The machine whose packages it fetches.
     machine: Machine,
 }
 
@@ -40,12 +40,12 @@ impl Apt {
     /// Prepares the state below the cache and fetches the suites' lists.
     ///
     /// # Errors
-    /// Without apt or Debian's keyring, or when no suite can be reached.
+    /// When apt or Debian's keyring is missing, or no suite can be reached.
     pub fn open(cache: &Path, machine: Machine) -> Result<Self> {
         Self::with(cache, machine, SUITES)
     }
 
-    /// As [`Self::open`], with the suites alone that have the oldest and the newest kernels.
+    /// As [`Self::open`], but only with the suites of the oldest and the newest kernels.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -55,11 +55,11 @@ impl Apt {
 
     fn with(cache: &Path, machine: Machine, suites: &[(&str, &str)]) -> Result<Self> {
         if !Path::new(KEYRING).exists() {
-            bail!("no {KEYRING}: `apt-get install debian-archive-keyring` gets it");
+            bail!("{KEYRING} is missing: `apt-get install debian-archive-keyring`");
         }
         let apt = Self { place: cache.join("apt"), machine };
-        for folder in ["state/lists/partial", "cache/archives/partial"] {
-            fs::create_dir_all(apt.place.join(folder))?;
+        for directory in ["state/lists/partial", "cache/archives/partial"] {
+            fs::create_dir_all(apt.place.join(directory))?;
         }
         fs::write(apt.place.join("nothing"), "")?;
         let mirror = mirror();
@@ -67,7 +67,7 @@ impl Apt {
             format!("deb [signed-by={KEYRING}] {mirror}/{archive} {suite} main\n")
         };
         fs::write(apt.place.join("sources.list"), suites.iter().map(line).collect::<String>())?;
-        // One unreachable suite makes apt fail, with the lists of the others fetched all the same.
+        // apt fails if one suite is unreachable, but still fetches the lists of the others.
         let mut update = apt.command("apt-get");
         update.args([
             "update",
@@ -77,23 +77,23 @@ impl Apt {
             "-o",
             "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
         ]);
-        let told = update.output().with_context(|| format!("cannot start `{}`", shown(&update)))?;
-        if !told.status.success() {
-            eprintln!("not every suite can be had:\n{}", String::from_utf8_lossy(&told.stderr).trim_end());
+        let result = update.output().with_context(|| format!("cannot start `{}`", shown(&update)))?;
+        if !result.status.success() {
+            eprintln!("some suites are unavailable:\n{}", String::from_utf8_lossy(&result.stderr).trim_end());
         }
         Ok(apt)
     }
 
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        let at = |option: &str, folder: &str| format!("{option}={}", self.place.join(folder).display());
+        let at = |option: &str, directory: &str| format!("{option}={}", self.place.join(directory).display());
         for option in [
             at("Dir::State", "state"),
             at("Dir::State::Lists", "state/lists"),
             at("Dir::Cache", "cache"),
             at("Dir::Etc::SourceList", "sources.list"),
             "Dir::Etc::SourceParts=/dev/null".into(),
-            // Of another machine's packages nothing is installed here.
+            // No package of another machine is installed here.
             if self.foreign() {
                 at("Dir::State::status", "nothing")
             } else {
@@ -134,8 +134,8 @@ impl Apt {
         Ok(())
     }
 
-    /// What would be installed along with packages of a suite: `name=version`. On this machine, as it is; on another, as if
-    /// nothing were.
+    /// Packages that would be installed along with packages of a suite, as `name=version`. For another
+    /// machine, as if nothing were installed.
     pub fn closure(&self, suite: &str, packages: &[&str]) -> Result<Vec<String>> {
         let mut plan = self.command("apt-get");
         plan.args(["install", "--simulate", "--reinstall", "--no-install-recommends", "-q", "-t", suite]);
@@ -152,7 +152,7 @@ fn planned(line: &str) -> Option<String> {
     Some(format!("{name}={version}"))
 }
 
-/// The Debian mirror this machine uses, else Debian's own.
+/// The Debian mirror that this machine uses, else Debian's own.
 fn mirror() -> String {
     let files = [
         "/etc/apt/sources.list",

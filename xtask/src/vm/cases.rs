@@ -3,9 +3,9 @@
 /// How much runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// What depends on the kernel: every row that has a [`Case::core`].
+    /// Tests that depend on the kernel: every row with a [`Case::core`].
     Core,
-    /// Everything.
+    /// All tests.
     Long,
     /// One core test of each row that is [`Case::quick`], for every run of all checks.
     Quick,
@@ -18,7 +18,7 @@ pub struct Case {
     pub name: &'static str,
     /// `program::module`: a module of a test program.
     pub suite: &'static str,
-    /// Its tests, or all of them.
+    /// Its tests; empty: all tests of the suite.
     pub tests: &'static [&'static str],
     /// The tests of a usual run. None: it leaves the row out.
     pub core: &'static [&'static str],
@@ -155,16 +155,16 @@ impl Case {
         }
     }
 
-    /// Whether a test (`program::module::name`) is one of this row.
+    /// Whether a test (`program::module::name`) belongs to this row.
     pub fn has(&self, test: &str) -> bool {
         let Some(name) = test.strip_prefix(self.suite).and_then(|rest| rest.strip_prefix("::")) else {
             return false;
         };
-        // The end of a whole suite is a result of each of its rows.
-        self.tests.is_empty() || self.tests.contains(&name) || name == super::table::ENDED
+        // The end of a suite is a result of each of its rows.
+        self.tests.is_empty() || self.tests.contains(&name) || name == super::protocol::ENDED
     }
 
-    /// Whether `--only` with these words leaves the row in: a word is a program or a suite.
+    /// Whether `--only` with these arguments, programs or suites, keeps the row.
     pub fn is_among(&self, only: &[String]) -> bool {
         let (program, _) = self.suite.split_once("::").unwrap_or((self.suite, ""));
         only.is_empty() || only.iter().any(|word| word == program || word == self.suite)

@@ -1,14 +1,14 @@
-//! Initial RAM file systems: cpio archives of the "newc" kind, written without needing to be root.
+//! Initial RAM file systems: cpio archives in the "newc" format, written without root.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// An archive in the making. Folders appear as files need them.
+/// An archive being built. Directories are added as files need them.
 #[derive(Default)]
 pub struct Archive {
     bytes: Vec<u8>,
     inode: u32,
-    folders: BTreeSet<String>,
+    directories: BTreeSet<String>,
 }
 
 const FOLDER: u32 = 0o040_000;
@@ -17,46 +17,46 @@ const LINK: u32 = 0o120_000;
 const CHARACTER_DEVICE: u32 = 0o020_000;
 
 impl Archive {
-    /// A folder, with those above it.
-    pub fn folder(&mut self, path: &str) {
+    /// Adds a directory and its parents.
+    pub fn directory(&mut self, path: &str) {
         let path = path.trim_start_matches('/');
         let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
         for end in ends {
-            let folder = &path[..end];
-            if !folder.is_empty() && self.folders.insert(folder.into()) {
-                self.entry(folder, FOLDER | 0o755, (0, 0), &[]);
+            let directory = &path[..end];
+            if !directory.is_empty() && self.directories.insert(directory.into()) {
+                self.entry(directory, FOLDER | 0o755, (0, 0), &[]);
             }
         }
     }
 
-    /// A regular file.
+    /// Adds a regular file.
     pub fn file(&mut self, path: &str, mode: u32, data: &[u8]) {
-        self.folder_of(path);
+        self.directory_of(path);
         self.entry(path, FILE | mode, (0, 0), data);
     }
 
-    /// A symbolic link.
+    /// Adds a symbolic link.
     pub fn link(&mut self, path: &str, target: &str) {
-        self.folder_of(path);
+        self.directory_of(path);
         self.entry(path, LINK | 0o777, (0, 0), target.as_bytes());
     }
 
-    /// A character device.
+    /// Adds a character device.
     pub fn device(&mut self, path: &str, major: u32, minor: u32) {
-        self.folder_of(path);
+        self.directory_of(path);
         self.entry(path, CHARACTER_DEVICE | 0o600, (major, minor), &[]);
     }
 
-    /// The archive, ended.
+    /// Ends the archive and returns its bytes.
     pub fn finish(mut self) -> Vec<u8> {
         self.inode = 0;
         self.entry("TRAILER!!!", 0, (0, 0), &[]);
         self.bytes
     }
 
-    fn folder_of(&mut self, path: &str) {
-        if let Some(folder) = Path::new(path).parent().and_then(Path::to_str) {
-            self.folder(folder);
+    fn directory_of(&mut self, path: &str) {
+        if let Some(directory) = Path::new(path).parent().and_then(Path::to_str) {
+            self.directory(directory);
         }
     }
 
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn folders_come_before_their_files_and_once() {
+    fn directories_come_before_their_files_and_once() {
         let mut archive = Archive::default();
         archive.file("/a/b/c", 0o644, b"xyz");
         archive.file("a/b/d", 0o755, b"");

@@ -1,4 +1,5 @@
-//! Building for another machine than this one, and what its guests need from that machine's distribution.
+//! Builds for another machine than this one, and fetches what its guests need from that machine's
+//! distribution.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,14 +15,14 @@ use crate::exec::probe;
 use crate::setup;
 use crate::workspace::{root, target_dir};
 
-/// All that is needed to build for a machine and to make its guests.
+/// What is needed to build for a machine and to pack its guests.
 pub struct Cross {
     machine: Machine,
     compiler: Compiler,
     userland: PathBuf,
 }
 
-/// Where the standard library for the machine is.
+/// The standard library for the machine.
 enum Compiler {
     /// Part of the toolchain that builds everything here (`rustup target add`).
     Ours,
@@ -30,10 +31,10 @@ enum Compiler {
 }
 
 impl Cross {
-    /// Gets what is missing: a linker is installed, all else goes into the cache.
+    /// Fetches what is missing: a linker is installed, everything else goes into the cache.
     ///
     /// # Errors
-    /// When something cannot be had: it is named.
+    /// When something is unavailable.
     pub fn get(cache: &Path, machine: Machine) -> Result<Self> {
         if probe(Command::new(linker(machine)).arg("--version")).is_none() {
             let package = machine.cross_package();
@@ -47,17 +48,17 @@ impl Cross {
         })
     }
 
-    /// What is to be in its guests, below this folder.
+    /// The directory with the userland of its guests.
     pub fn userland(&self) -> &Path {
         &self.userland
     }
 
-    /// Its `strip`.
+    /// The name of its `strip`.
     pub fn strip(&self) -> String {
         format!("{}-strip", self.machine.gnu())
     }
 
-    /// Makes a cargo build for the machine.
+    /// Makes a cargo command build for the machine.
     pub fn prepare(&self, cargo: &mut Command) {
         let target = self.machine.target();
         let variable =
@@ -65,7 +66,7 @@ impl Cross {
         cargo.env("CARGO_BUILD_TARGET", &target).env(variable("LINKER"), linker(self.machine));
         if let Compiler::Distributions { rustc, sysroot } = &self.compiler {
             cargo.env("RUSTC", rustc).env("CARGO_TARGET_DIR", target_dir().join(self.machine.name()));
-            // The flags are the target's alone: build scripts and macros are this machine's, with its own sysroot.
+            // The flags apply to the target only: build scripts and macros are built for this machine.
             cargo.env(variable("RUSTFLAGS"), format!("--sysroot={}", sysroot.display()));
         }
     }
@@ -79,13 +80,13 @@ fn compiler(cache: &Path, machine: Machine) -> Result<Compiler> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let mut ask = Command::new(rustc);
     ask.current_dir(root()).args(["--print", "target-libdir", "--target", &machine.target()]);
-    if probe(&mut ask).is_some_and(|folder| Path::new(folder.trim()).exists()) {
+    if probe(&mut ask).is_some_and(|directory| Path::new(directory.trim()).exists()) {
         return Ok(Compiler::Ours);
     }
     let Some((rustc, ..)) = toolchain::distribution() else {
         bail!(
-            "no standard library for {0}: `rustup target add {0}` gets it, or on Debian the distribution's rustc, \
-             which `cargo xtask setup` gets",
+            "the standard library for {0} is missing: `rustup target add {0}`, or on Debian the distribution's rustc, \
+             which `cargo xtask setup` installs",
             machine.target()
         );
     };
@@ -95,9 +96,9 @@ fn compiler(cache: &Path, machine: Machine) -> Result<Compiler> {
     let version = ask(["--no-pager", "-W", "-f=${Version}"], Path::new(package));
     let version = version.with_context(|| format!("the version of {package} is not known"))?;
     let library = format!("lib{}-dev", package.replacen("rustc", "std-rust", 1));
-    // Compiler and library have to be of one version.
-    let sysroot = kept(cache, &format!("{library}-{version}"), machine, |apt, folder| {
-        apt.unpack(&[format!("{library}={version}")], folder)
+    // Compiler and library must have the same version.
+    let sysroot = kept(cache, &format!("{library}-{version}"), machine, |apt, directory| {
+        apt.unpack(&[format!("{library}={version}")], directory)
     })?;
     let sysroot = sysroot.join("usr");
     if !sysroot.join("lib/rustlib").join(machine.target()).exists() {
@@ -106,28 +107,28 @@ fn compiler(cache: &Path, machine: Machine) -> Result<Compiler> {
     Ok(Compiler::Distributions { rustc, sysroot })
 }
 
-/// The packages of a userland and those they need, from the suite this system is of.
-fn fetch_userland(apt: &Apt, folder: &Path) -> Result<()> {
+/// Fetches the packages of a userland and their dependencies from the suite of this system.
+fn fetch_userland(apt: &Apt, directory: &Path) -> Result<()> {
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let suite = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
-    let suite = suite.context("/etc/os-release names no suite to take packages from")?;
-    apt.unpack(&apt.closure(suite, &userland::PACKAGES)?, folder)
+    let suite = suite.context("/etc/os-release names no suite")?;
+    apt.unpack(&apt.closure(suite, &userland::PACKAGES)?, directory)
 }
 
-/// A folder in the cache that is filled once.
+/// A directory in the cache, filled on first use.
 fn kept(
     cache: &Path,
     name: &str,
     machine: Machine,
     fill: impl FnOnce(&Apt, &Path) -> Result<()>,
 ) -> Result<PathBuf> {
-    let folder = cache.join(name);
-    if !folder.exists() {
+    let directory = cache.join(name);
+    if !directory.exists() {
         println!("fetching {name} for {}", machine.debian());
-        // Half of it is none.
+        // Incomplete content is not kept.
         let half = tempfile::tempdir_in(cache)?;
         fill(&Apt::open(cache, machine)?, half.path())?;
-        fs::rename(half.keep(), &folder)?;
+        fs::rename(half.keep(), &directory)?;
     }
-    Ok(folder)
+    Ok(directory)
 }

@@ -1,4 +1,4 @@
-//! Debian's kernels: which there are, and each one's `vmlinux`, BTF and a few modules in the cache.
+//! Debian's kernels: the available ones, and `vmlinux`, BTF and a few modules of each in the cache.
 
 use std::cmp::Ordering;
 use std::fs;
@@ -13,7 +13,7 @@ use super::apt::Apt;
 use super::machine::Machine;
 use crate::exec::shown;
 
-/// What a Debian system loads by itself as soon as somebody asks for sockets, in an order that they can be loaded in.
+/// Modules that a Debian system loads on the first request for sockets, in loading order.
 pub const MODULES: [&str; 4] = ["inet_diag", "tcp_diag", "udp_diag", "unix_diag"];
 
 /// A kernel in the cache.
@@ -23,35 +23,35 @@ pub struct Kernel {
     pub series: String,
     /// `6.12.117+deb13-cloud-amd64`
     pub release: String,
-    /// What is booted: the decompressed kernel, which spares the guest the work.
+    /// The kernel to boot, decompressed to save the guest the work.
     pub vmlinux: PathBuf,
-    /// Its type information.
+    /// Its BTF.
     pub btf: PathBuf,
-    /// The folder with its modules.
+    /// The directory of its modules.
     pub modules: PathBuf,
 }
 
-/// What suites offer of a series.
+/// The kernels of one series that suites offer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Offered {
+pub struct OfferedSeries {
     series: String,
-    /// Release and package of each kernel, the newest first.
+    /// Release and package of each kernel, newest first.
     kernels: Vec<(String, String)>,
 }
 
 /// The cloud kernels that apt lists, oldest series first.
-pub fn offered(apt: &Apt, machine: Machine) -> Result<Vec<Offered>> {
+pub fn offered(apt: &Apt, machine: Machine) -> Result<Vec<OfferedSeries>> {
     Ok(by_series(&apt.names(&format!("^linux-(image|binary)-[0-9].*-cloud-{}$", machine.debian()))?))
 }
 
-fn by_series(packages: &[String]) -> Vec<Offered> {
-    let mut all: Vec<Offered> = Vec::new();
+fn by_series(packages: &[String]) -> Vec<OfferedSeries> {
+    let mut all: Vec<OfferedSeries> = Vec::new();
     for package in packages {
-        // From 6.19 on the kernel is in `linux-binary-…`; the image package of that name only points to it.
+        // Since 6.19 the kernel is in `linux-binary-…`, and the image package only depends on it.
         let binary = package.strip_prefix("linux-binary-");
         let Some(release) = binary.or_else(|| package.strip_prefix("linux-image-")) else { continue };
         let version = numbers(release);
-        // `linux-image-6.1-cloud-amd64` points to whatever is newest.
+        // `linux-image-6.1-cloud-amd64` depends on the newest one.
         if version.len() < 3 || release.matches('.').count() < 2 {
             continue;
         }
@@ -62,7 +62,7 @@ fn by_series(packages: &[String]) -> Vec<Offered> {
         let kernel = (release.to_owned(), package.clone());
         match all.iter_mut().find(|other| other.series == series) {
             Some(other) => other.kernels.push(kernel),
-            None => all.push(Offered { series, kernels: vec![kernel] }),
+            None => all.push(OfferedSeries { series, kernels: vec![kernel] }),
         }
     }
     for offer in &mut all {
@@ -83,26 +83,26 @@ pub fn newer(one: &str, other: &str) -> Ordering {
     numbers(one).cmp(&numbers(other))
 }
 
-/// The kernels that are in the cache, oldest first.
+/// The kernels in the cache, oldest first.
 pub fn cached(cache: &Path) -> Vec<Kernel> {
-    let folders = fs::read_dir(cache.join("kernels")).into_iter().flatten().flatten();
-    let mut kernels: Vec<Kernel> = folders.filter_map(|folder| read(&folder.path())).collect();
+    let directories = fs::read_dir(cache.join("kernels")).into_iter().flatten().flatten();
+    let mut kernels: Vec<Kernel> = directories.filter_map(|directory| read(&directory.path())).collect();
     kernels.sort_by(|one, other| newer(&one.series, &other.series));
     kernels
 }
 
-fn read(folder: &Path) -> Option<Kernel> {
-    let release = fs::read_to_string(folder.join("release")).ok()?.trim().to_string();
-    let series = folder.file_name()?.to_str()?.into();
-    let [vmlinux, btf, modules] = ["vmlinux", "btf", "modules"].map(|name| folder.join(name));
+fn read(directory: &Path) -> Option<Kernel> {
+    let release = fs::read_to_string(directory.join("release")).ok()?.trim().to_string();
+    let series = directory.file_name()?.to_str()?.into();
+    let [vmlinux, btf, modules] = ["vmlinux", "btf", "modules"].map(|name| directory.join(name));
     modules.is_dir().then_some(Kernel { series, release, vmlinux, btf, modules })
 }
 
-/// Kernels of a series that are tried: a list may name one whose file is not there.
+/// How many kernels of a series are tried. A list may name one whose file is gone.
 const TRIES: usize = 3;
 
-/// Brings the newest kernel of a series that can be had into the cache.
-pub fn fetch(apt: &Apt, cache: &Path, offer: &Offered, machine: Machine) -> Result<Kernel> {
+/// Fetches the newest available kernel of a series into the cache.
+pub fn fetch(apt: &Apt, cache: &Path, offer: &OfferedSeries, machine: Machine) -> Result<Kernel> {
     let mut failed = None;
     for (release, package) in offer.kernels.iter().take(TRIES) {
         match fetch_one(apt, cache, &offer.series, (release, package), machine) {
@@ -116,7 +116,7 @@ pub fn fetch(apt: &Apt, cache: &Path, offer: &Offered, machine: Machine) -> Resu
     Err(failed.context("no suite offers it")?)
 }
 
-/// `vmlinux`, `btf`, `modules`, and last of all `release`, so that half a kernel is none.
+/// Writes `vmlinux`, `btf`, `modules`, and last `release`, so that an incomplete kernel is not used.
 fn fetch_one(
     apt: &Apt,
     cache: &Path,
@@ -124,18 +124,18 @@ fn fetch_one(
     (release, package): (&str, &str),
     machine: Machine,
 ) -> Result<Kernel> {
-    let folder = cache.join("kernels").join(series);
-    if let Some(kernel) = read(&folder).filter(|kernel| kernel.release == release) {
+    let directory = cache.join("kernels").join(series);
+    if let Some(kernel) = read(&directory).filter(|kernel| kernel.release == release) {
         return Ok(kernel);
     }
     println!("fetching {package}");
-    fs::create_dir_all(&folder)?;
+    fs::create_dir_all(&directory)?;
     let unpacked = tempfile::tempdir_in(cache)?;
     let mut packages = vec![package.to_owned()];
-    // In a package of their own where the kernel is in one.
-    packages.extend(apt.names(&format!("^linux-modules-{}$", regex_free(release)))?);
+    // Modules have a separate package where the kernel has one.
+    packages.extend(apt.names(&format!("^linux-modules-{}$", escaped(release)))?);
     apt.unpack(&packages, unpacked.path())?;
-    let image = find_image(unpacked.path()).with_context(|| format!("{package} holds no kernel"))?;
+    let image = find_image(unpacked.path()).with_context(|| format!("{package} contains no kernel"))?;
     let packed = fs::read(&image)?;
     let (vmlinux, btf) = match machine {
         Machine::X86_64 => decompressed(&packed).and_then(|vmlinux| {
@@ -145,21 +145,21 @@ fn fetch_one(
         Machine::Aarch64 => btf_within(&packed).map(|btf| (packed, btf)),
     }
     .with_context(|| format!("cannot unpack {}", image.display()))?;
-    fs::write(folder.join("btf"), btf)?;
-    fs::write(folder.join("vmlinux"), vmlinux)?;
-    let modules = folder.join("modules");
+    fs::write(directory.join("btf"), btf)?;
+    fs::write(directory.join("vmlinux"), vmlinux)?;
+    let modules = directory.join("modules");
     fs::create_dir_all(&modules)?;
     for name in MODULES {
-        // The package of a kernel that is not the newest any more may be gone.
+        // The modules of a kernel that is no longer the newest may be gone.
         if let Some(module) = find_module(unpacked.path(), name)? {
             fs::write(modules.join(format!("{name}.ko")), module)?;
         }
     }
-    fs::write(folder.join("release"), release)?;
-    read(&folder).context("the kernel went away again")
+    fs::write(directory.join("release"), release)?;
+    read(&directory).context("the fetched kernel cannot be read")
 }
 
-impl Offered {
+impl OfferedSeries {
     /// `6.12`
     pub fn series(&self) -> &str {
         &self.series
@@ -168,12 +168,12 @@ impl Offered {
 
 fn find_image(root: &Path) -> Option<PathBuf> {
     let places = [root.join("boot"), root.join("usr/lib/modules")];
-    let mut folders: Vec<PathBuf> = places.into();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+    let mut directories: Vec<PathBuf> = places.into();
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
             let path = entry.path();
             if path.is_dir() && !path.ends_with("kernel") {
-                folders.push(path);
+                directories.push(path);
             } else if entry.file_name().to_string_lossy().starts_with("vmlinuz") {
                 return Some(path);
             }
@@ -182,12 +182,12 @@ fn find_image(root: &Path) -> Option<PathBuf> {
     None
 }
 
-/// A version as a regular expression that matches it alone.
-fn regex_free(version: &str) -> String {
+/// A version as a regular expression that matches only it.
+fn escaped(version: &str) -> String {
     version.replace('.', "[.]").replace('+', "[+]")
 }
 
-/// A module, unpacked, if the kernel's packages hold it.
+/// A module, unpacked, if the kernel's packages contain it.
 fn find_module(root: &Path, name: &str) -> Result<Option<Vec<u8>>> {
     let found = find(&root.join("usr/lib/modules"), name).or_else(|| find(&root.join("lib/modules"), name));
     let Some(path) = found else { return Ok(None) };
@@ -199,8 +199,8 @@ fn find_module(root: &Path, name: &str) -> Result<Option<Vec<u8>>> {
     }
 }
 
-fn find(folder: &Path, name: &str) -> Option<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+fn find(directory: &Path, name: &str) -> Option<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let mut paths = entries.map(|entry| entry.path()).filter(|path| !path.is_symlink());
     paths.find_map(|path| match path.file_name()?.to_str()?.strip_prefix(name) {
         Some(".ko" | ".ko.xz" | ".ko.zst") => Some(path),
@@ -208,7 +208,8 @@ fn find(folder: &Path, name: &str) -> Option<PathBuf> {
     })
 }
 
-/// The ELF kernel in a bzImage: the boot protocol's header says where it lies, its first bytes how it is compressed.
+/// The ELF kernel in a bzImage. The header of the boot protocol (Documentation/arch/x86/boot.rst) gives its
+/// place, its first bytes the compression.
 fn decompressed(image: &[u8]) -> Result<Vec<u8>> {
     let word = |at: usize| -> Result<usize> {
         let bytes = image.get(at..at + 4).context("too short for a kernel")?;
@@ -220,14 +221,14 @@ fn decompressed(image: &[u8]) -> Result<Vec<u8>> {
     let setup = (usize::from(image[0x1f1]) + 1) * 512;
     let start = setup + word(0x248)?;
     let payload = image.get(start..start + word(0x24c)?).context("the payload is cut off")?;
-    // The build appends the length to all but gzip, whose format ends in it.
+    // The build appends the length, except to gzip, whose format ends with it.
     let cut = &payload[..payload.len().saturating_sub(4)];
     match payload.get(..4).unwrap_or_default() {
         [0x28, 0xb5, 0x2f, 0xfd] => filter("zstd", cut),
         [0x02, 0x21, 0x4c, 0x18] => filter("lz4", cut),
         [0xfd, b'7', b'z', b'X'] => filter("xz", cut),
         [0x1f, 0x8b, ..] => filter("gzip", payload),
-        other => bail!("compressed in an unknown way: {other:02x?}"),
+        other => bail!("unknown compression: {other:02x?}"),
     }
 }
 
@@ -241,17 +242,21 @@ fn filter(program: &str, input: &[u8]) -> Result<Vec<u8>> {
         child.wait_with_output()
     })?;
     if !output.stdout.starts_with(b"\x7fELF") {
-        bail!("`{}` gave no ELF file: {}", shown(&command), String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "`{}` did not write an ELF file: {}",
+            shown(&command),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
     Ok(output.stdout)
 }
 
-/// The type information in a kernel that is no ELF file: an arm64 `Image`, the kernel as it lies in memory.
+/// The BTF in an arm64 `Image`, which is the kernel as it lies in memory and not an ELF file.
 fn btf_within(image: &[u8]) -> Result<Vec<u8>> {
-    /// Magic number, version, flags and length of the header; types begin after it.
-    const BEGINNING: [u8; 12] = [0x9f, 0xeb, 1, 0, 24, 0, 0, 0, 0, 0, 0, 0];
+    /// Magic number, version, flags and length of the header. The types follow it.
+    const HEADER: [u8; 12] = [0x9f, 0xeb, 1, 0, 24, 0, 0, 0, 0, 0, 0, 0];
     if image.get(0x38..0x3c) != Some(b"ARMd") {
-        bail!("no kernel image of arm64");
+        bail!("not an arm64 kernel image");
     }
     let whole = |at: usize| {
         let word = |n: usize| {
@@ -259,10 +264,9 @@ fn btf_within(image: &[u8]) -> Result<Vec<u8>> {
             Some(u32::from_le_bytes(bytes) as usize)
         };
         let (types, strings_at, strings) = (word(12)?, word(16)?, word(20)?);
-        (types == strings_at && types > 0)
-            .then(|| image.get(at..at + BEGINNING.len() + 12 + types + strings))?
+        (types == strings_at && types > 0).then(|| image.get(at..at + HEADER.len() + 12 + types + strings))?
     };
-    let beginnings = memchr::memmem::find_iter(image, &BEGINNING);
+    let beginnings = memchr::memmem::find_iter(image, &HEADER);
     let found = beginnings.filter_map(whole).max_by_key(|btf| btf.len());
     Ok(found.context("the kernel has no BTF")?.to_vec())
 }
@@ -307,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn type_information_is_found_in_an_image() {
+    fn btf_is_found_in_an_image() {
         let mut image = vec![0; 100];
         image[0x38..0x3c].copy_from_slice(b"ARMd");
         assert!(btf_within(&image).is_err());
@@ -320,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_kernel_is_refused() {
+    fn files_that_are_not_kernels_are_refused() {
         assert!(decompressed(b"MZ").is_err());
         assert!(decompressed(&[0; 4096]).is_err());
     }

@@ -1,4 +1,4 @@
-//! The machines that guests can be. All that differs between them is here.
+//! The machines that guests can have. Everything that differs between them is here.
 
 use std::env::consts::ARCH;
 
@@ -13,16 +13,16 @@ pub enum Machine {
     Aarch64,
 }
 
-/// The kernel's words on every machine. On a busy host a clock's rate is measured wrongly.
-const WORDS: &str = "quiet loglevel=3 panic=-1 random.trust_cpu=on";
+/// Kernel parameters on every machine.
+const PARAMETERS: &str = "quiet loglevel=3 panic=-1 random.trust_cpu=on";
 
 impl Machine {
-    /// What this task runs on; amd64 where it is neither.
+    /// The machine of this host; amd64 if it is another one.
     pub fn here() -> Self {
         if ARCH == Self::Aarch64.name() { Self::Aarch64 } else { Self::X86_64 }
     }
 
-    /// As `std::env::consts::ARCH` names it.
+    /// Its name in `std::env::consts::ARCH`.
     pub fn name(self) -> &'static str {
         match self {
             Self::X86_64 => "x86_64",
@@ -30,7 +30,7 @@ impl Machine {
         }
     }
 
-    /// As Debian names it.
+    /// Its name in Debian.
     pub fn debian(self) -> &'static str {
         match self {
             Self::X86_64 => "amd64",
@@ -38,7 +38,7 @@ impl Machine {
         }
     }
 
-    /// As Debian names cross compilers' packages.
+    /// Its name in Debian's packages of cross compilers.
     pub fn cross_package(self) -> &'static str {
         match self {
             Self::X86_64 => "x86-64-linux-gnu",
@@ -46,22 +46,22 @@ impl Machine {
         }
     }
 
-    /// What the names of its compilers begin with and folders of libraries are called.
+    /// The GNU triplet: prefix of its compilers and name of its library directories.
     pub fn gnu(self) -> String {
         format!("{}-linux-gnu", self.name())
     }
 
-    /// As Rust names it.
+    /// The Rust target.
     pub fn target(self) -> String {
         format!("{}-unknown-linux-gnu", self.name())
     }
 
-    /// The emulator.
+    /// The program of its emulator.
     pub fn emulator(self) -> String {
         format!("qemu-system-{}", self.name())
     }
 
-    /// Debian's package of the emulator.
+    /// The Debian package of its emulator.
     pub fn emulator_package(self) -> &'static str {
         match self {
             Self::X86_64 => "qemu-system-x86",
@@ -69,16 +69,16 @@ impl Machine {
         }
     }
 
-    /// What the emulator is told.
+    /// Options of the emulator for CPU and board.
     pub fn board(self) -> &'static [&'static str] {
         match self {
             Self::X86_64 => &["-cpu", "max", "-machine", "q35"],
-            // What later ones have, old kernels do not boot with, and pointer authentication takes long to emulate.
+            // Old kernels do not boot on later CPUs, and pointer authentication is slow to emulate.
             Self::Aarch64 => &["-cpu", "cortex-a76", "-machine", "virt"],
         }
     }
 
-    /// The device of its console.
+    /// The device of the console.
     pub fn console(self) -> &'static str {
         match self {
             Self::X86_64 => "ttyS0",
@@ -86,13 +86,13 @@ impl Machine {
         }
     }
 
-    /// What its kernel is told.
+    /// The kernel command line.
     pub fn command_line(self) -> String {
         let own = match self {
-            // The time stamp counter's rate is such a clock; and the timer is found not to work.
+            // On a busy host the kernel measures the rate of the TSC wrongly, and its timer check fails.
             Self::X86_64 => "mitigations=off nokaslr no5lvl clocksource=hpet no_timer_check",
             Self::Aarch64 => "mitigations=off nokaslr",
         };
-        format!("console={} {WORDS} {own}", self.console())
+        format!("console={} {PARAMETERS} {own}", self.console())
     }
 }

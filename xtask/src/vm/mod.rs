@@ -1,7 +1,8 @@
-//! `cargo xtask vm [KERNEL…|--all]`: the privileged tests in Debian's kernels, each in a virtual machine.
+//! `cargo xtask vm [KERNEL…|--all]`: the privileged tests on Debian's kernels, each in a virtual machine.
 //!
-//! Kernels are fetched by apt into a cache outside of the repository (`$XDG_CACHE_HOME/tracer-user`); nothing of another
-//! suite is installed. The guests run the tests as they are built here, and their consoles are the evidence.
+//! Kernels are fetched by apt into a cache outside of the repository (`$XDG_CACHE_HOME/tracer-user`); nothing
+//! of another suite is installed. The guests run the tests as they are built here. Results are read from
+//! their consoles.
 
 mod apt;
 mod cases;
@@ -10,6 +11,7 @@ mod cross;
 mod kernels;
 mod machine;
 mod payload;
+mod protocol;
 mod qemu;
 mod table;
 mod userland;
@@ -26,44 +28,44 @@ use anyhow::{Context as _, Result, bail};
 use crate::workspace::{root, target_dir};
 use apt::Apt;
 use cases::Extent;
-use kernels::{Kernel, Offered};
+use kernels::{Kernel, OfferedSeries};
 use machine::Machine;
 use qemu::{Death, Qemu};
 use table::Column;
 
-/// What can be asked of this task.
+/// Arguments of the task.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Series of kernels, such as 6.12; without any, the oldest and the newest
+    /// Series of kernels, such as 6.12 [default: the oldest and the newest]
     kernels: Vec<String>,
-    /// Every kernel that the suites offer
+    /// All kernels that the suites offer
     #[arg(long, conflicts_with = "kernels")]
     all: bool,
-    /// Machine of the guests; the tests are cross-built for another than this one
+    /// Machine of the guests; for another than this one the tests are cross-built
     #[arg(long, value_enum, default_value_t = Machine::here())]
     arch: Machine,
-    /// Only the cases of this test program or of this module of one, such as kernel::exit
+    /// Only the cases of this test program or module, such as kernel::exit
     #[arg(long, value_name = "PROGRAM[::MODULE]", conflicts_with = "write")]
     only: Vec<String>,
-    /// Looks for newer kernels than the cached ones
+    /// Look for newer kernels than the cached ones
     #[arg(long)]
     refresh: bool,
-    /// Every case, also what takes long or has limits of time that an emulated machine may not keep
+    /// All cases, including slow ones and those with time limits that an emulated machine may miss
     #[arg(long, conflicts_with_all = ["quick", "write"])]
     long: bool,
-    /// Of the cases those that need the least time
+    /// Only the quickest cases
     #[arg(long)]
     quick: bool,
-    /// Only fetches what the guests need, kernels and emulator
+    /// Only fetch kernels and emulator
     #[arg(long)]
     fetch: bool,
-    /// Writes the table to docs/kernels.md
+    /// Write the table to docs/kernels.md
     #[arg(long)]
     write: bool,
-    /// Guests at a time
+    /// Number of guests that run in parallel
     #[arg(long, default_value_t = 2)]
     jobs: usize,
-    /// Seconds a guest may take
+    /// Time limit of a guest in seconds
     #[arg(long, default_value_t = 900)]
     limit: u64,
 }
@@ -77,40 +79,41 @@ impl Args {
         }
     }
 
-    /// Whether the oldest and the newest kernel are asked for.
-    fn ends_alone(&self) -> bool {
+    /// Whether only the oldest and the newest kernel are requested.
+    fn only_ends(&self) -> bool {
         !self.all && self.kernels.is_empty()
     }
 
-    /// The file in the cache that lists the series there are: all of them, or those of the suites that have the ends.
+    /// The file in the cache with the offered series: all of them, or those of the suites with the oldest and
+    /// newest.
     fn list(&self) -> &'static str {
-        if self.ends_alone() { "ends" } else { "offered" }
+        if self.only_ends() { "ends" } else { "offered" }
     }
 }
 
-/// Runs the tests in the kernels asked for and prints the table.
+/// Runs the tests on the requested kernels and prints the table.
 ///
 /// # Errors
-/// When a kernel cannot be had, a guest dies, or a test fails in one.
+/// When a kernel is unavailable, a guest dies, or a test fails.
 pub fn run(args: &Args) -> Result<()> {
     let columns = columns(args)?;
     report(columns.iter().filter(|column| !column.all_well()))
 }
 
-/// One error for all kernels that failed.
-fn report<'a>(ill: impl Iterator<Item = &'a Column>) -> Result<()> {
-    let ill: Vec<String> = ill.map(told).collect();
-    if !ill.is_empty() {
-        bail!("not every kernel passed:\n{}", ill.join("\n"));
+/// One error that names all kernels that failed.
+fn report<'a>(failed: impl Iterator<Item = &'a Column>) -> Result<()> {
+    let failed: Vec<String> = failed.map(summary).collect();
+    if !failed.is_empty() {
+        bail!("not every kernel passed:\n{}", failed.join("\n"));
     }
     Ok(())
 }
 
-/// Runs the tests, prints the table, and hands back how each kernel did: none, when kernels were only to be fetched.
+/// Runs the tests, prints the table, and returns its columns: none if kernels were only fetched.
 fn columns(args: &Args) -> Result<Vec<Column>> {
     let cache = cache(args.arch)?;
-    // What has to be quick can do with one processor for each guest.
-    let qemu = qemu::find(&cache, args.arch, !args.quick && !args.ends_alone())?;
+    // One CPU per guest is enough for a quick run.
+    let qemu = qemu::find(&cache, args.arch, !args.quick && !args.only_ends())?;
     let (kernels, missing) = wanted(args, &cache)?;
     if args.fetch {
         let releases: Vec<&str> = kernels.iter().map(|kernel| kernel.release.as_str()).collect();
@@ -123,10 +126,10 @@ fn columns(args: &Args) -> Result<Vec<Column>> {
     let mut cases = cases::of(extent);
     cases.retain(|case| case.is_among(&args.only));
     let suites = cases::suites(&cases, extent);
-    // Its own, should another run be on its way.
+    // A separate file for each run, because runs may overlap.
     let initrd = tempfile::NamedTempFile::new_in(&place)?;
     fs::write(initrd.path(), payload::make(suites, extent != Extent::Quick, &kernels, args.arch, &cache)?)?;
-    println!("{}, {} processors a guest, {} guests at a time", qemu.version, qemu.cpus, args.jobs);
+    println!("{}, {} CPUs per guest, {} guests in parallel", qemu.version, qemu.cpus, args.jobs);
     let began = Instant::now();
     let mut columns = boot_all(&qemu, kernels, initrd.path(), args)?;
     columns.extend(missing);
@@ -140,11 +143,11 @@ fn columns(args: &Args) -> Result<Vec<Column>> {
     Ok(columns)
 }
 
-/// A short run in the oldest and the newest kernel, where the cache has both and there is an emulator; else says what is
-/// missing. A machine too slow to finish it in time is told of, and is no failure.
+/// A quick run on the oldest and the newest kernel if the cache has both and there is an emulator; else
+/// prints what is missing. A machine that is too slow for the time limit is reported but is not a failure.
 ///
 /// # Errors
-/// When a guest dies, or a test fails in one.
+/// When a guest dies or a test fails.
 pub fn run_if_fetched() -> Result<()> {
     let args = Args {
         kernels: Vec::new(),
@@ -167,14 +170,13 @@ pub fn run_if_fetched() -> Result<()> {
         || chosen.iter().any(|series| find(&cached, series).is_none())
         || !qemu::is_there(&cache, args.arch)
     {
-        println!("no kernels or no emulator in {}: `cargo xtask vm --fetch` gets them", cache.display());
+        println!("no kernels or no emulator in {}: `cargo xtask vm --fetch` fetches them", cache.display());
         return Ok(());
     }
     report(columns(&args)?.iter().filter(|column| !column.all_well() && !column.only_late()))
 }
 
-/// The kernels in the cache: each one's release, the file with its type information, and its machine as
-/// `std::env::consts::ARCH` names it.
+/// The kernels in the cache: release, BTF file, and machine as in `std::env::consts::ARCH`.
 #[must_use]
 pub fn cached_btf() -> Vec<(String, PathBuf, &'static str)> {
     let of = |machine: Machine| {
@@ -184,21 +186,22 @@ pub fn cached_btf() -> Vec<(String, PathBuf, &'static str)> {
     [Machine::X86_64, Machine::Aarch64].into_iter().flat_map(of).collect()
 }
 
-/// Each machine has a place of its own; this one's is that of them all.
+/// The cache directory of a machine. Those of other machines are below this machine's.
 fn place(machine: Machine) -> Option<PathBuf> {
     let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
     let place = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home)?.join("tracer-user/vm");
     Some(if machine == Machine::here() { place } else { place.join(machine.name()) })
 }
 
-/// Where kernels and the emulator are kept.
+/// The directory of kernels and emulator, created if needed.
 fn cache(machine: Machine) -> Result<PathBuf> {
     let cache = place(machine).context("neither XDG_CACHE_HOME nor HOME is set")?;
-    fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
+    fs::create_dir_all(&cache).with_context(|| format!("cannot create {}", cache.display()))?;
     Ok(cache)
 }
 
-/// The kernels asked for: from the cache, or fetched where one is not in it. When all are, also those that cannot be had.
+/// The requested kernels, from the cache or fetched. With `--all`, also columns for those that are
+/// unavailable.
 fn wanted(args: &Args, cache: &Path) -> Result<(Vec<Kernel>, Vec<Column>)> {
     let cached = kernels::cached(cache);
     let known = fs::read_to_string(cache.join(args.list())).unwrap_or_default();
@@ -209,10 +212,9 @@ fn wanted(args: &Args, cache: &Path) -> Result<(Vec<Kernel>, Vec<Column>)> {
     {
         return Ok((kernels, Vec::new()));
     }
-    let apt =
-        if args.ends_alone() { Apt::open_ends(cache, args.arch)? } else { Apt::open(cache, args.arch)? };
+    let apt = if args.only_ends() { Apt::open_ends(cache, args.arch)? } else { Apt::open(cache, args.arch)? };
     let offers = kernels::offered(&apt, args.arch)?;
-    let series: Vec<&str> = offers.iter().map(Offered::series).collect();
+    let series: Vec<&str> = offers.iter().map(OfferedSeries::series).collect();
     fs::write(cache.join(args.list()), series.join("\n"))?;
     let chosen = chosen(args, &series)?;
     let (mut kernels, mut missing) = (Vec::new(), Vec::new());
@@ -230,7 +232,7 @@ fn find(kernels: &[Kernel], series: &str) -> Option<Kernel> {
     kernels.iter().find(|kernel| kernel.series == series).cloned()
 }
 
-/// Which of the series that are offered, oldest first, were asked for.
+/// The requested series among the offered ones, oldest first.
 fn chosen<'a>(args: &Args, offered: &[&'a str]) -> Result<Vec<&'a str>> {
     let (Some(oldest), Some(newest)) = (offered.first(), offered.last()) else {
         bail!("no suite offers a kernel")
@@ -243,7 +245,9 @@ fn chosen<'a>(args: &Args, offered: &[&'a str]) -> Result<Vec<&'a str>> {
     }
     let by_name = |name: &String| {
         let found = offered.iter().find(|series| *series == name).copied();
-        found.with_context(|| format!("no suite offers a kernel {name}; there are {}", offered.join(", ")))
+        found.with_context(|| {
+            format!("no suite offers a kernel {name}: the series are {}", offered.join(", "))
+        })
     };
     args.kernels.iter().map(by_name).collect()
 }
@@ -255,7 +259,7 @@ fn boot_all(qemu: &Qemu, kernels: Vec<Kernel>, initrd: &Path, args: &Args) -> Re
     let work = || -> Result<()> {
         while let Some(kernel) = next() {
             let column = boot(qemu, &kernel, initrd, Duration::from_secs(args.limit))?;
-            println!("{}", told(&column));
+            println!("{}", summary(&column));
             if let Ok(mut columns) = columns.lock() {
                 columns.push(column);
             }
@@ -279,8 +283,8 @@ fn boot(qemu: &Qemu, kernel: &Kernel, initrd: &Path, limit: Duration) -> Result<
     let console = console_of(&kernel.release);
     let boot = || qemu.boot(kernel, initrd, &console, limit);
     let mut outcome = boot()?;
-    // A kernel that a busy machine kept from booting says nothing of us.
-    if outcome.died == Some(Death::Sudden) && !outcome.console.contains(payload::BEGIN) {
+    // A kernel that failed to boot on a busy machine says nothing about the tests.
+    if outcome.died == Some(Death::Sudden) && !outcome.console.contains(protocol::BEGIN) {
         outcome = boot()?;
     }
     Ok(Column {
@@ -296,8 +300,8 @@ fn console_of(release: &str) -> PathBuf {
     target_dir().join(format!("vm/{release}.console"))
 }
 
-/// A line on how a kernel did, with what failed.
-fn told(column: &Column) -> String {
+/// One line about a kernel, with the tests that failed.
+fn summary(column: &Column) -> String {
     let Column { series, seconds, results, .. } = column;
     let failures = column.failures();
     let died = column.died.map(|why| format!(", {why}")).unwrap_or_default();
@@ -312,7 +316,7 @@ fn told(column: &Column) -> String {
     )
 }
 
-/// Replaces what is between the machine's marks in docs/kernels.md.
+/// Replaces the machine's table in docs/kernels.md, between its marks.
 fn write(table: &str, columns: &[Column], qemu: &Qemu, took: u64, args: &Args) -> Result<()> {
     let begin = format!("<!-- table: cargo xtask vm --arch {} --all --write -->\n", args.arch.name());
     let end = "<!-- end of table -->";
@@ -323,7 +327,7 @@ fn write(table: &str, columns: &[Column], qemu: &Qemu, took: u64, args: &Args) -
     let releases = columns.iter().filter_map(|column| column.release.as_deref());
     let releases: Vec<String> = releases.map(|release| format!("`{release}`")).collect();
     let made = format!(
-        "{} kernels in {took} s, {} guests at a time, {} processors a guest, {}: {}.\n",
+        "{} kernels in {took} s, {} guests in parallel, {} CPUs per guest, {}: {}.\n",
         releases.len(),
         args.jobs,
         qemu.cpus,

@@ -1,7 +1,8 @@
-//! What a guest holds: busybox, the tool and its test programs with the libraries they need, and an init that runs them.
+//! The initial file system of the guests: busybox, the tool and its test programs with their libraries, and
+//! an init that runs them.
 //!
-//! They are what `cargo test` builds anyway, and lie where they lie on this machine: tests know the tool by the path cargo
-//! built it at.
+//! The programs are those that `cargo test` builds, at the same paths as on this machine, because the tests
+//! contain the path at which cargo built the tool.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,28 +17,24 @@ use super::cpio::Archive;
 use super::cross::Cross;
 use super::kernels::{Kernel, MODULES};
 use super::machine::Machine;
-use super::qemu::LAST_LINE;
+use super::protocol::{BEGIN, END, LAST_LINE};
 use super::userland;
 use crate::exec::{exec, output};
 use crate::workspace::{cargo, root};
 
-/// Before and after a suite's output on the console.
-pub const BEGIN: &str = "@@ begin ";
-pub const END: &str = "@@ end ";
-
-/// What test programs run.
+/// Programs that the tests start.
 const TOOLS: [&str; 2] = ["tracer-user", "test-helper"];
 
 /// A built test program.
 struct Program {
     path: PathBuf,
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
-/// Builds the tool and the test programs of a run, and makes the initial file system.
+/// Builds the tool and the test programs of a run, and packs the initial file system.
 ///
 /// # Errors
-/// When something does not build, or what the guests need cannot be had.
+/// When something does not build, or a part of the guests is unavailable.
 pub fn make(
     suites: Suites,
     with_python: bool,
@@ -48,8 +45,8 @@ pub fn make(
     let cross = if machine == Machine::here() { None } else { Some(Cross::get(cache, machine)?) };
     let (programs, tools) = build(&suites, cross.as_ref())?;
     let mut archive = Archive::default();
-    for folder in ["proc", "sys", "dev", "tmp", "run", "root", "var/log", "etc"] {
-        archive.folder(folder);
+    for directory in ["proc", "sys", "dev", "tmp", "run", "root", "var/log", "etc"] {
+        archive.directory(directory);
     }
     archive.device("dev/console", 5, 1);
     archive.device("dev/null", 1, 3);
@@ -83,7 +80,7 @@ pub fn make(
     userland::add_below(&mut archive, &root().join("tests"))?;
     archive.file("init", 0o755, init(&suites, &programs, machine)?.as_bytes());
     for program in programs.values() {
-        archive.folder(&program.folder.to_string_lossy());
+        archive.directory(&program.directory.to_string_lossy());
     }
     Ok(archive.finish())
 }
@@ -105,10 +102,10 @@ fn init(suites: &Suites, programs: &BTreeMap<String, Program>, machine: Machine)
          mount -t cgroup2 cgroup /sys/fs/cgroup\n\
          ip link set lo up\n",
     );
-    // What lies below one of these, as a repository may, would be hidden.
-    let hides = |folder: &&&str| !programs.values().any(|program| program.path.starts_with(folder));
-    for folder in ["/tmp", "/run"].iter().filter(hides) {
-        script += &format!("mount -t tmpfs -o mode=1777 tmpfs {folder}\n");
+    // A mount would hide test programs below these directories.
+    let hides = |directory: &&&str| !programs.values().any(|program| program.path.starts_with(directory));
+    for directory in ["/tmp", "/run"].iter().filter(hides) {
+        script += &format!("mount -t tmpfs -o mode=1777 tmpfs {directory}\n");
     }
     script += &format!("stty raw -echo -F /dev/{}\n", machine.console());
     script += &format!(
@@ -117,14 +114,15 @@ fn init(suites: &Suites, programs: &BTreeMap<String, Program>, machine: Machine)
     );
     for (suite, tests) in suites {
         let (program, module) = suite.split_once("::").context("a suite is a module of a program")?;
-        let Program { path, folder } = programs.get(program).context("not built")?;
-        let (path, folder) = (path.display(), folder.display());
+        let Program { path, directory } = programs.get(program).context("not built")?;
+        let (path, directory) = (path.display(), directory.display());
         let named: Vec<String> = tests.iter().map(|test| format!("{module}::{test}")).collect();
         let chosen =
             if named.is_empty() { format!("{module}::") } else { format!("--exact {}", named.join(" ")) };
-        // Not as the session's leader itself: a terminal that a leader opens becomes the session's.
+        // The test program is not the session leader: a terminal opened by a leader becomes the controlling
+        // terminal.
         script += &format!(
-            "echo '{BEGIN}{suite}'\ncd {folder}\n\
+            "echo '{BEGIN}{suite}'\ncd {directory}\n\
              setsid sh -c '{path} --test-threads=2 {chosen}; exit $?' </dev/null 2>&1\n\
              echo \"{END}{suite} $? at $(cut -d' ' -f1 /proc/uptime) s\"\n"
         );
@@ -133,7 +131,7 @@ fn init(suites: &Suites, programs: &BTreeMap<String, Program>, machine: Machine)
     Ok(script)
 }
 
-/// Builds the test programs of the suites, by name, and what they run: the tool and their helper program.
+/// Builds the test programs of the suites, by name, and [`TOOLS`].
 fn build(suites: &Suites, cross: Option<&Cross>) -> Result<(BTreeMap<String, Program>, Vec<PathBuf>)> {
     let mut command = cargo();
     if let Some(cross) = cross {
@@ -150,9 +148,9 @@ fn build(suites: &Suites, cross: Option<&Cross>) -> Result<(BTreeMap<String, Pro
         let Some(path) = message["executable"].as_str().map(PathBuf::from) else { continue };
         let name = message["target"]["name"].as_str().unwrap_or_default().to_string();
         if message["profile"]["test"] == true {
-            let folder = message["manifest_path"].as_str().map(Path::new).and_then(Path::parent);
-            let folder = folder.context("a test without a package")?.to_path_buf();
-            built.insert(name, Program { path, folder });
+            let directory = message["manifest_path"].as_str().map(Path::new).and_then(Path::parent);
+            let directory = directory.context("a test has no package")?.to_path_buf();
+            built.insert(name, Program { path, directory });
         } else if TOOLS.contains(&&*name) {
             tools.insert(name, path);
         }
@@ -166,7 +164,7 @@ fn build(suites: &Suites, cross: Option<&Cross>) -> Result<(BTreeMap<String, Pro
     Ok((built, tools.into_values().collect()))
 }
 
-/// A program without its symbols: a guest's memory is small.
+/// A program without its symbols, because a guest's memory is small.
 fn stripped(strip: &str, program: &Path) -> Result<Vec<u8>> {
     let smaller = tempfile::NamedTempFile::new()?;
     exec(Command::new(strip).arg("-o").arg(smaller.path()).arg(program))?;

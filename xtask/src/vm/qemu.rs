@@ -1,6 +1,7 @@
-//! The emulator, and one guest's life in it.
+//! The emulator, and the run of one guest in it.
 //!
-//! Software emulation throughout: it is the same everywhere, and a nested guest under KVM may not get through its boot.
+//! Guests always run under software emulation: it behaves the same everywhere, and a nested guest under KVM
+//! may fail to boot.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,29 +13,32 @@ use anyhow::{Context as _, Result, bail};
 use super::apt::Apt;
 use super::kernels::Kernel;
 use super::machine::Machine;
+use super::protocol::LAST_LINE;
 use crate::exec::probe;
 use crate::setup;
 
-/// qemu 7.2's threaded emulation makes guests with two processors die while BPF programs come and go; 10 does not.
+/// The threaded emulation of qemu 7.2 crashes guests with two CPUs while BPF programs are loaded and
+/// unloaded; 10 does not.
 const SAFE_FOR_TWO_CPUS: u32 = 10;
 
 /// An emulator.
 pub struct Qemu {
     machine: Machine,
     program: PathBuf,
-    /// A folder that an emulator was unpacked into, with its own libraries and firmware.
+    /// The directory that the emulator was unpacked into, with its libraries and firmware; `None` for the
+    /// host's.
     unpacked: Option<PathBuf>,
     /// `QEMU emulator version …`
     pub version: String,
-    /// Processors of a guest.
+    /// Number of CPUs of a guest.
     pub cpus: u32,
 }
 
-/// The host's emulator of a machine where it is new enough; else a newer one in the cache, which in bookworm its backports
-/// have; else the host's with one processor for the guest. `newer`: a newer one is worth fetching.
+/// The host's emulator if it is new enough, else a newer one from the cache (in bookworm from its backports),
+/// else the host's with one CPU per guest. `newer`: fetch a newer one if needed.
 ///
 /// # Errors
-/// Without any.
+/// When there is no emulator.
 pub fn find(cache: &Path, machine: Machine, newer: bool) -> Result<Qemu> {
     let (name, package) = (machine.emulator(), machine.emulator_package());
     let mut installed = at(machine, name.clone().into(), None);
@@ -42,7 +46,8 @@ pub fn find(cache: &Path, machine: Machine, newer: bool) -> Result<Qemu> {
         setup::install(&[package])?;
         installed = at(machine, name.clone().into(), None);
     }
-    let installed = installed.with_context(|| format!("no {name}: `apt-get install {package}` gets it"))?;
+    let installed =
+        installed.with_context(|| format!("{name} is not installed: `apt-get install {package}`"))?;
     if installed.cpus > 1 {
         return Ok(installed);
     }
@@ -54,20 +59,18 @@ pub fn find(cache: &Path, machine: Machine, newer: bool) -> Result<Qemu> {
         let apt = Apt::open(cache, Machine::here())?;
         let newer = apt.closure("bookworm-backports", &[package])?;
         if let Err(error) = apt.unpack(&newer, &cache.join("qemu")) {
-            eprintln!(
-                "the emulator of bookworm-backports cannot be had, guests get one processor: {error:#}"
-            );
+            eprintln!("the emulator of bookworm-backports is unavailable, guests get one CPU: {error:#}");
         }
     }
     Ok(private(cache, machine).unwrap_or(installed))
 }
 
-/// Whether an emulator is there without fetching one.
+/// Whether an emulator is available without fetching one.
 pub fn is_there(cache: &Path, machine: Machine) -> bool {
     at(machine, machine.emulator().into(), None).is_some() || private(cache, machine).is_some()
 }
 
-/// The one in the cache.
+/// The emulator in the cache.
 fn private(cache: &Path, machine: Machine) -> Option<Qemu> {
     let unpacked = cache.join("qemu");
     at(machine, unpacked.join("usr/bin").join(machine.emulator()), Some(unpacked))
@@ -81,22 +84,22 @@ fn at(machine: Machine, program: PathBuf, unpacked: Option<PathBuf>) -> Option<Q
     Some(qemu)
 }
 
-/// How a guest's life went.
+/// The outcome of one guest.
 pub struct Outcome {
-    /// All it wrote to its console.
+    /// Its console output.
     pub console: String,
-    /// How long it lived.
+    /// How long it ran.
     pub took: Duration,
-    /// Why it is to be held dead, if it is.
+    /// Why it did not finish; `None` if it did.
     pub died: Option<Death>,
 }
 
-/// How a guest ended that did not get to its end.
+/// Why a guest did not finish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Death {
-    /// It was ended after so many seconds.
+    /// It was ended after this many seconds.
     Late(u64),
-    /// It ended itself.
+    /// It ended without its last line.
     Sudden,
 }
 
@@ -108,9 +111,6 @@ impl std::fmt::Display for Death {
         }
     }
 }
-
-/// The line that init writes last.
-pub const LAST_LINE: &str = "@@ the guest is done";
 
 impl Qemu {
     fn command(&self) -> Command {
@@ -124,13 +124,13 @@ impl Qemu {
         command
     }
 
-    /// Boots a kernel with an initial file system and waits for the guest to switch itself off. What it says goes to the
-    /// file `console` while it lives.
+    /// Boots a kernel with an initial file system and waits for the guest to power off. Its console goes to
+    /// the file `console` while it runs.
     ///
     /// # Errors
-    /// When the emulator cannot be run; a guest that dies is an outcome.
+    /// When the emulator cannot be run. A guest that dies is an outcome.
     pub fn boot(&self, kernel: &Kernel, initrd: &Path, console: &Path, limit: Duration) -> Result<Outcome> {
-        // `timeout` ends the emulator also when this task is gone.
+        // timeout(1) ends the emulator even if this task is gone.
         let mut command = Command::new("timeout");
         let qemu = self.command();
         command
@@ -156,9 +156,9 @@ impl Qemu {
         let output = command.stdin(Stdio::null()).output().context("cannot start qemu")?;
         let console = fs::read(console).with_context(|| format!("cannot read {}", console.display()))?;
         let console = String::from_utf8_lossy(&console).replace('\r', "");
-        let told = String::from_utf8_lossy(&output.stderr);
+        let error = String::from_utf8_lossy(&output.stderr);
         if console.is_empty() && !output.status.success() {
-            bail!("qemu failed: {}", told.trim());
+            bail!("qemu failed: {}", error.trim());
         }
         let took = began.elapsed();
         let died = (!console.contains(LAST_LINE)).then(|| match output.status.code() {

@@ -1,34 +1,31 @@
-//! What the guests said, as a table: case × kernel.
+//! The results of the guests, as a table: case × kernel.
 
 use std::collections::BTreeMap;
 
 use super::cases::Case;
-use super::payload::{BEGIN, END};
+use super::protocol::{BEGIN, END, ENDED};
 use super::qemu::Death;
 
-/// Stands for the end of a suite as a test of its own, until the suite has ended well.
-pub const ENDED: &str = "(ended)";
-
-/// How one test ended in one guest.
+/// The result of one test in one guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// `ok`
     Passed,
-    /// `FAILED`, or the test program died with it.
+    /// `FAILED`, or the test program died.
     Failed,
 }
 
-/// Tests by name (`program::module::test`) and how they ended.
+/// Results by the name of the test, `program::module::test`.
 pub type Results = BTreeMap<String, Verdict>;
 
-/// Reads a console. A suite that ended badly without a failed test of its own counts as one failed test.
+/// Parses a console. A suite that failed without a failed test counts as one failed test.
 pub fn read(console: &str) -> Results {
     let mut results = Results::new();
     let mut suite = "";
     for line in console.lines() {
         if let Some(name) = line.strip_prefix(BEGIN) {
             suite = name;
-            // Until its end is seen.
+            // Removed when its end is seen.
             results.insert(format!("{suite}::{ENDED}"), Verdict::Failed);
         } else if let Some(end) = line.strip_prefix(END) {
             let failed = results.iter().any(|(name, verdict)| {
@@ -40,7 +37,7 @@ pub fn read(console: &str) -> Results {
                 results.remove(&format!("{suite}::{ENDED}"));
             }
         } else if let Some((name, verdict)) = test_line(line) {
-            // A program names its tests from the module on, which the suite's name has too.
+            // A program prints test names without its own name.
             let (program, _) = suite.split_once("::").unwrap_or((suite, ""));
             results.insert(format!("{program}::{name}"), verdict);
         }
@@ -48,7 +45,7 @@ pub fn read(console: &str) -> Results {
     results
 }
 
-/// `test some::name ... ok`. What a test's children write can stand between the dots and the word.
+/// Parses `test some::name ... ok`. Output of the test's children may stand between the dots and the result.
 fn test_line(line: &str) -> Option<(&str, Verdict)> {
     let (name, rest) = line.strip_prefix("test ")?.split_once(" ... ")?;
     let name = name.trim_end_matches(" - should panic");
@@ -59,27 +56,27 @@ fn test_line(line: &str) -> Option<(&str, Verdict)> {
     }
 }
 
-/// A guest's column.
+/// The column of one guest.
 pub struct Column {
     /// `6.12`
     pub series: String,
-    /// `6.12.117+deb13-cloud-amd64`; `None`: suites list kernels of the series, and none could be fetched.
+    /// `6.12.117+deb13-cloud-amd64`; `None` if a suite lists the series but no kernel of it could be fetched.
     pub release: Option<String>,
-    /// Seconds it lived.
+    /// Run time of the guest in seconds.
     pub seconds: u64,
-    /// Why there are no or not all results.
+    /// Why results are missing; `None` if the guest finished.
     pub died: Option<Death>,
-    /// Its tests.
+    /// Results of its tests.
     pub results: Results,
 }
 
 impl Column {
-    /// Of a kernel that could not be had.
+    /// The column of a kernel that is unavailable.
     pub fn missing(series: &str) -> Self {
         Self { series: series.into(), release: None, seconds: 0, died: None, results: Results::new() }
     }
 
-    /// What stands in a case's cell: how many tests passed, or how many of how many failed, or `-` when none ran.
+    /// The cell of a case: the number of tests that passed or failed, or `-` when none ran.
     pub fn cell(&self, case: &Case) -> String {
         let ran: Vec<Verdict> =
             self.results.iter().filter(|(name, _)| case.has(name)).map(|(_, verdict)| *verdict).collect();
@@ -97,20 +94,20 @@ impl Column {
         failed.map(|(name, _)| name.as_str()).collect()
     }
 
-    /// Whether every test ran to a good end, or there was no kernel to try them in.
+    /// Whether all tests passed, or there was no kernel to run them on.
     pub fn all_well(&self) -> bool {
         self.release.is_none()
             || self.died.is_none() && !self.results.is_empty() && self.failures().is_empty()
     }
 
-    /// Whether it was ended for its slowness and all that had been tried until then was well.
+    /// Whether the guest was ended for being slow, and all tests until then passed.
     pub fn only_late(&self) -> bool {
         let ended = |name: &&str| name.ends_with(ENDED);
         matches!(self.died, Some(Death::Late(_))) && self.failures().iter().all(ended)
     }
 }
 
-/// The table in Markdown, a row a case.
+/// The table in Markdown, one row per case.
 pub fn markdown(cases: &[&Case], columns: &[Column]) -> String {
     let row = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
     let of_columns = |first: &str, cell: &dyn Fn(&Column) -> String| {
@@ -142,11 +139,11 @@ mod tests {
     }
 
     #[test]
-    fn a_console_gives_every_tests_end() {
+    fn a_console_gives_the_result_of_every_test() {
         let results = read(CONSOLE);
         assert_eq!(results["exits::a::one"], Verdict::Passed);
         assert_eq!(results["exits::two"], Verdict::Failed);
-        assert_eq!(results.get("exits::(ended)"), None, "its failed test says it");
+        assert_eq!(results.get("exits::(ended)"), None, "a failed test is enough");
         assert_eq!(results["gone::(ended)"], Verdict::Failed, "the guest died in it");
         assert_eq!(results.len(), 5);
     }
@@ -186,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn slowness_is_no_failed_test() {
+    fn slowness_is_not_a_failed_test() {
         let results = read("@@ begin x\ntest one ... ok\n");
         let mut late = Column { died: Some(Death::Late(9)), results, ..column() };
         assert!(late.only_late() && !late.all_well());

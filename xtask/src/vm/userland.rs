@@ -1,4 +1,4 @@
-//! What a guest has beside what is tried in it: busybox, the few programs that tests call, Python, and libraries.
+//! The userland of a guest: busybox, the few programs that tests call, Python, and libraries.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,13 +12,13 @@ use crate::exec::{output, probe};
 use crate::setup;
 
 const BUSYBOX: &str = "/bin/busybox";
-/// Programs beside busybox's that tests use, taken along where this machine has them.
+/// Programs that tests use besides busybox, copied if this machine has them.
 const PROGRAMS: &[&str] = &["/bin/bash", "/usr/bin/setsid", "/usr/bin/env"];
 
-/// Of this machine, with the libraries that the `built` programs need.
+/// Adds the userland of this machine, with the libraries of the `built` programs.
 ///
 /// # Errors
-/// When busybox cannot be had, or a file cannot be read.
+/// When busybox is unavailable or a file cannot be read.
 pub fn of_this_machine(archive: &mut Archive, with_python: bool, built: &[&Path]) -> Result<()> {
     if !Path::new(BUSYBOX).exists() {
         setup::install(&["busybox-static"])?;
@@ -36,7 +36,7 @@ pub fn of_this_machine(archive: &mut Archive, with_python: bool, built: &[&Path]
         archive.file("usr/bin/python3", 0o755, &fs::read(&python.program)?);
         libraries.extend(needed(&python.program)?);
         add_below(archive, &python.modules)?;
-        // Its modules in C bring libraries of their own.
+        // Its modules in C need libraries as well.
         for module in fs::read_dir(python.modules.join("lib-dynload")).into_iter().flatten() {
             libraries.extend(needed(&module?.path())?);
         }
@@ -50,10 +50,10 @@ pub fn of_this_machine(archive: &mut Archive, with_python: bool, built: &[&Path]
     Ok(())
 }
 
-/// Debian packages that are the userland of another machine's guests.
+/// The Debian packages of the userland of another machine.
 pub const PACKAGES: [&str; 3] = ["busybox-static", "bash", "python3"];
 
-/// That of another machine: packages unpacked below `root`, without what is there for people to read.
+/// Adds the userland of another machine: packages unpacked below `root`, without documentation.
 ///
 /// # Errors
 /// When a file cannot be read.
@@ -68,12 +68,13 @@ pub fn unpacked(archive: &mut Archive, root: &Path) -> Result<()> {
     link_applets(archive, |applet| has(applet) || has(&other_place(applet)))
 }
 
-/// Where scripts and tests look for a program as well: both places are one on an installed system.
+/// The second path of a program: `/bin` and `/usr/bin` are one directory on an installed system.
 fn other_place(program: &str) -> String {
     program.strip_prefix("/usr").map_or_else(|| format!("/usr{program}"), String::from)
 }
 
-/// Links to busybox for all it can be, but for what is there itself. They are the same on every machine.
+/// Adds links to busybox for all its applets, except for programs that exist. They are the same on every
+/// machine.
 fn link_applets(archive: &mut Archive, is_there: impl Fn(&str) -> bool) -> Result<()> {
     for applet in output(Command::new(BUSYBOX).arg("--list-full"))?.lines() {
         let path = format!("/{applet}");
@@ -88,7 +89,7 @@ fn same_name(one: &str, other: &str) -> bool {
     Path::new(one).file_name() == Path::new(other).file_name()
 }
 
-/// The distribution's Python: tests write their hanging programs in it, though none of a quick run.
+/// The distribution's Python, which tests use for hanging programs, except in a quick run.
 struct Python {
     program: PathBuf,
     modules: PathBuf,
@@ -97,22 +98,22 @@ struct Python {
 impl Python {
     fn of_this_machine() -> Option<Self> {
         let ask = "import os, sys, sysconfig; print(os.path.realpath(sys.executable)); print(sysconfig.get_path('stdlib'))";
-        let told = probe(Command::new("/usr/bin/python3").args(["-I", "-c", ask]))?;
-        let mut lines = told.lines().map(PathBuf::from);
+        let paths = probe(Command::new("/usr/bin/python3").args(["-I", "-c", ask]))?;
+        let mut lines = paths.lines().map(PathBuf::from);
         Some(Self { program: lines.next()?, modules: lines.next()? })
     }
 }
 
-/// The shared libraries a program is run with, its loader among them; none when it is static.
+/// The shared libraries of a program, including its loader; none when it is static.
 fn needed(program: &Path) -> Result<Vec<PathBuf>> {
     let Some(listed) = probe(Command::new("ldd").arg(program)) else { return Ok(Vec::new()) };
     let paths = listed.lines().filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')));
     Ok(paths.map(PathBuf::from).collect())
 }
 
-/// The files below a folder, where they are here. Links lead out of it.
-pub fn add_below(archive: &mut Archive, folder: &Path) -> Result<()> {
-    for entry in fs::read_dir(folder)? {
+/// Adds the files below a directory at the same paths. Links are followed.
+pub fn add_below(archive: &mut Archive, directory: &Path) -> Result<()> {
+    for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         if path.is_symlink() || are_pythons_tests(&path) {
             continue;
@@ -127,10 +128,10 @@ pub fn add_below(archive: &mut Archive, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Files and links below a folder, where they are below `root`.
-fn add_tree(archive: &mut Archive, root: &Path, folder: &Path) -> Result<()> {
+/// Adds files and links below a directory, relative to `root`.
+fn add_tree(archive: &mut Archive, root: &Path, directory: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
-    for entry in fs::read_dir(folder).into_iter().flatten() {
+    for entry in fs::read_dir(directory).into_iter().flatten() {
         let path = entry?.path();
         let found = path.symlink_metadata()?;
         let Ok(place) = path.strip_prefix(root) else { continue };
@@ -146,7 +147,7 @@ fn add_tree(archive: &mut Archive, root: &Path, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// They are half of it.
-fn are_pythons_tests(folder: &Path) -> bool {
-    folder.ends_with("test")
+/// Test suites, which are half of Python's library.
+fn are_pythons_tests(directory: &Path) -> bool {
+    directory.ends_with("test")
 }
