@@ -74,6 +74,7 @@ pub fn problems(root: &Path, help: &str) -> Result<BTreeSet<Problem>> {
     for source in &sources {
         problems.extend(texts::machine_paths(source));
         problems.extend(texts::dead_links(root, source));
+        problems.extend(texts::dead_paths(root, source));
         problems.extend(texts::foreign_registries(source));
         problems.extend(words::refused_words(source));
         problems.extend(words::wide_comments(source));

@@ -51,6 +51,36 @@ pub fn dead_links(root: &Path, source: &Source) -> Vec<Problem> {
     problems
 }
 
+/// Files that Markdown names in backticks and that do not exist. Paths are relative to the root or to the
+/// tool's sources. `NAME` stands for any name.
+pub fn dead_paths(root: &Path, source: &Source) -> Vec<Problem> {
+    if source.path.extension().is_none_or(|extension| extension != "md") {
+        return Vec::new();
+    }
+    let mut problems = Vec::new();
+    for (index, line) in source.text.lines().enumerate() {
+        for name in line.split('`').skip(1).step_by(2).filter(|name| is_file_name(name)) {
+            let exists = [root.to_path_buf(), root.join("tracer-user/src")]
+                .iter()
+                .any(|base| base.join(name).exists());
+            if !exists {
+                problems.push(source.problem(index + 1, format!("no such file: {name}")));
+            }
+        }
+    }
+    problems
+}
+
+fn is_file_name(name: &str) -> bool {
+    let parts = ["core/", "session/", "store/", "cli/", "kernel/", "procfs_view/", "signals/"];
+    let tops = ["tests/", "xtask/", "docs/", "tracer-user/", "tracer-ebpf/", "examples/"];
+    let plain = name.chars().all(|c| c.is_alphanumeric() || "/._-".contains(c));
+    plain
+        && !name.contains("NAME")
+        && !name.starts_with("target/")
+        && parts.iter().chain(&tops).any(|top| name.starts_with(top))
+}
+
 /// The path without `..`.
 fn within(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
@@ -101,6 +131,16 @@ mod tests {
         let found = dead_links(here, &page);
         assert_eq!(found.len(), 1);
         assert!(found[0].what.ends_with("none.rs"));
+    }
+
+    #[test]
+    fn files_in_backticks_exist() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let page =
+            text("a.md", "`xtask/src/lib.rs` `core/mod.rs` `cli/NAME.rs` `store/none.rs` `tests/` `core::x`");
+        let found = dead_paths(&root, &page);
+        assert_eq!(found.len(), 1);
+        assert!(found[0].what.ends_with("store/none.rs"));
     }
 
     #[test]
