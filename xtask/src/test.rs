@@ -31,6 +31,8 @@ pub fn run(args: &Args) -> Result<()> {
     tidy::run()?;
     step("clippy");
     exec(cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny=warnings"]))?;
+    step("the library without features");
+    library()?;
     step("build-ebpf --check");
     build_ebpf::run(&build_ebpf::Args { check: true })?;
     step("kernels");
@@ -52,6 +54,20 @@ pub fn run(args: &Args) -> Result<()> {
     }
     // Reported last, after everything else was run.
     kernels.context("on other kernels")
+}
+
+/// The library judges evidence without the crates of the tool.
+fn library() -> Result<()> {
+    let chosen = ["--package=tracer-user", "--no-default-features"];
+    exec(cargo().args(["check", "--quiet", "--lib"]).args(chosen))?;
+    exec(cargo().args(["check", "--quiet", "--lib", "--features=bpf"]).args(chosen))?;
+    let tree = output(cargo().args(["tree", "--quiet", "--edges=normal", "--prefix=none"]).args(chosen))?;
+    let names = tree.lines().filter_map(|line| line.split(' ').next());
+    let of_the_tool: Vec<&str> = names.filter(|name| ["aya", "clap", "tokio"].contains(name)).collect();
+    if !of_the_tool.is_empty() {
+        bail!("the library without features depends on {}", of_the_tool.join(", "));
+    }
+    Ok(())
 }
 
 fn step(name: &str) {

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use anyhow::bail;
 
-use super::live::kernel_reader;
 use crate::core::diagnosis::{self, Diagnosis};
 use crate::core::evidence::Evidence;
 use crate::core::identity::ProcessId;
 use crate::core::record::sidecar::Sidecar;
+use crate::kernel;
 use crate::procfs_view::{self, Ask, ProcRoot, Request};
 use crate::store::{Claim, Layout, ResolveConfig, SessionFiles, TraceDir};
 
@@ -68,7 +68,7 @@ pub fn evidence(config: &DiagnoseOptions) -> anyhow::Result<Evidence> {
         }
     };
     let request = Request { ask, quiet_window: config.quiet_window };
-    Ok(procfs_view::collect(&ProcRoot::system(), &request, &mut kernel_reader::reader(true))?)
+    Ok(procfs_view::collect(&ProcRoot::system(), &request, &mut kernel::object_facts(true))?)
 }
 
 /// Id and root of the one live session whose id begins like this.

@@ -13,7 +13,8 @@ const SHELLS: &[&str] = &["kernel", "procfs_view", "store", "signals"];
 /// The layers that a layer may use besides itself: `main → cli → session → shells → core`.
 fn may_use(layer: &str) -> &'static [&'static str] {
     match layer {
-        "main" => &["cli"],
+        "main" => &["api", "cli", "procfs_view", "core"],
+        "api" => &["kernel", "procfs_view", "core"],
         "cli" => &["session", "core"],
         "session" => &["kernel", "procfs_view", "store", "signals", "core"],
         shell if SHELLS.contains(&shell) => &["core"],
@@ -21,7 +22,7 @@ fn may_use(layer: &str) -> &'static [&'static str] {
     }
 }
 
-const LAYERS: &[&str] = &["cli", "session", "kernel", "procfs_view", "store", "signals", "core"];
+const LAYERS: &[&str] = &["api", "cli", "session", "kernel", "procfs_view", "store", "signals", "core"];
 
 /// Paths that core never names: everything that accesses the machine or its clocks.
 const IMPURE: &[&str] = &[

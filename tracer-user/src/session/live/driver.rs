@@ -18,7 +18,6 @@ use tokio::io::unix::AsyncFd;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
-use super::kernel_reader;
 use super::observer::{DiagnosisTrigger, SessionEvent};
 use super::recorder::SessionRecorder;
 use super::relieve;
@@ -281,7 +280,7 @@ impl<'o> SessionDriver<'o> {
         // What the kernel reported of pipes whose fds cannot be borrowed is added to the evidence afterwards.
         let with_kernel = self.sources.has_kernel();
         let evidence = tokio::task::spawn_blocking(move || {
-            procfs_view::collect(&ProcRoot::system(), &request, &mut kernel_reader::reader(with_kernel))
+            procfs_view::collect(&ProcRoot::system(), &request, &mut crate::kernel::object_facts(with_kernel))
         });
         self.evidence = Some(PendingEvidence { trigger, deadline, evidence });
     }

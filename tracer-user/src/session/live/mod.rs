@@ -6,7 +6,6 @@
 
 pub mod driver;
 pub mod finish;
-pub mod kernel_reader;
 pub mod membership_poll;
 pub mod observer;
 pub mod recorder;

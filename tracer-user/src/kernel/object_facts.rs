@@ -1,16 +1,17 @@
-//! What the kernel itself knows of pipes and UNIX sockets. Its programs are loaded once the first such object is met.
+//! What the kernel itself knows of pipes and UNIX sockets. Its programs are loaded once the first such object
+//! is met.
 
 use std::os::fd::BorrowedFd;
 
+use super::inspect::Inspector;
 use crate::core::event::ResourceKind;
 use crate::core::evidence::{ObjectFacts, UnixFacts};
 use crate::core::session_state::pipe_facts;
-use crate::kernel::Inspector;
 
-/// A reader for one collection of evidence. It returns `None` where kernel events are not `wanted`, without privileges,
-/// and on a kernel that does not accept the programs.
-pub fn reader(wanted: bool) -> impl FnMut(BorrowedFd<'_>) -> Option<ObjectFacts> {
-    // `Some(None)`: the programs are not available, and loading them is not tried again.
+/// A reader for one collection of evidence. It returns `None` where kernel events are not `wanted`, without
+/// privileges, and on a kernel that does not accept the programs.
+pub fn object_facts(wanted: bool) -> impl FnMut(BorrowedFd<'_>) -> Option<ObjectFacts> {
+    // `Some(None)`: the programs are unavailable, and loading them is not tried again.
     let mut inspector: Option<Option<Inspector>> = (!wanted).then_some(None);
     move |fd| {
         let inspection = inspector.get_or_insert_with(|| Inspector::load().ok()).as_ref()?.own_fd(fd)?;
