@@ -6,7 +6,6 @@ pub const LANGUAGE: &[&str] = &[
     "docs/kernels.md",
     "docs/traces.md",
     "tests",
-    "tracer-ebpf/src",
     "tracer-user/src/core",
     "tracer-user/src/kernel",
     "tracer-user/src/procfs_view",
@@ -22,14 +21,15 @@ pub const LANGUAGE: &[&str] = &[
 pub const CIRCLES: &[&[&str]] = &[
     &["core/anomaly/mod.rs", "core/record/lines.rs"],
     &["core/diagnosis/case.rs", "core/diagnosis/ignored_pipe.rs"],
-    &["session/driver.rs", "session/observer.rs", "session/recorder.rs"],
+    &["session_state/stalls.rs", "session_state/tracker.rs"],
+    &["store/retention.rs", "store/session_log.rs"],
 ];
 
 /// Files outside of `procfs_view` that still read `/proc`, by the ends of their paths.
 pub const PROC_READERS: &[&str] = &[
     "kernel/pid_namespace.rs",
     "kernel/pins.rs",
-    "session/relieve.rs",
+    "session/live/relieve.rs",
     "signals/spawn.rs",
     "store/fsops.rs",
 ];
