@@ -5,12 +5,13 @@ use std::process::{Command, Stdio};
 
 use tracer_user::core::record::EndReason;
 use tracer_user::core::record::SessionId;
+use tracer_user::core::retention::RetentionPolicy;
 use tracer_user::core::session_state::Input;
 use tracer_user::core::session_state::SessionState;
 use tracer_user::core::summary::{OwnerFate, SessionEnding, SessionMeta, summarize};
 use tracer_user::session::recover::RecoverConfig;
 use tracer_user::session::sessions::{SessionFilter, list};
-use tracer_user::store::{Filing, LogConfig, RetentionPolicy, SessionLog};
+use tracer_user::store::{Filing, LogConfig, SessionLog};
 
 use crate::sessions::*;
 use crate::support::TRACER;

@@ -14,6 +14,7 @@ use tracer_user::core::gates::{GateReason, RecoveryPolicy};
 use tracer_user::core::identity::{ProcessId, WaitStatus};
 use tracer_user::core::record::sidecar::{Enrollment, Owner, SIDECAR_SCHEMA};
 use tracer_user::core::record::{HeaderLine, Origin, Thresholds};
+use tracer_user::core::retention::RetentionPolicy;
 use tracer_user::core::session_state::{Input, Join};
 use tracer_user::core::summary::{OwnerFate, SessionEnding};
 use tracer_user::core::time::Anchor;
@@ -24,7 +25,7 @@ use tracer_user::session::recover::{
     FateSource, KernelRecord, LocalHost, NoKernel, PinError, RecoverConfig, RecoveryEntry, RecoveryOutcome,
     RecoveryReport,
 };
-use tracer_user::store::{Layout, Limits, LogConfig, ResolveConfig, RetentionPolicy, SessionLog, TraceDir};
+use tracer_user::store::{Layout, Limits, LogConfig, ResolveConfig, SessionLog, TraceDir};
 
 use crate::support::child::{TestChild, no_child_starts};
 use crate::support::{self, PATIENCE, TRACER};

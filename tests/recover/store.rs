@@ -9,14 +9,13 @@ use std::path::Path;
 use tracer_user::core::identity::ProcessId;
 use tracer_user::core::record::sidecar::{Enrollment, Owner, SIDECAR_SCHEMA, Sidecar};
 use tracer_user::core::record::{EndReason, HeaderLine, Line, Thresholds};
+use tracer_user::core::retention::RetentionPolicy;
 use tracer_user::core::session_state::{Input, SampleSet};
 use tracer_user::core::snapshot::ProcSnapshot;
 use tracer_user::core::summary::{OwnerFate, SessionEnding};
 use tracer_user::core::time::Anchor;
 use tracer_user::session::live::SessionRecorder;
-use tracer_user::store::{
-    Claim, ClaimError, Limits, LogConfig, ResolveConfig, RetentionPolicy, SessionLog, TraceDir,
-};
+use tracer_user::store::{Claim, ClaimError, Limits, LogConfig, ResolveConfig, SessionLog, TraceDir};
 
 fn anchor() -> Anchor {
     Anchor { wall: Timestamp::from_second(1_790_000_000).unwrap(), boot_ns: 1_000_000_000_000 }

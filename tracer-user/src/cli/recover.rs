@@ -8,7 +8,8 @@ use super::output::Output;
 use super::shared::{LayoutArg, PlaceArgs};
 use super::value::{self, Format, FormatArg};
 use crate::core::gates::RecoveryAction;
-use crate::session::options::{Layout, RetentionPolicy};
+use crate::core::retention::RetentionPolicy;
+use crate::session::options::Layout;
 use crate::session::recover::adopt::follow_all;
 use crate::session::recover::{
     self, Adoption, RecoverConfig, RecoverOptions, RecoveryOutcome, RecoveryReport,

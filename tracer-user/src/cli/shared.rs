@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::value;
-use crate::session::options::{Layout, OnHang, Places, Recording, RetentionPolicy, Watch};
+use crate::core::retention::RetentionPolicy;
+use crate::session::options::{Layout, OnHang, Places, Recording, Watch};
 
 /// Where sessions are kept.
 #[derive(clap::Args, Clone, Debug)]

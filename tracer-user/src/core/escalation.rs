@@ -1,5 +1,5 @@
-//! The escalation that ends processes: SIGINT, a wait, SIGTERM, a wait, SIGKILL, a wait. The snapshot of a process shows
-//! which steps can work on it before they are tried.
+//! The escalation that ends processes: SIGINT, a wait, SIGTERM, a wait, SIGKILL, a wait. The snapshot of a
+//! process shows which steps can work on it before they are tried.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -67,8 +67,8 @@ impl Obstacle {
     }
 }
 
-/// Everything that prevents a step from ending this process; empty when nothing is known to. A value that could not be
-/// read is no obstacle.
+/// Everything that prevents a step from ending this process; empty when nothing is known to. A value that
+/// could not be read is no obstacle.
 pub fn obstacles(step: EscalationStep, process: &ProcSnapshot) -> Vec<Obstacle> {
     let mut found = Vec::new();
     let has = |set: Option<SignalSet>| set.is_some_and(|set| set.contains(step.signal()));
@@ -99,8 +99,8 @@ impl Obstacle {
         matches!(self, Self::Ignored | Self::Zombie)
     }
 
-    /// It may be momentary, and the signal stays pending until it has passed: a shell blocks signals while it starts a
-    /// program, and sleeps uninterruptibly until that program runs.
+    /// It may be momentary, and the signal stays pending until it has passed: a shell blocks signals while it
+    /// starts a program, and sleeps uninterruptibly until that program runs.
     pub fn may_pass(self) -> bool {
         matches!(self, Self::Blocked | Self::Traced | Self::Uninterruptible)
     }

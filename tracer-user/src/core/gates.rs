@@ -1,8 +1,9 @@
 //! May a process that is not its owner finish a session? Evidence in, one verdict with all its reasons out.
 //!
-//! The gates, in order: is it fresh (a courtesy), is its owner gone (its lock), is it enrolled, is it of this boot, and
-//! what is the fate of its root. The last two decide what to do; each of the others can only refuse. Nothing here
-//! guesses: a fact that could not be established is a reason to leave the session where it is.
+//! The gates, in order: is it fresh (a courtesy), is its owner gone (its lock), is it enrolled, is it of this
+//! boot, and what is the fate of its root. The last two decide what to do; each of the others can only
+//! refuse. Nothing here guesses: a fact that could not be established is a reason to leave the session where
+//! it is.
 
 use super::identity::WaitStatus;
 use super::record::ExitSource;

@@ -1,14 +1,15 @@
 //! Decides when a session without progress is diagnosed.
 //!
-//! Progress is CPU time, context switches, bytes or lifecycle events of any of its processes, as its samples and the
-//! kernel report them. A diagnosis that finds no hang (a job may sleep for ten minutes) doubles the wait for the next
-//! one, so that a long sleep costs a few diagnoses and not one per minute.
+//! Progress is CPU time, context switches, bytes or lifecycle events of any of its processes, as its samples
+//! and the kernel report them. A diagnosis that finds no hang (a job may sleep for ten minutes) doubles the
+//! wait for the next one, so that a long sleep costs a few diagnoses and not one per minute.
 
 /// The schedule of diagnoses. See the module.
 #[derive(Clone, Copy, Debug)]
 pub struct HangWatch {
     after_ns: u64,
-    /// The time of the last progress at the last diagnosis, and how long after it the next one is due, nanoseconds.
+    /// The time of the last progress at the last diagnosis, and how long after it the next one is due,
+    /// nanoseconds.
     diagnosed: Option<(u64, u64)>,
 }
 

@@ -1,8 +1,8 @@
 //! The identity of a process: never a bare pid.
 //!
-//! Invariant: two [`ProcessId`]s of one boot are equal only if they name the same process. A tgid can be reused
-//! only after its process was reaped, and a later process has a later start time. The kernel's tick is 10 ms, and
-//! allocating all other pids first takes longer than that.
+//! Invariant: two [`ProcessId`]s of one boot are equal only if they name the same process. A tgid can be
+//! reused only after its process was reaped, and a later process has a later start time. The kernel's tick is
+//! 10 ms, and allocating all other pids first takes longer than that.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,8 @@ pub const INITIAL_PIDNS_INO: u64 = 0xEFFF_FFFC;
 pub struct ProcessId {
     /// Thread group id: in the initial pid namespace where the kernel reported it, else as `/proc` shows it.
     pub tgid: u32,
-    /// Start time in clock ticks since boot: field 22 of `/proc/PID/stat`, `start_boottime` / 10 ms in the kernel.
+    /// Start time in clock ticks since boot: field 22 of `/proc/PID/stat`, `start_boottime` / 10 ms in the
+    /// kernel.
     pub start_ticks: u64,
 }
 

@@ -16,6 +16,7 @@ pub mod record;
 pub mod redact;
 pub mod report;
 pub mod requirements;
+pub mod retention;
 pub mod schema;
 pub mod session_state;
 pub mod signal;

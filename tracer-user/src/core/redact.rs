@@ -37,7 +37,8 @@ pub fn argv(words: &[ByteString]) -> Vec<String> {
     out
 }
 
-/// Text in which `name=value` and `name: value` pairs of secret names, bearer tokens and passwords in URLs are redacted.
+/// Text in which `name=value` and `name: value` pairs of secret names, bearer tokens and passwords in URLs
+/// are redacted.
 pub fn line(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -83,7 +84,8 @@ fn redact_value<'t>(value: &'t str, out: &mut String) -> &'t str {
     &tail[end..]
 }
 
-/// Writes `//user:password@host` with the password redacted, and returns what follows. `value` starts with the slashes.
+/// Writes `//user:password@host` with the password redacted, and returns what follows. `value` starts with
+/// the slashes.
 fn url_password<'t>(value: &'t str, out: &mut String) -> &'t str {
     let end = value[2..].find(['/', ' ', '"', '\'', '?']).map_or(value.len(), |i| i + 2);
     let Some(at) = value[..end].rfind('@') else { return value };

@@ -168,8 +168,8 @@ impl ProcSnapshot {
         Self { cpu_percent: None, ..self.clone() } == Self { cpu_percent: None, ..earlier.clone() }
     }
 
-    /// Since an earlier snapshot, `elapsed_ns` ago, the process did more than wake up and look around: it moved bytes, or
-    /// used a hundredth of a CPU's time.
+    /// Since an earlier snapshot, `elapsed_ns` ago, the process did more than wake up and look around: it
+    /// moved bytes, or used a hundredth of a CPU's time.
     pub fn worked_since(&self, earlier: &Self, elapsed_ns: u64) -> bool {
         const PART: u64 = 100;
         let bytes = (self.io_rchar, self.io_wchar) != (earlier.io_rchar, earlier.io_wchar);
@@ -180,8 +180,8 @@ impl ProcSnapshot {
         bytes || cpu
     }
 
-    /// The values that grow when a process does anything: CPU time, context switches, bytes. `None` when none of them
-    /// could be read.
+    /// The values that grow when a process does anything: CPU time, context switches, bytes. `None` when none
+    /// of them could be read.
     pub fn activity(&self) -> Option<[Option<u64>; 5]> {
         let values = [
             self.cpu_ns,

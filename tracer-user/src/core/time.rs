@@ -1,8 +1,8 @@
 //! Wall-clock times for lines that are ordered by CLOCK_BOOTTIME.
 //!
-//! The order of events is their `boot_ns`. The `ts` beside it is for people and for the logs of other machines: it is
-//! computed from one reading of both clocks, and never goes backwards within a trace. When the wall clock was set back,
-//! a line gets one microsecond more than the line before it, and is marked.
+//! The order of events is their `boot_ns`. The `ts` beside it is for people and for the logs of other
+//! machines: it is computed from one reading of both clocks, and never goes backwards within a trace. When
+//! the wall clock was set back, a line gets one microsecond more than the line before it, and is marked.
 
 use jiff::{SignedDuration, Timestamp};
 

@@ -4,7 +4,8 @@ use super::record::{Body, ExitLine, Line, Origin, ProcessKey, StallLine, StallPh
 use super::session_state::resource_id;
 use super::text::{ByteString, duration};
 
-/// One line of the trace in words, without its time; `None` for snapshots and samples, which only programs read.
+/// One line of the trace in words, without its time; `None` for snapshots and samples, which only programs
+/// read.
 pub fn describe(line: &Line) -> Option<String> {
     Some(match &line.body {
         Body::Header(header) => {

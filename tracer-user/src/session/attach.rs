@@ -1,8 +1,8 @@
 //! `attach`: a process tree that runs already is traced to its end, and otherwise left alone.
 //!
-//! No fork is missed: a process is put into the kernel's map first, and its children are looked up afterwards. A child
-//! forked before that is found by the lookup, and one forked later follows its parent by itself. The lookup is repeated
-//! until it finds nothing new.
+//! No fork is missed: a process is put into the kernel's map first, and its children are looked up
+//! afterwards. A child forked before that is found by the lookup, and one forked later follows its parent by
+//! itself. The lookup is repeated until it finds nothing new.
 
 use std::collections::HashSet;
 use std::path::PathBuf;

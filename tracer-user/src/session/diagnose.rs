@@ -1,7 +1,7 @@
 //! `diagnose`: why something hangs now.
 //!
-//! Evidence is collected, and judged by pure code. Nothing is changed and no process is signaled. The job need not have
-//! been traced before.
+//! Evidence is collected, and judged by pure code. Nothing is changed and no process is signaled. The job
+//! need not have been traced before.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,7 +23,8 @@ pub enum DiagnoseScope {
     Machine,
     /// The process that has this pid now, and its descendants.
     Tree(u32),
-    /// A session that is traced now: its root, the root's descendants, and the processes of its login session.
+    /// A session that is traced now: its root, the root's descendants, and the processes of its login
+    /// session.
     Session {
         /// Its id, or a beginning of it that no other session shares.
         id: String,

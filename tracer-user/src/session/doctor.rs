@@ -9,12 +9,13 @@ use rustix::process::{Resource, getrlimit};
 
 use super::options::Places;
 use crate::core::requirements::{DoctorReport, KernelTrial, MachineFacts};
+use crate::core::retention::RetentionPolicy;
 use crate::kernel::{KernelTracer, Settings};
 use crate::procfs_view::machine::MachineView;
 use crate::signals::pidfd::PidFd;
+use crate::store::LogConfig;
 use crate::store::fault;
 use crate::store::trace_dir::{ResolveConfig, TraceDir};
-use crate::store::{LogConfig, RetentionPolicy};
 
 /// The multicast group of the proc connector (`CN_IDX_PROC`).
 const PROC_EVENTS: u32 = 1;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use strum::IntoStaticStr;
 
-pub use crate::store::{Layout, RetentionPolicy};
+use crate::core::retention::RetentionPolicy;
+pub use crate::store::Layout;
 
 /// Where sessions are kept. `None`: the default place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! The fate of a process, without the kernel's record of its session.
 //!
-//! A pidfd is opened first, and the start time is read afterwards: if the number is still that process's, the pidfd is
-//! its own, and from then on reuse of the number does not matter. A fact that cannot be established is unknown, and
-//! unknown is never death.
+//! A pidfd is opened first, and the start time is read afterwards: if the number is still that process's, the
+//! pidfd is its own, and from then on reuse of the number does not matter. A fact that cannot be established
+//! is unknown, and unknown is never death.
 
 use crate::core::gates::RootFate;
 use crate::core::identity::ProcessId;
@@ -71,8 +71,8 @@ fn identify(pidfd: &OwnedFd, wanted: ProcessRef, stat: &io::Result<Lifetime>) ->
         (Some(enrolled), Ok(now)) if enrolled == now.start_ticks => Identity::Same,
         (Some(_), Ok(_)) => Identity::Other,
         (None, _) => Identity::Unknown("its start was not readable when it was enrolled".to_owned()),
-        // The process of the pidfd is reaped. Whether it was the enrolled one or a later one with its number: the
-        // enrolled one is gone.
+        // The process of the pidfd is reaped. Whether it was the enrolled one or a later one with its number:
+        // the enrolled one is gone.
         (_, Err(error)) if has_ended(pidfd).unwrap_or(false) && error.kind() == io::ErrorKind::NotFound => {
             Identity::Other
         }
@@ -99,7 +99,7 @@ mod tests {
     use crate::core::identity::WaitStatus;
     use std::process::{Child, Command, Stdio};
 
-    /// A process of ours, ended when the test is over.
+    /// A child that is killed at the end of the test.
     struct KillOnDrop(Child);
 
     impl Drop for KillOnDrop {

@@ -2,12 +2,13 @@
 
 use super::problems::Problems;
 use crate::core::record::{Line, SessionId};
+use crate::core::retention::RetentionPolicy;
 use crate::core::summary::{IndexRow, SessionMeta, Summary};
 use crate::core::timeline;
 use crate::store::fsops::{OwnedDir, read_bounded};
 use crate::store::index::{self, Row};
 use crate::store::lines::{Lines, RawLine};
-use crate::store::{LogConfig, RetentionPolicy, SessionLog, session_files};
+use crate::store::{LogConfig, SessionLog, session_files};
 use anyhow::{Context, anyhow, bail};
 use serde::Serialize;
 use std::ffi::OsStr;

@@ -1,8 +1,8 @@
 //! The escalation over pidfds: SIGINT, wait, SIGTERM, wait, SIGKILL, wait, each wait bounded.
 //!
-//! The processes to end are listed again and again meanwhile, so that children that appear are included. Each gets the
-//! present step at once. A process is opened once, and checked after it was opened. One whose identity cannot be proven is
-//! left alone and reported.
+//! The processes to end are listed again and again meanwhile, so that children that appear are included. Each
+//! gets the present step at once. A process is opened once, and checked after it was opened. One whose
+//! identity cannot be proven is left alone and reported.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -56,8 +56,8 @@ struct Target {
     done: bool,
 }
 
-/// Ends the processes of `subject`, and waits at most `grace` after each step. Returns the result for every process that
-/// was seen, in order of appearance.
+/// Ends the processes of `subject`, and waits at most `grace` after each step. Returns the result for every
+/// process that was seen, in order of appearance.
 pub async fn escalate(
     subject: &mut dyn Subject,
     grace: Duration,

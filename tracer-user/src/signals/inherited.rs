@@ -1,8 +1,9 @@
 //! The state that this process inherited, before Rust's runtime changed it.
 //!
-//! The job has to start in the state that it would have without the tracer. Rust's runtime changes two things before
-//! `main`: it ignores SIGPIPE, and it opens `/dev/null` on standard descriptors that were closed. Neither can be detected
-//! afterwards, so both are recorded in a function that the loader calls before the runtime starts.
+//! The job has to start in the state that it would have without the tracer. Rust's runtime changes two things
+//! before `main`: it ignores SIGPIPE, and it opens `/dev/null` on standard descriptors that were closed.
+//! Neither can be detected afterwards, so both are recorded in a function that the loader calls before the
+//! runtime starts.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 

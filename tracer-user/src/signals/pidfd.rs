@@ -1,9 +1,10 @@
 //! A process as a file descriptor.
 //!
-//! Theory of operation: a pidfd names one process for as long as it is open. Between learning a number and opening it,
-//! the number may be given to another process, so the start time is read *after* opening. The intended process existed
-//! when its identity was recorded. If the number still shows its start time after the opening, the process existed all
-//! the while, and the pidfd names no other. From then on a signal that comes too late fails with ESRCH.
+//! Theory of operation: a pidfd names one process for as long as it is open. Between learning a number and
+//! opening it, the number may be given to another process, so the start time is read *after* opening. The
+//! intended process existed when its identity was recorded. If the number still shows its start time after
+//! the opening, the process existed all the while, and the pidfd names no other. From then on a signal that
+//! comes too late fails with ESRCH.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -39,8 +40,8 @@ pub enum PidFdError {
 }
 
 impl PidFd {
-    /// Opens the process `id`. `start_ticks` reads field 22 of `/proc/PID/stat`: `Ok(None)` when there is no such process,
-    /// an error when it cannot be read.
+    /// Opens the process `id`. `start_ticks` reads field 22 of `/proc/PID/stat`: `Ok(None)` when there is no
+    /// such process, an error when it cannot be read.
     pub fn open(
         id: ProcessId,
         start_ticks: impl FnOnce(u32) -> io::Result<Option<u64>>,

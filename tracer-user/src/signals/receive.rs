@@ -1,8 +1,8 @@
 //! Signals to this process, read with their sender.
 //!
-//! A handler could not distinguish a terminal's Ctrl-C, which the job gets as well, from a signal to the tracer alone.
-//! signalfd can. The signals are blocked before any thread is started, so that every thread has them blocked, and the
-//! inherited signal mask is kept for the job.
+//! A handler could not distinguish a terminal's Ctrl-C, which the job gets as well, from a signal to the
+//! tracer alone. signalfd can. The signals are blocked before any thread is started, so that every thread has
+//! them blocked, and the inherited signal mask is kept for the job.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -48,7 +48,8 @@ pub struct ReceivedSignal {
     pub signal: i32,
     /// `si_code`.
     pub code: i32,
-    /// Pid of the sender in this pid namespace; 0 when the kernel, or a process outside of the namespace, sent it.
+    /// Pid of the sender in this pid namespace; 0 when the kernel, or a process outside of the namespace,
+    /// sent it.
     pub sender: u32,
 }
 
@@ -72,9 +73,9 @@ impl ReceivedSignal {
 impl BlockedSignals {
     /// Blocks the signals. Call it on the main thread, before any other thread is started.
     ///
-    /// A signal that was ignored when this process was started (`nohup`, a shell's background job) stays ignored, for the
-    /// job too, and is not passed on. Only an ignored SIGCHLD is changed, because the kernel would then reap the job
-    /// without a wait status. The job starts with it ignored again.
+    /// A signal that was ignored when this process was started (`nohup`, a shell's background job) stays
+    /// ignored, for the job too, and is not passed on. Only an ignored SIGCHLD is changed, because the kernel
+    /// would then reap the job without a wait status. The job starts with it ignored again.
     pub fn take() -> io::Result<Self> {
         let mut wanted = empty_set();
         for signal in ENDING.into_iter().chain(FOR_THE_JOB).chain(JOB_CONTROL) {
@@ -159,8 +160,8 @@ pub fn stop_self(signal: i32) -> io::Result<()> {
     if signal == libc::SIGSTOP {
         return Ok(());
     }
-    // Once unblocked, the pending signal takes effect before the call returns: when it returns, this process was
-    // continued.
+    // Once unblocked, the pending signal takes effect before the call returns: when it returns, this process
+    // was continued.
     let before = change_mask(libc::SIG_UNBLOCK, &set)?;
     change_mask(libc::SIG_SETMASK, &before).map(drop)
 }

@@ -1,8 +1,8 @@
 //! Relieves a stalled pipe: it is enlarged in place, which loses no byte and wakes the writer.
 //!
-//! To reach the pipe, the descriptor of its holder is duplicated. While the copy is open, this process is a holder of the
-//! pipe, which could hide the end of the file from its reader. So the copy is checked, enlarged and closed at once. It is
-//! checked because descriptors are reused: the number must still be that very pipe.
+//! To reach the pipe, the descriptor of its holder is duplicated. While the copy is open, this process is a
+//! holder of the pipe, which could hide the end of the file from its reader. So the copy is checked, enlarged
+//! and closed at once. It is checked because descriptors are reused: the number must still be that very pipe.
 
 use std::io;
 
@@ -43,8 +43,8 @@ pub enum RelieveError {
     },
 }
 
-/// Enlarges the pipe with inode `pipe_ino` behind descriptor `fd` of `process`, as far as possible, to at most `limit`
-/// bytes (`/proc/sys/fs/pipe-max-size`).
+/// Enlarges the pipe with inode `pipe_ino` behind descriptor `fd` of `process`, as far as possible, to at
+/// most `limit` bytes (`/proc/sys/fs/pipe-max-size`).
 pub fn relieve(process: &PidFd, fd: u32, pipe_ino: u64, limit: u64) -> Result<PipeEnlargement, RelieveError> {
     let refused = |what| move |error: Errno| RelieveError::Refused { what, error: error.into() };
     let number = i32::try_from(fd).map_err(|_| RelieveError::Changed)?;

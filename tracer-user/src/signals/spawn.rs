@@ -1,18 +1,19 @@
 //! Starts a job that is held before its exec: fork, wait on a pipe, exec.
 //!
-//! Theory of operation. The parent may have threads, so between fork and exec the child may only make system calls:
-//! everything it needs (paths to try, argv, environment, masks) is prepared before the fork. It then blocks in a read of
-//! a pipe. Meanwhile the parent records its identity, in the kernel's map and on disk. A byte releases it. If the parent
-//! dies first, the child reads the end of the file and exits without having run anything. Exec closes a second pipe, or
-//! its error is written there: the parent learns which.
+//! Theory of operation. The parent may have threads, so between fork and exec the child may only make system
+//! calls: everything it needs (paths to try, argv, environment, masks) is prepared before the fork. It then
+//! blocks in a read of a pipe. Meanwhile the parent records its identity, in the kernel's map and on disk. A
+//! byte releases it. If the parent dies first, the child reads the end of the file and exits without having
+//! run anything. Exec closes a second pipe, or its error is written there: the parent learns which.
 //!
-//! The child starts its program in the state that it would have without the tracer: the inherited signal mask and
-//! dispositions, the inherited descriptors, and the tracer's process group, session, terminal, limits, umask and
-//! directory. All descriptors of the tracer itself are close-on-exec.
+//! The child starts its program in the state that it would have without the tracer: the inherited signal mask
+//! and dispositions, the inherited descriptors, and the tracer's process group, session, terminal, limits,
+//! umask and directory. All descriptors of the tracer itself are close-on-exec.
 //!
-//! Why not [`std::process::Command`]: its `spawn` returns only once the child has executed its program, or failed to.
-//! A child that waits in `pre_exec` for its parent would therefore deadlock with a parent that waits in `spawn`. And it
-//! resets the signal mask and SIGPIPE to what a Rust program wants, where the job must have what was inherited.
+//! Why not [`std::process::Command`]: its `spawn` returns only once the child has executed its program, or
+//! failed to. A child that waits in `pre_exec` for its parent would therefore deadlock with a parent that
+//! waits in `spawn`. And it resets the signal mask and SIGPIPE to what a Rust program wants, where the job
+//! must have what was inherited.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
@@ -71,7 +72,8 @@ impl JobCommand {
     }
 }
 
-/// The files that execvp(3) would try for `program`. NUL bytes were refused before, and a `PATH` cannot contain one.
+/// The files that execvp(3) would try for `program`. NUL bytes were refused before, and a `PATH` cannot
+/// contain one.
 fn candidates(program: &OsStr, path: &OsStr) -> Vec<CString> {
     let program = program.as_bytes();
     if program.is_empty() || program.contains(&b'/') {
@@ -90,7 +92,8 @@ fn candidates(program: &OsStr, path: &OsStr) -> Vec<CString> {
         .collect()
 }
 
-/// A child of this process. Until it is released, it has not executed anything. Dropped before, it is killed and reaped.
+/// A child of this process. Until it is released, it has not executed anything. Dropped before, it is killed
+/// and reaped.
 #[derive(Debug)]
 pub struct HeldChild {
     process: PidFd,
@@ -117,7 +120,8 @@ impl HeldChild {
             files: &command.files,
             argv: &argv,
             shell_argvs: &shell_argvs,
-            // SAFETY: `environ` is changed only by setenv and similar functions, which this program never calls.
+            // SAFETY: `environ` is changed only by setenv and similar functions, which this program never
+            // calls.
             environment: unsafe { environ },
             original,
             inherited: inherited(),
@@ -126,15 +130,16 @@ impl HeldChild {
             // The child must not hold this end: it would never read the end of the file.
             go_write: go_write.as_raw_fd(),
         };
-        // SAFETY: the child calls only `in_child`, which makes only async-signal-safe calls and never returns. All
-        // that it uses was made before.
+        // SAFETY: the child calls only `in_child`, which makes only async-signal-safe calls and never
+        // returns. All that it uses was made before.
         let pid = match unsafe { libc::fork() } {
             -1 => return Err(system("cannot fork")(io::Error::last_os_error())),
             // SAFETY: this is the child of a fork, and the plan's pointers are those of this address space.
             0 => unsafe { in_child(&plan) },
             pid => pid,
         };
-        // The child cannot have been reaped: nothing else waits for children of this process. So the number is its.
+        // The child cannot have been reaped: nothing else waits for children of this process. So the number
+        // is its.
         match PidFd::of_number(pid.cast_unsigned()) {
             Ok(process) => Ok(Self { process, go: Some(go_write), outcome: outcome_read }),
             Err(error) => {
@@ -156,7 +161,8 @@ impl HeldChild {
         &self.process
     }
 
-    /// The result of the exec: end of file once it has succeeded, else `errno`, four bytes in native order. Non-blocking.
+    /// The result of the exec: end of file once it has succeeded, else `errno`, four bytes in native order.
+    /// Non-blocking.
     pub fn outcome(&self) -> &OwnedFd {
         &self.outcome
     }
@@ -181,8 +187,8 @@ impl Drop for HeldChild {
     }
 }
 
-/// Closes or replaces the descriptors that this process inherited and only the job should hold: standard input and output, and
-/// every further descriptor that is not close-on-exec, which the tracer's own all are.
+/// Closes or replaces the descriptors that this process inherited and only the job should hold: standard
+/// input and output, and every further descriptor that is not close-on-exec, which the tracer's own all are.
 ///
 /// A pipe whose reader waits for the end of the file, or whose writer waits for the last reader to go, must
 /// not wait for the tracer.
@@ -202,7 +208,8 @@ pub fn release_inherited_descriptors() -> io::Result<()> {
         // SAFETY: F_GETFD takes no pointer and changes nothing; a number closed since gives -1.
         let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
         if flags != -1 && flags & libc::FD_CLOEXEC == 0 {
-            // SAFETY: without close-on-exec it came through our own exec, so no object of this program owns it.
+            // SAFETY: without close-on-exec it came through our own exec, so no object of this program owns
+            // it.
             unsafe { libc::close(fd) };
         }
     }

@@ -4,15 +4,15 @@ use std::os::fd::AsFd;
 
 use rustix::process::{Pid, getppid};
 
-/// The number that the kernel returns for a session or a process group whose leader is in a pid namespace above this one,
-/// as in a container whose first process did not call `setsid`. rustix's `getsid` and `getpgid` exclude it and panic.
-/// Between relatives it still compares: processes that inherited it have kept it, since `setsid` and `setpgid` set only
-/// numbers of this namespace.
+/// The number that the kernel returns for a session or a process group whose leader is in a pid namespace
+/// above this one, as in a container whose first process did not call `setsid`. rustix's `getsid` and
+/// `getpgid` exclude it and panic. Between relatives it still compares: processes that inherited it have kept
+/// it, since `setsid` and `setpgid` set only numbers of this namespace.
 const LED_FROM_OUTSIDE: libc::pid_t = 0;
 
-/// A process that stops here can be continued: its parent is in another process group of the same session, as a shell
-/// with job control is. Otherwise the process group is orphaned, the kernel discards a terminal's stop signals, and a
-/// process that stops itself stays stopped.
+/// A process that stops here can be continued: its parent is in another process group of the same session, as
+/// a shell with job control is. Otherwise the process group is orphaned, the kernel discards a terminal's
+/// stop signals, and a process that stops itself stays stopped.
 pub fn has_job_control() -> bool {
     let Some(parent) = getppid() else { return false };
     match (session_of(Some(parent)), session_of(None), group_of(Some(parent)), group_of(None)) {
@@ -21,13 +21,14 @@ pub fn has_job_control() -> bool {
     }
 }
 
-/// A terminal's Ctrl-C reaches the descendant `pid` together with this process: they are in one process group. `None`
-/// when the process is gone.
+/// A terminal's Ctrl-C reaches the descendant `pid` together with this process: they are in one process
+/// group. `None` when the process is gone.
 pub fn shares_our_group(pid: Pid) -> Option<bool> {
     Some(group_of(Some(pid))? == group_of(None)?)
 }
 
-/// The session of a process (without one: of this process), or [`LED_FROM_OUTSIDE`]. `None` when the process is gone.
+/// The session of a process (without one: of this process), or [`LED_FROM_OUTSIDE`]. `None` when the process
+/// is gone.
 fn session_of(pid: Option<Pid>) -> Option<libc::pid_t> {
     // SAFETY: takes and returns a number.
     let session = unsafe { libc::getsid(Pid::as_raw(pid)) };

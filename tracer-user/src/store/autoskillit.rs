@@ -1,7 +1,7 @@
 //! AutoSkillit's own files, written beside the tracer's for its own readers: `run --layout autoskillit`.
 //!
-//! Its trace has the snapshots of the root under its field names, with its values for what cannot be read (-1, 0, "").
-//! These files are a copy: whatever happens to them, the session is in the tracer's own files.
+//! Its trace has the snapshots of the root under its field names, with its values for what cannot be read
+//! (-1, 0, ""). These files are a copy: whatever happens to them, the session is in the tracer's own files.
 
 use super::fsops::{OwnedDir, random_name, write_all};
 use crate::core::record::sidecar::Enrollment;
@@ -59,7 +59,8 @@ impl Mirror {
         }
     }
 
-    /// Adds the root's snapshots among these lines. A write that fails ends the copy, as it ends AutoSkillit's own trace.
+    /// Adds the root's snapshots among these lines. A write that fails ends the copy, as it ends
+    /// AutoSkillit's own trace.
     pub fn append(&mut self, lines: &[Line]) {
         for line in lines {
             let Body::Snapshot(seen) = &line.body else { continue };
@@ -122,7 +123,8 @@ fn snapshot_of(ts: &str, snapshot: &ProcSnapshot) -> Value {
         "oom_score": snapshot.oom_score.unwrap_or(-1),
         "wchan": snapshot.wchan.as_ref().map(|wchan| wchan.escaped()).unwrap_or_default(),
         "cpu_percent": snapshot.cpu_percent.unwrap_or(0.0),
-        // This counts connections to port 443 of the whole network namespace; those of the process are another fact.
+        // This counts connections to port 443 of the whole network namespace; those of the process are
+        // another fact.
         "api_connection_established": null,
         "api_connection_states": {},
         "io_read_bytes": snapshot.io_read_bytes,

@@ -1,7 +1,7 @@
 //! Fault points: named places at which a test build kills itself on request.
 //!
-//! Without the feature `fault-injection` a point compiles to nothing. With it, `TRACER_FAULT_KILL=NAME` (or `NAME:N` for
-//! the N-th time, from 1) makes the process kill itself there, as `kill -9` would.
+//! Without the feature `fault-injection` a point compiles to nothing. With it, `TRACER_FAULT_KILL=NAME` (or
+//! `NAME:N` for the N-th time, from 1) makes the process kill itself there, as `kill -9` would.
 
 /// Every point, in the order in which a session reaches them.
 pub const POINTS: [&str; 16] = [

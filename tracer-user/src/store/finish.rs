@@ -1,16 +1,16 @@
 //! The end of sessions: the one place that has the order of the crash contract.
 //!
-//! Sessions are staged in the log first. They become durable together, with their rows, and only then does the
-//! evidence of each go: trace, sidecar (and its lock with it), and last the kernel's pins. A process that dies here
-//! at any instruction leaves each session whole in the log or recoverable from its evidence. A session that is in
-//! both is recognized by its identity, and only its evidence is removed.
+//! Sessions are staged in the log first. They become durable together, with their rows, and only then does
+//! the evidence of each go: trace, sidecar (and its lock with it), and last the kernel's pins. A process that
+//! dies here at any instruction leaves each session whole in the log or recoverable from its evidence. A
+//! session that is in both is recognized by its identity, and only its evidence is removed.
 
 use super::fault::point;
-use super::retention::RetentionPlan;
 use super::session_log::{LogError, SessionLog};
 use super::sidecar::Claim;
 use super::staging::{Filed, Filing, Staged};
 use super::writer::Notice;
+use crate::core::retention::RetentionPlan;
 use crate::core::summary::Summary;
 use std::io;
 
@@ -26,8 +26,8 @@ pub struct SessionEvidence<'a> {
 }
 
 impl SessionEvidence<'_> {
-    /// Removes trace, sidecar and pins, in this order. Returns what could not be removed; the next recovery tries
-    /// again.
+    /// Removes trace, sidecar and pins, in this order. Returns what could not be removed; the next recovery
+    /// tries again.
     fn remove(self) -> Vec<Notice> {
         if let Some(claim) = self.claim
             && let Err(error) = claim.remove()
@@ -77,8 +77,8 @@ impl<'a> StagedSession<'a> {
     }
 }
 
-/// Finishes staged sessions: durable in the log first, then the evidence of each goes. The result has their order. Also
-/// returns what retention removed from the log.
+/// Finishes staged sessions: durable in the log first, then the evidence of each goes. The result has their
+/// order. Also returns what retention removed from the log.
 ///
 /// # Errors
 /// When they cannot be filed. The evidence of all of them stays then, for the next recovery.

@@ -1,7 +1,7 @@
 //! Files by name in an open directory, safe in the presence of hostile users.
 //!
-//! Every name is one component. No link is followed, no open blocks, and what was opened is checked before it is read: a
-//! regular file, with one name, of the expected owner.
+//! Every name is one component. No link is followed, no open blocks, and what was opened is checked before it
+//! is read: a regular file, with one name, of the expected owner.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, Stat};
@@ -95,8 +95,8 @@ impl OwnedDir {
             return Err(Errno::INVAL);
         }
         match rustix::fs::openat2(self.fd(), name, flags, mode, resolve) {
-            // Before Linux 5.6, and in some containers, openat2 is not available. For one component O_NOFOLLOW means
-            // the same.
+            // Before Linux 5.6, and in some containers, openat2 is not available. For one component
+            // O_NOFOLLOW means the same.
             Err(Errno::NOSYS | Errno::PERM) => rustix::fs::openat(self.fd(), name, flags, mode),
             result => result,
         }
@@ -263,7 +263,8 @@ impl OwnedDir {
         Ok(names)
     }
 
-    /// Removes a directory with the files in it: one level, as session directories have. Links are not followed.
+    /// Removes a directory with the files in it: one level, as session directories have. Links are not
+    /// followed.
     ///
     /// # Errors
     /// When the file system refuses. The rest is left.
@@ -334,8 +335,9 @@ pub fn read_bounded(file: OwnedFd, limit: usize) -> io::Result<Option<Vec<u8>>> 
     Ok((bytes.len() <= limit).then_some(bytes))
 }
 
-/// Takes an exclusive lock without waiting. `flock` and not std's `File::lock`, whose mechanism may change: the lock is
-/// part of the crash contract, between processes of different versions. False when another open file holds one.
+/// Takes an exclusive lock without waiting. `flock` and not std's `File::lock`, whose mechanism may change:
+/// the lock is part of the crash contract, between processes of different versions. False when another open
+/// file holds one.
 ///
 /// # Errors
 /// When the file cannot be locked.

@@ -1,7 +1,7 @@
 //! `sessions.jsonl`: one row per finished session, oldest first. And the time from which listings begin.
 //!
-//! Rows are added at the end, or the whole file is replaced by a shorter one, both under the log's lock. A reader needs
-//! no lock: it sees one whole version of the file, and at worst a torn last row.
+//! Rows are added at the end, or the whole file is replaced by a shorter one, both under the log's lock. A
+//! reader needs no lock: it sees one whole version of the file, and at worst a torn last row.
 
 use super::fsops::{OpenError, OwnedDir, random_name, write_all};
 use super::lines::{Lines, RawLine};
@@ -72,7 +72,8 @@ pub fn rows(file: OwnedFd) -> impl Iterator<Item = io::Result<Row>> {
 /// Adds rows at the end, in one write, durably. The log's lock has to be held.
 ///
 /// # Errors
-/// When the file cannot be opened or written. Part of a row may be there then; the next rows begin on a new line.
+/// When the file cannot be opened or written. Part of a row may be there then; the next rows begin on a new
+/// line.
 pub fn append(dir: &OwnedDir, owner: u32, rows: &[IndexRow]) -> Result<(), OpenError> {
     let file = match dir.open_file(OsStr::new(INDEX), true, owner) {
         Err(OpenError::Missing) => dir.create_file(OsStr::new(INDEX))?,
@@ -100,8 +101,8 @@ fn ends_torn(file: &OwnedFd) -> io::Result<bool> {
     Ok(last != *b"\n")
 }
 
-/// Replaces the index by one with the rows that `keep` accepts. Rows that are not understood stay as they are. The log's
-/// lock has to be held.
+/// Replaces the index by one with the rows that `keep` accepts. Rows that are not understood stay as they
+/// are. The log's lock has to be held.
 ///
 /// # Errors
 /// When the file cannot be written. The old index is unchanged then.

@@ -68,11 +68,12 @@ impl<R: BufRead> Iterator for Lines<R> {
     }
 }
 
-/// The part at the end of a file in which its last whole line is searched, bytes: more than two of the longest lines.
+/// The part at the end of a file in which its last whole line is searched, bytes: more than two of the
+/// longest lines.
 const TAIL_BYTES: u64 = 2 * MAX_LINE_BYTES as u64 + 2;
 
-/// The number of bytes of a file that are whole lines, the last newline included; `None` when there is no newline near
-/// its end.
+/// The number of bytes of a file that are whole lines, the last newline included; `None` when there is no
+/// newline near its end.
 ///
 /// # Errors
 /// When the file cannot be read.

@@ -1,10 +1,11 @@
 //! The session log: finished sessions, each a whole directory, and their index.
 //!
-//! [`super::staging`] adds sessions, [`super::retention`] removes them. Both change the log under its lock alone.
+//! [`super::staging`] adds sessions, [`super::retention`] removes them. Both change the log under its lock
+//! alone.
 
 use super::fsops::{OpenError, OwnedDir, lock_within, try_lock};
 use super::index;
-use super::retention::RetentionPolicy;
+use crate::core::retention::RetentionPolicy;
 use rustix::fd::{AsFd, OwnedFd};
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};

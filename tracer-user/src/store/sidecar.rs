@@ -1,10 +1,10 @@
 //! The sidecar of a session: it appears whole and locked, is claimed by its lock, and is removed last.
 //!
-//! Why no live owner loses its session, and no session is filed twice: the owner takes the lock before the file has a
-//! name, on the very inode that gets the name. A claimer opens the name, takes the lock of what it opened without
-//! waiting, and then checks that the name still is that file. If another claimer finished the session in between, the
-//! name is gone (or a new session's, with an owner of its own), and the claim is void. Names contain start times, so they
-//! are never reused for another process of the same boot.
+//! Why no live owner loses its session, and no session is filed twice: the owner takes the lock before the
+//! file has a name, on the very inode that gets the name. A claimer opens the name, takes the lock of what it
+//! opened without waiting, and then checks that the name still is that file. If another claimer finished the
+//! session in between, the name is gone (or a new session's, with an owner of its own), and the claim is
+//! void. Names contain start times, so they are never reused for another process of the same boot.
 
 use super::fsops::{OpenError, OwnedDir, random_name, read_bounded, try_lock, write_all};
 use crate::core::record::sidecar::{Enrollment, MAX_SIDECAR_BYTES, Sidecar, SidecarError};
@@ -75,8 +75,8 @@ impl SessionFiles {
         Self::from_stem(Layout::Own, &format!("{}-{ticks}{again}", enrollment.pid))
     }
 
-    /// The part of the names that identifies the session: `<root pid>-<start ticks>`, with a number where a root has
-    /// several sessions.
+    /// The part of the names that identifies the session: `<root pid>-<start ticks>`, with a number where a
+    /// root has several sessions.
     pub fn stem(&self) -> &str {
         &self.stem
     }
@@ -239,8 +239,9 @@ fn publish_as(dir: &OwnedDir, name: &OsStr, bytes: &[u8]) -> io::Result<OwnedFd>
             return Ok(file);
         }
     }
-    // Without nameless files: under a temporary name first. The lock is taken as soon as the file exists. A sweep of
-    // leftover temporary files takes the lock, too, and may win it in the moment between. Then the rename fails.
+    // Without nameless files: under a temporary name first. The lock is taken as soon as the file exists. A
+    // sweep of leftover temporary files takes the lock, too, and may win it in the moment between. Then the
+    // rename fails.
     let temporary = OsString::from(random_name(TEMPORARY_PREFIX)?);
     let file = dir.create_file(&temporary)?;
     let published = lock_new(&file)

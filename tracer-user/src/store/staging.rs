@@ -1,16 +1,16 @@
 //! Adds sessions to the log.
 //!
-//! A session is staged beside the others, made durable, and appears by one rename. Its row follows under the lock that
-//! retention takes, too. A session that is there already (its finisher died after the rename) is recognized by the
-//! identity of its root, gets its row if that is missing, and is not filed again.
+//! A session is staged beside the others, made durable, and appears by one rename. Its row follows under the
+//! lock that retention takes, too. A session that is there already (its finisher died after the rename) is
+//! recognized by the identity of its root, gets its row if that is missing, and is not filed again.
 
 use super::fault::point;
 use super::fsops::{OwnedDir, lock_within, random_name, try_lock, try_lock_shared};
 use super::index;
 use super::lines::RawLine;
-use super::retention::RetentionPlan;
 use super::session_files::{DIAGNOSIS, META, SUMMARY, write_json, write_lines};
 use super::session_log::{LOCK_WAIT, LogError, STAGING, SessionLog};
+use crate::core::retention::RetentionPlan;
 use crate::core::summary::{IndexRow, SessionMeta, Summary};
 use jiff::Timestamp;
 use std::collections::HashSet;
@@ -100,11 +100,12 @@ impl SessionLog {
         }
     }
 
-    /// Lets staged sessions appear, durably, with their rows, and removes what retention does not keep. The result has
-    /// the order of `staged`.
+    /// Lets staged sessions appear, durably, with their rows, and removes what retention does not keep. The
+    /// result has the order of `staged`.
     ///
     /// # Errors
-    /// When the log cannot be written. Sessions that had appeared stay, and are recognized when they are filed again.
+    /// When the log cannot be written. Sessions that had appeared stay, and are recognized when they are
+    /// filed again.
     pub fn commit(&self, staged: Vec<Staged>) -> Result<(Vec<Filed>, RetentionPlan), LogError> {
         let io = |what| {
             let fail = self.fail(what);

@@ -1,9 +1,10 @@
 //! The directory in which traces are kept while their sessions live.
 //!
-//! It is under the first usable of: the directory that was given, `$TRACER_TRACE_DIR`, `/dev/shm`, `$XDG_RUNTIME_DIR`, `/run`, `/tmp`. There
-//! it is `tracer-user-<uid>/`, which must be a real directory of this user with mode 0700. It is checked through the open
-//! directory, and used through it from then on, so what happens to its path afterwards does not matter. A place that was
-//! given is used or refused, never silently replaced by another.
+//! It is under the first usable of: the directory that was given, `$TRACER_TRACE_DIR`, `/dev/shm`,
+//! `$XDG_RUNTIME_DIR`, `/run`, `/tmp`. There it is `tracer-user-<uid>/`, which must be a real directory of
+//! this user with mode 0700. It is checked through the open directory, and used through it from then on, so
+//! what happens to its path afterwards does not matter. A place that was given is used or refused, never
+//! silently replaced by another.
 
 use super::fsops::{DIR_MODE, OwnedDir, lock_within, try_lock, try_lock_shared};
 use rustix::fs::{Mode, OFlags};
@@ -220,8 +221,8 @@ impl TraceDir {
         Ok(Self { dir, path: path.to_owned(), uid, in_memory: true })
     }
 
-    /// The prefix of the pin names of this directory's sessions. By it a recovery does not mistake the pins of a session
-    /// whose sidecar is in another directory for orphans.
+    /// The prefix of the pin names of this directory's sessions. By it a recovery does not mistake the pins
+    /// of a session whose sidecar is in another directory for orphans.
     ///
     /// # Errors
     /// When the directory cannot be read.
@@ -229,8 +230,8 @@ impl TraceDir {
         Ok(prefix_of(&self.dir.stat()?))
     }
 
-    /// The trace directory at `path`, after which these pins were named, is certainly gone: nothing is there, or another
-    /// directory.
+    /// The trace directory at `path`, after which these pins were named, is certainly gone: nothing is there,
+    /// or another directory.
     pub fn is_gone(path: &Path, pins: &str) -> bool {
         match rustix::fs::lstat(path) {
             Ok(stat) => !pins.starts_with(&prefix_of(&stat)),
@@ -238,8 +239,8 @@ impl TraceDir {
         }
     }
 
-    /// Takes the lock that is held while a session begins: from before its pins are made until its sidecar is there.
-    /// While any process holds it, pins without a sidecar are left alone.
+    /// Takes the lock that is held while a session begins: from before its pins are made until its sidecar is
+    /// there. While any process holds it, pins without a sidecar are left alone.
     ///
     /// # Errors
     /// When a recovery holds the directory for longer than a second.

@@ -1,8 +1,9 @@
 //! The trace file: one `write` per line, a bounded size, and memory where the file system fails.
 //!
-//! Past its size the oldest snapshots are dropped, never another line. When there is nothing to drop, lines are still
-//! written up to a quota of four times the size, which only a flood reaches. When a write fails, the part of the line
-//! that was written is cut off, and the session continues in memory: the job is never harmed.
+//! Past its size the oldest snapshots are dropped, never another line. When there is nothing to drop, lines
+//! are still written up to a quota of four times the size, which only a flood reaches. When a write fails,
+//! the part of the line that was written is cut off, and the session continues in memory: the job is never
+//! harmed.
 
 use super::fsops::OwnedDir;
 use super::lines::{Lines, RawLine, whole_bytes};
@@ -274,8 +275,8 @@ impl TraceWriter {
                 Err(Errno::INTR) => continue,
                 Err(errno) => io::Error::from(errno),
             };
-            // A part of the line may be in the file. Cutting it off needs no room. If even that fails, readers recognize
-            // a torn line.
+            // A part of the line may be in the file. Cutting it off needs no room. If even that fails,
+            // readers recognize a torn line.
             let _ = rustix::fs::ftruncate(&place.file, self.bytes);
             return Err(error);
         }

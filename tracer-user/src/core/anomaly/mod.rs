@@ -134,7 +134,8 @@ pub(crate) fn detail<const N: usize>(pairs: [(&str, serde_json::Value); N]) -> D
     pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
-/// A run of samples that show the same thing: begins after a number of them in a row, ends at the first without.
+/// A run of samples that show the same thing: begins after a number of them in a row, ends at the first
+/// without.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Streak {
     samples: u32,

@@ -142,7 +142,7 @@ fn a_program_executed_explains_a_new_name() {
 }
 
 #[test]
-fn what_lasts_is_raised_at_both_ends_with_its_length() {
+fn a_lasting_anomaly_is_raised_at_both_ends_with_its_length() {
     let all = [cpu(95.0), cpu(95.0), cpu(95.0), cpu(1.0), cpu(1.0)];
     assert_eq!(
         watch(&all),

@@ -148,8 +148,8 @@ impl<'s> Judge<'s> {
         .take(self.by_pid.len())
     }
 
-    /// The process that started it is gone: it was reparented to init, or to a subreaper that is not of the checkout
-    /// itself. A parent that cannot be seen proves nothing.
+    /// The process that started it is gone: it was reparented to init, or to a subreaper that is not of the
+    /// checkout itself. A parent that cannot be seen proves nothing.
     fn is_orphan(&self, it: &Proc) -> bool {
         match self.by_pid.get(&it.ppid) {
             None => false,

@@ -1,10 +1,12 @@
-//! Leftovers of earlier runs: each process, listener and file that exists is left, in use, unknown, or only noted.
+//! Leftovers of earlier runs: each process, listener and file that exists is left, in use, unknown, or only
+//! noted.
 //!
-//! A process's name proves nothing. A process is *owned* when a session of this tracer started it (the kernel's record or
-//! the session log says so, by pid and start time), or when it runs from the checkout in question (working directory,
-//! executable or an argument under it) as the same user. It is *left* when it is owned and its session is over, or the
-//! process that started it is gone. Every other process of the machine is a stranger: it can be in the way, and is then
-//! named as such, but it is never ended and never counted as left.
+//! A process's name proves nothing. A process is *owned* when a session of this tracer started it (the
+//! kernel's record or the session log says so, by pid and start time), or when it runs from the checkout in
+//! question (working directory, executable or an argument under it) as the same user. It is *left* when it is
+//! owned and its session is over, or the process that started it is gone. Every other process of the machine
+//! is a stranger: it can be in the way, and is then named as such, but it is never ended and never counted as
+//! left.
 
 mod judge;
 mod listeners;

@@ -1,4 +1,5 @@
-//! The plan of `reap`: what it would do about the findings, with a reason for each step, before anything is done.
+//! The plan of `reap`: what it would do about the findings, with a reason for each step, before anything is
+//! done.
 
 use std::collections::BTreeSet;
 

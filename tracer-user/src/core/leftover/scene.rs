@@ -87,8 +87,8 @@ pub struct LeftoverFile {
     pub kind: FileKind,
     /// Whether it may be in use.
     pub state: FileState,
-    /// Why it may be removed: it belongs to a session or to the checkout, or was requested. `None`: any program of this
-    /// user may own it.
+    /// Why it may be removed: it belongs to a session or to the checkout, or was requested. `None`: any
+    /// program of this user may own it.
     pub owned: Option<String>,
     /// The finished session during which it was last written; `None` when there is none.
     pub session: Option<String>,

@@ -146,8 +146,8 @@ fn files_are_left_only_when_proven_stale_and_owned() {
         session: None,
     };
     scene.files = vec![
-        file("/dev/shm/a", FileState::Stale("nobody maps it".into()), Some("made in session s1")),
-        file("/dev/shm/b", FileState::Stale("nobody maps it".into()), None),
+        file("/dev/shm/a", FileState::Stale("no process maps it".into()), Some("made in session s1")),
+        file("/dev/shm/b", FileState::Stale("no process maps it".into()), None),
         file("/dev/shm/c", FileState::Unknown("pid 7 cannot be looked into".into()), Some("x")),
     ];
     let report = judge(&scene, &PreflightRequest::default());

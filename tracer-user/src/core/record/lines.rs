@@ -188,7 +188,8 @@ pub struct ExitLine {
     pub cpu_ns: Option<u64>,
     /// Its last name; null when unknown.
     pub comm: Option<ByteString>,
-    /// The end was seen when the process was freed, not when it ended: the line's time is the latest possible.
+    /// The end was seen when the process was freed, not when it ended: the line's time is the latest
+    /// possible.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub seen_late: bool,
     /// How this was learned.
@@ -370,7 +371,7 @@ pub enum EndReason {
     Hang,
     /// The tracer was asked to end, and ended the job.
     Interrupted,
-    /// The tracer left, and the job went on.
+    /// The tracer left, and the job continued.
     Detached,
     /// The owner died, and another process finished the session.
     Recovered,

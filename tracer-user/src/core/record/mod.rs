@@ -1,8 +1,8 @@
 //! The lines of a trace, as types that are written and read.
 //!
-//! Every line is one JSON object with the same head (`v`, `kind`, `seq`, `ts`, `boot_ns`) and the fields of its
-//! kind. Readers accept lines with fields they do not know. A line of a newer version, or of an unknown kind, is
-//! refused with a reason and never stops the reading of the others.
+//! Every line is one JSON object with the same head (`v`, `kind`, `seq`, `ts`, `boot_ns`) and the fields of
+//! its kind. Readers accept lines with fields they do not know. A line of a newer version, or of an unknown
+//! kind, is refused with a reason and never stops the reading of the others.
 
 mod from_event;
 mod lines;
@@ -109,8 +109,8 @@ pub enum LineError {
 impl Line {
     /// The line with its newline, ready for one `write`.
     pub fn to_bytes(&self) -> Vec<u8> {
-        // A Line holds only strings, numbers and maps with string keys, which always serialize; f64 that are not
-        // finite become null.
+        // A Line holds only strings, numbers and maps with string keys, which always serialize; f64 that are
+        // not finite become null.
         let mut bytes = serde_json::to_vec(self).unwrap_or_default();
         bytes.push(b'\n');
         bytes

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// A name that is safe as one component of a path and on a terminal: 1 to 100 of `A-Z a-z 0-9 . _ -`, not beginning
-/// with a dot or a dash.
+/// A name that is safe as one component of a path and on a terminal: 1 to 100 of `A-Z a-z 0-9 . _ -`, not
+/// beginning with a dot or a dash.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(String);
 

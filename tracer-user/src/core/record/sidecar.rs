@@ -1,7 +1,7 @@
 //! The enrollment sidecar: the traced process, its tracer, and the place of the kernel's own record.
 //!
-//! Schema 3 is written. Schemas 1 and 2 are AutoSkillit's and only read. They contain less, and what they lack is `None`.
-//! A newer schema is refused: a guess at it could end in filing a session that still runs.
+//! Schema 3 is written. Schemas 1 and 2 are AutoSkillit's and only read. They contain less, and what they
+//! lack is `None`. A newer schema is refused: a guess at it could end in filing a session that still runs.
 
 use super::session_id::SessionId;
 use crate::core::identity::ProcessId;

@@ -19,7 +19,8 @@ const CAPABILITIES: [(u32, &str, &str, Option<u32>); 6] = [
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_SYS_PTRACE: u32 = 19;
 
-/// The oldest kernel that has everything that the programs use. With their optional parts left out, Linux 5.10 works.
+/// The oldest kernel that has everything that the programs use. With their optional parts left out, Linux
+/// 5.10 works.
 const KERNEL_EVENTS_SINCE: (u32, u32) = (5, 15);
 /// The oldest kernel that has the required pidfd calls.
 const PIDFDS_SINCE: (u32, u32) = (5, 9);

@@ -1,4 +1,5 @@
-//! The tracer's requirements of a machine: the facts about it, and a verdict for each, with what is lost and the remedy.
+//! The tracer's requirements of a machine: the facts about it, and a verdict for each, with what is lost and
+//! the remedy.
 
 mod judge;
 
@@ -111,7 +112,8 @@ pub struct DoctorReport {
     pub kernel_events: Option<bool>,
     /// The requirements, in the order in which they build on each other.
     pub requirements: Vec<Requirement>,
-    /// The points at which a test build kills itself when `TRACER_FAULT_KILL` names one. Null in any other build.
+    /// The points at which a test build kills itself when `TRACER_FAULT_KILL` names one. Null in any other
+    /// build.
     pub fault_points: Option<Vec<String>>,
 }
 

@@ -76,7 +76,8 @@ impl EventHistory {
         later.filter(matches).last().map(|seen| seen.at_boot_ns)
     }
 
-    /// Adds to evidence what the kernel reported of the session. `lost` is the number of events that were lost.
+    /// Adds to evidence what the kernel reported of the session. `lost` is the number of events that were
+    /// lost.
     pub fn merge_into(&self, evidence: &mut Evidence, lost: u64) {
         evidence.kernel_events = true;
         evidence.history = Some(self.evidence(lost));

@@ -1,9 +1,9 @@
 //! A session as one fold over ordered inputs.
 //!
-//! The shells push what they learn (kernel events, samples, losses, diagnoses, the end) in order. The fold returns
-//! the lines of the trace, anomalies among them, and keeps running totals. It first makes a line of an input and then
-//! applies the *line*, never the input itself. A recorded trace, applied line by line, therefore gives the same
-//! anomalies and the same totals as the live session did, by construction.
+//! The shells push what they learn (kernel events, samples, losses, diagnoses, the end) in order. The fold
+//! returns the lines of the trace, anomalies among them, and keeps running totals. It first makes a line of
+//! an input and then applies the *line*, never the input itself. A recorded trace, applied line by line,
+//! therefore gives the same anomalies and the same totals as the live session did, by construction.
 
 mod history;
 mod input;
@@ -42,8 +42,8 @@ impl SessionState {
         Self::default()
     }
 
-    /// Takes one input and returns its lines. `boot_ns` is when it was learned, CLOCK_BOOTTIME nanoseconds. A kernel
-    /// event's own time is used instead.
+    /// Takes one input and returns its lines. `boot_ns` is when it was learned, CLOCK_BOOTTIME nanoseconds. A
+    /// kernel event's own time is used instead.
     pub fn push(&mut self, anchor: &Anchor, boot_ns: u64, input: Input) -> Vec<Line> {
         let mut lines = Vec::new();
         match input {
@@ -99,8 +99,8 @@ impl SessionState {
         }
     }
 
-    /// Applies a line of a recorded trace. Returns the anomalies it raises; the recorded trace has them as lines of
-    /// their own.
+    /// Applies a line of a recorded trace. Returns the anomalies it raises; the recorded trace has them as
+    /// lines of their own.
     pub fn replay(&mut self, line: &Line) -> Vec<Anomaly> {
         self.stamper.observe(&line.ts);
         self.next_seq = self.next_seq.max(line.seq.saturating_add(1));

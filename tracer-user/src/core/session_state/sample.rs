@@ -18,8 +18,8 @@ impl Tracker {
         for snapshot in set.snapshots {
             let process = snapshot.process();
             read.insert(process);
-            // Only living members have a last snapshot. An ended process is written each time: without a line its
-            // reaping could not be distinguished from its not having changed.
+            // Only living members have a last snapshot. An ended process is written each time: without a line
+            // its reaping could not be distinguished from its not having changed.
             let same = self.leaves_unchanged_out()
                 && self.last_snapshot(process).is_some_and(|last| snapshot.is_unchanged_since(last));
             if same {

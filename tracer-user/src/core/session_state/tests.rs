@@ -159,7 +159,7 @@ fn a_write_stall_lasts_from_its_threshold_to_its_end() {
     assert_eq!(found(&lines), both);
     let stalls = &state.tracker().totals().stalls;
     assert_eq!((stalls.count, stalls.longest_ns, stalls.by_resource["pipe:[9]"].total_ms), (1, 3 * S, 3_000));
-    // Told of only when it was over.
+    // Reported only when it was over.
     let late = [(2 * S, stall(2 * S, ROOT, 0, false))];
     let once = [(AnomalyKind::WriteStall, Phase::Once, Some(2_000))];
     assert_eq!(found(&run([begin.clone(), late.to_vec()].concat()).0), once);
@@ -190,7 +190,7 @@ fn no_progress_needs_the_whole_session_to_stand_still() {
 }
 
 #[test]
-fn what_did_not_change_is_left_out_and_still_counts() {
+fn unchanged_processes_are_left_out_and_still_count() {
     let stopped = || sample(vec![seen(ROOT, |s| s.state = Some(ProcState::Stopped))]);
     let (lines, state) = run(vec![(0, header()), (0, joined(ROOT)), (S, stopped()), (2 * S, stopped())]);
     assert_eq!(found(&lines), [(AnomalyKind::StoppedSustained, Phase::Begin, None)]);
@@ -224,7 +224,7 @@ fn leaks_memory_shortage_and_zombies() {
     let killed = vec![(0, header()), (0, joined(ROOT)), (2, exit(2, ROOT, 9, false))];
     assert_eq!(found(&run(killed).0), []);
 
-    // Its end was told, and nobody reaps it: it does not live, and is looked at all the same.
+    // Its end was reported, and it is not reaped: it does not live, and is sampled anyway.
     let zombie = || sample(vec![seen(id(1), |s| s.state = Some(ProcState::Zombie))]);
     let (lines, state) = run(vec![
         (0, header()),

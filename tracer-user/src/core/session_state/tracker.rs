@@ -1,4 +1,5 @@
-//! What the lines of a session say, applied line by line: living processes, blocked writes, anomalies, totals.
+//! What the lines of a session say, applied line by line: living processes, blocked writes, anomalies,
+//! totals.
 
 use super::stalls::{OpenStall, StallKey};
 use super::totals::Totals;
@@ -76,7 +77,8 @@ pub struct Tracker {
 }
 
 impl Tracker {
-    /// Applies one line and returns the anomalies it raises. Lines that are anomalies themselves change nothing.
+    /// Applies one line and returns the anomalies it raises. Lines that are anomalies themselves change
+    /// nothing.
     pub fn apply(&mut self, boot_ns: u64, body: &Body) -> Vec<Anomaly> {
         self.first_boot_ns.get_or_insert(boot_ns);
         let mut raised = Vec::new();
@@ -302,7 +304,8 @@ impl Tracker {
         self.work_boot_ns
     }
 
-    /// CPU time of everything that ran in the session, nanoseconds. Living processes count as of their last snapshot.
+    /// CPU time of everything that ran in the session, nanoseconds. Living processes count as of their last
+    /// snapshot.
     pub fn cpu_ns(&self) -> u64 {
         let alive = self.members.values().filter_map(|member| member.last.as_ref()?.cpu_ns);
         alive.fold(self.totals.cpu_ns_of_ended, u64::saturating_add)

@@ -88,7 +88,8 @@ pub struct Summary {
     pub cmdline: Vec<ByteString>,
     /// The root exited with 0; null when its end is unknown.
     pub success: Option<bool>,
-    /// The outcome in a word: `success`, `failed`, `killed`, `timeout`, `hang`, `interrupted`, `detached`, `rebooted`, `unknown`.
+    /// The outcome in a word: `success`, `failed`, `killed`, `timeout`, `hang`, `interrupted`, `detached`,
+    /// `rebooted`, `unknown`.
     pub subtype: String,
     /// Exit code of the root; null when it did not exit by itself, or when that is unknown.
     pub exit_code: Option<u8>,

@@ -1,9 +1,9 @@
 //! Drives a live session: what is due when, for `run`, `attach` and an adopted session alike.
 //!
-//! [`SessionDriver::step`] does one thing that is due and returns. It can be dropped at any await without losing
-//! anything, so it fits into a `select!` beside other sources. Evidence for a diagnosis is collected in a thread of its
-//! own, so that the kernel's ring is drained meanwhile. What is done about a hang comes after the observers have the
-//! diagnosis, which makes it durable.
+//! [`SessionDriver::step`] does one thing that is due and returns. It can be dropped at any await without
+//! losing anything, so it fits into a `select!` beside other sources. Evidence for a diagnosis is collected
+//! in a thread of its own, so that the kernel's ring is drained meanwhile. What is done about a hang comes
+//! after the observers have the diagnosis, which makes it durable.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -36,14 +36,15 @@ use crate::session::options::Watch;
 use crate::signals::pidfd::{PidFd, PidFdError};
 use crate::signals::watched::watched;
 
-/// How often the kernel's ring is drained when nothing wakes the driver. The ring holds more than that time fills.
+/// How often the kernel's ring is drained when nothing wakes the driver. The ring holds more than that time
+/// fills.
 const DRAIN_EVERY: Duration = Duration::from_millis(50);
 /// How often blocked writes are looked for, at most.
 const STALLS_EVERY: Duration = Duration::from_millis(250);
 /// How often the status is reported.
 const STATUS_EVERY: Duration = Duration::from_millis(200);
-/// A session without progress for this long is idle: it is examined less often, and its next event is seen a moment
-/// later.
+/// A session without progress for this long is idle: it is examined less often, and its next event is seen a
+/// moment later.
 const IDLE_AFTER: Duration = Duration::from_secs(5);
 /// By how much less often.
 const IDLE_FACTOR: u32 = 4;
@@ -164,8 +165,8 @@ impl<'o> SessionDriver<'o> {
         sources::ended(&mut self.recorder, process, Some(status));
     }
 
-    /// Watches a root that is not a child of the tracer: a pidfd reports its end, and the kernel's record or `/proc`
-    /// its status.
+    /// Watches a root that is not a child of the tracer: a pidfd reports its end, and the kernel's record or
+    /// `/proc` its status.
     pub fn watch_root(&mut self) {
         let proc_root = ProcRoot::system();
         let root = PidFd::open(self.root(), |tgid| table::start_ticks(&proc_root, tgid));
@@ -184,8 +185,8 @@ impl<'o> SessionDriver<'o> {
         }
     }
 
-    /// Waits for the processes that end with the root. Returns those that are still alive then, and which of these
-    /// files each has open.
+    /// Waits for the processes that end with the root. Returns those that are still alive then, and which of
+    /// these files each has open.
     pub async fn settle_leaked(&mut self, output: &[FileId]) -> Vec<LeakedProcess> {
         let deadline = Instant::now() + SETTLE_WITHIN;
         loop {
@@ -256,8 +257,8 @@ impl<'o> SessionDriver<'o> {
         self.evidence.is_some() || self.escalation.is_some()
     }
 
-    /// Nothing has moved for a while, and nothing waits for a result. Never without kernel events: a process that is
-    /// born and gone between two polls of `/proc` would be missed.
+    /// Nothing has moved for a while, and nothing waits for a result. Never without kernel events: a process
+    /// that is born and gone between two polls of `/proc` would be missed.
     fn is_idle(&self) -> bool {
         if !self.sources.has_kernel() || self.is_busy() {
             return false;
@@ -319,7 +320,8 @@ impl<'o> SessionDriver<'o> {
     }
 }
 
-/// The evidence, once it is collected; `None` when its deadline was first. Never, when none is being collected.
+/// The evidence, once it is collected; `None` when its deadline was first. Never, when none is being
+/// collected.
 async fn collected(pending: Option<&mut PendingEvidence>) -> Option<Evidence> {
     let Some(pending) = pending else { return std::future::pending().await };
     tokio::select! {

@@ -40,8 +40,8 @@ impl<'a> OwnerEnding<'a> {
     }
 }
 
-/// Finishes a session. What prevents that is reported to the observers, and left to the next recovery. Returns the
-/// summary, and the directory of the session; `None` when it could not be filed.
+/// Finishes a session. What prevents that is reported to the observers, and left to the next recovery.
+/// Returns the summary, and the directory of the session; `None` when it could not be filed.
 pub fn finish(
     driver: SessionDriver<'_>,
     ending: &OwnerEnding<'_>,

@@ -1,12 +1,12 @@
 //! Membership without kernel events: the process connector where it is available, and scans of `/proc`.
 //!
-//! The connector reports forks, execs and exits, but no start times and no names. Those are read from `/proc`. For a
-//! process that is gone already, the start time is derived from the time of the event. The connector reports the end of
-//! each thread; a process has ended when no thread of it is left in `/proc`.
+//! The connector reports forks, execs and exits, but no start times and no names. Those are read from
+//! `/proc`. For a process that is gone already, the start time is derived from the time of the event. The
+//! connector reports the end of each thread; a process has ended when no thread of it is left in `/proc`.
 //!
-//! Where the connector is not available, and from time to time beside it, all of `/proc` is scanned: a process whose
-//! parent is a member is a member, and so is a process that was reparented to the tracer, which adopts the orphans of
-//! the job.
+//! Where the connector is not available, and from time to time beside it, all of `/proc` is scanned: a
+//! process whose parent is a member is a member, and so is a process that was reparented to the tracer, which
+//! adopts the orphans of the job.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -47,7 +47,8 @@ pub struct MembershipPoller {
 }
 
 impl MembershipPoller {
-    /// A poller that uses the connector where it is available. Its numbers are those of the initial pid namespace.
+    /// A poller that uses the connector where it is available. Its numbers are those of the initial pid
+    /// namespace.
     pub fn new() -> Self {
         let initial =
             table::extras(&ProcRoot::system(), std::process::id()).pidns_ino == Some(INITIAL_PIDNS_INO);
@@ -145,8 +146,8 @@ fn threads_are_gone(root: &ProcRoot, process: ProcessId, ending: u32) -> bool {
         || table::threads(root, process.tgid).iter().all(|tid| *tid == ending || *tid == process.tgid)
 }
 
-/// Compares the members with a scan of `/proc` from before the events were read. Only a process that was `known` then
-/// can be missing from it.
+/// Compares the members with a scan of `/proc` from before the events were read. Only a process that was
+/// `known` then can be missing from it.
 fn compare_with_scan(
     all: &[ProcessRow],
     job: ProcessId,

@@ -1,8 +1,8 @@
 //! A live session: everything that records it, from its first line to its last.
 //!
-//! [`sources`] learn what happens (kernel events, polling, samples). [`recorder`] owns the session's state: it folds
-//! the inputs, writes the trace and informs the [`observer`]s. [`driver`] decides what is due when. [`start`] begins a
-//! session on disk and in the kernel, and [`finish`] files it.
+//! [`sources`] learn what happens (kernel events, polling, samples). [`recorder`] owns the session's state:
+//! it folds the inputs, writes the trace and informs the [`observer`]s. [`driver`] decides what is due when.
+//! [`start`] begins a session on disk and in the kernel, and [`finish`] files it.
 
 pub mod driver;
 pub mod finish;

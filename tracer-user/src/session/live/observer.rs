@@ -41,8 +41,8 @@ pub enum SessionEvent<'a> {
     Notice(&'a str),
     /// A line of the kernel programs' own debug log. Only where that was requested.
     Debug(&'a str),
-    /// A diagnosis. An observer makes durable what has to outlive the job before it returns: what is done about a
-    /// hang comes afterwards.
+    /// A diagnosis. An observer makes durable what has to outlive the job before it returns: what is done
+    /// about a hang comes afterwards.
     Diagnosis(&'a Diagnosis, DiagnosisTrigger),
     /// The status, a few times a second.
     Status(&'a SessionStatus),

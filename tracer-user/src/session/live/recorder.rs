@@ -1,8 +1,8 @@
 //! The owner of a session's state: the fold, its trace, and the lock on its sidecar.
 //!
-//! Everything that is learned of a session passes through [`SessionRecorder::push`], in order: into the fold, from
-//! there as lines into the trace, and to the observers. A live session and one that is recovered from its files are
-//! the same type; [`super::sources`] feeds a live one.
+//! Everything that is learned of a session passes through [`SessionRecorder::push`], in order: into the fold,
+//! from there as lines into the trace, and to the observers. A live session and one that is recovered from
+//! its files are the same type; [`super::sources`] feeds a live one.
 
 use std::io;
 
@@ -83,10 +83,11 @@ pub struct ReplayedSession {
 }
 
 impl<'o> SessionRecorder<'o> {
-    /// Enrolls a session: the sidecar first, whole and locked, then the trace. Call this before the root may exec.
+    /// Enrolls a session: the sidecar first, whole and locked, then the trace. Call this before the root may
+    /// exec.
     ///
-    /// The lock lives in this process's open file. A child that is forked before it execs shares that file, so it has
-    /// to exec, or to end, when this process dies.
+    /// The lock lives in this process's open file. A child that is forked before it execs shares that file,
+    /// so it has to exec, or to end, when this process dies.
     ///
     /// # Errors
     /// When the session cannot be enrolled. Nothing is left behind then.
@@ -151,8 +152,8 @@ impl<'o> SessionRecorder<'o> {
         self.push_at(&clock::anchor(), clock::boot_ns(), input);
     }
 
-    /// Takes one input: into the fold, its lines into the trace and to the observers. `boot_ns` is when it was learned,
-    /// CLOCK_BOOTTIME nanoseconds. A kernel event's own time is used instead.
+    /// Takes one input: into the fold, its lines into the trace and to the observers. `boot_ns` is when it
+    /// was learned, CLOCK_BOOTTIME nanoseconds. A kernel event's own time is used instead.
     pub fn push_at(&mut self, anchor: &Anchor, boot_ns: u64, input: Input) -> Pushed {
         match &input {
             Input::Kernel(event) => self.history.note(event),
@@ -261,7 +262,8 @@ impl<'o> SessionRecorder<'o> {
         self.push(Input::End(reason));
     }
 
-    /// Finishes the session: durable in the log first, then its evidence and its pins go. Write the last line before.
+    /// Finishes the session: durable in the log first, then its evidence and its pins go. Write the last line
+    /// before.
     ///
     /// # Errors
     /// When it cannot be filed. Nothing was removed then, and the next recovery finds the session.
@@ -280,7 +282,8 @@ impl<'o> SessionRecorder<'o> {
         finished.map_err(|error| FinishError { error, summary })
     }
 
-    /// Stages the session in the log: the first half of finishing it, for a sweep that finishes many at a time.
+    /// Stages the session in the log: the first half of finishing it, for a sweep that finishes many at a
+    /// time.
     ///
     /// # Errors
     /// When it cannot be written. Nothing is left in the log then, and the evidence stays.

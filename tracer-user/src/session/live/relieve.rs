@@ -6,7 +6,8 @@ use crate::procfs_view::{ProcRoot, table};
 use crate::signals::pidfd::PidFd;
 use crate::signals::relieve;
 
-/// Enlarges the full pipes of the hangs in a diagnosis. Returns a sentence about each: what was done, or why not.
+/// Enlarges the full pipes of the hangs in a diagnosis. Returns a sentence about each: what was done, or why
+/// not.
 pub fn relieve(diagnosis: &Diagnosis) -> Vec<String> {
     let limit = std::fs::read_to_string("/proc/sys/fs/pipe-max-size")
         .ok()

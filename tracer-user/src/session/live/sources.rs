@@ -1,8 +1,8 @@
 //! Where the inputs of a live session come from: the kernel's programs, or polling, and samples of `/proc`.
 //!
-//! With kernel events the kernel decides which processes belong to the session. Without them membership is polled
-//! ([`super::membership_poll`]): a process belongs to the session when its parent does, or when it was reparented to
-//! the tracer, which then is a child subreaper.
+//! With kernel events the kernel decides which processes belong to the session. Without them membership is
+//! polled ([`super::membership_poll`]): a process belongs to the session when its parent does, or when it was
+//! reparented to the tracer, which then is a child subreaper.
 
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
@@ -108,7 +108,8 @@ impl SessionSources {
             if let Err(error) = kernel.enroll(process, &extras) {
                 recorder.notice(&error.to_string());
             }
-            // Only from now on its exit is recorded. An exit before left nothing but a stale entry in the map.
+            // Only from now on its exit is recorded. An exit before left nothing but a stale entry in the
+            // map.
             let start_ticks = table::start_ticks(&self.proc_root, process.tgid).ok().flatten();
             if start_ticks != Some(process.start_ticks) {
                 kernel.withdraw(process);
@@ -147,7 +148,8 @@ impl SessionSources {
             }
             recorder.push(Input::Kernel(event));
         }
-        // Only now: an end that is not in the trace yet has to stay in the kernel's map, in case this process dies.
+        // Only now: an end that is not in the trace yet has to stay in the kernel's map, in case this process
+        // dies.
         kernel.forget_ended(ended);
     }
 
@@ -176,8 +178,8 @@ impl SessionSources {
         }
     }
 
-    /// Takes the ends that are in the kernel's map without an event. After this, every process that counts as alive is
-    /// alive. Without kernel events: polls all of `/proc` now.
+    /// Takes the ends that are in the kernel's map without an event. After this, every process that counts as
+    /// alive is alive. Without kernel events: polls all of `/proc` now.
     pub fn settle(&mut self, recorder: &mut SessionRecorder<'_>) {
         if let Some(poller) = &mut self.poller {
             poller.make_due();
@@ -188,8 +190,8 @@ impl SessionSources {
         };
         let fates = kernel.fates();
         let living: HashSet<ProcessId> = kernel.living().into_iter().collect();
-        // The maps are younger than the last drain. The fork of a process that was born since is in the ring: the
-        // kernel writes it there at most a moment after the maps.
+        // The maps are younger than the last drain. The fork of a process that was born since is in the ring:
+        // the kernel writes it there at most a moment after the maps.
         for _ in 0..SETTLE_DRAINS {
             self.catch_up(recorder);
             let tracker = recorder.state().tracker();
@@ -231,8 +233,8 @@ impl SessionSources {
             .collect()
     }
 
-    /// The root, which is not a child of the tracer, has ended. The kernel's record says how, or `/proc` until it is
-    /// reaped.
+    /// The root, which is not a child of the tracer, has ended. The kernel's record says how, or `/proc`
+    /// until it is reaped.
     pub fn root_ended(&mut self, recorder: &mut SessionRecorder<'_>) {
         self.settle(recorder);
         if recorder.state().tracker().root_exit().is_some() {

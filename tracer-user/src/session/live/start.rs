@@ -71,8 +71,8 @@ pub fn identify(pid: u32) -> anyhow::Result<ProcessId> {
 /// Begins a session. Its root is a member when this returns.
 ///
 /// # Errors
-/// When the trace directory is refused or unusable. Nothing is left then. A log that cannot be written is reported, and
-/// is no reason not to run the job: the session is filed when that becomes possible.
+/// When the trace directory is refused or unusable. Nothing is left then. A log that cannot be written is
+/// reported, and is no reason not to run the job: the session is filed when that becomes possible.
 pub fn begin<'o>(
     setup: &SessionSetup<'_>,
     root: ProcessId,
@@ -92,7 +92,7 @@ pub fn begin<'o>(
         Ok(_) => recover_first(recording, &directory, &log, &mut observers),
         Err(error) => observers.notice(&error.to_string()),
     }
-    // Without this lock another recovery could take pins that have no sidecar yet for orphans. We would notice.
+    // Without this lock another recovery could take pins that have no sidecar yet for orphans.
     let _beginning = directory.begin();
     let (kernel, reason_without) = match kernel(setup, &directory) {
         Ok(kernel) => (kernel, None),
@@ -113,8 +113,8 @@ pub fn begin<'o>(
     Ok(StartedSession { recorder, sources, log })
 }
 
-/// Enrolls the session on disk. A full or failing file system is no reason not to run the job: the session is kept in
-/// memory then.
+/// Enrolls the session on disk. A full or failing file system is no reason not to run the job: the session is
+/// kept in memory then.
 fn enroll<'o>(
     directory: &TraceDir,
     enrollment: Enrollment,

@@ -13,9 +13,9 @@ use crate::signals::escalation::{Subject, escalate};
 
 pub use crate::signals::escalation::EscalationEvent;
 
-/// Ends the processes that `members` returns, in its order. It is called again meanwhile, so that children which
-/// appear are included. Waits at most `grace` after each of SIGINT and SIGTERM. Other tasks of the thread may run
-/// while this waits.
+/// Ends the processes that `members` returns, in its order. It is called again meanwhile, so that children
+/// which appear are included. Waits at most `grace` after each of SIGINT and SIGTERM. Other tasks of the
+/// thread may run while this waits.
 pub async fn end(
     members: impl FnMut() -> Vec<ProcessId>,
     grace: Duration,

@@ -133,8 +133,8 @@ pub fn find(
     found
 }
 
-/// Stale by this proof, unless a process may use it: one that cannot be examined may, where the kernel itself does not
-/// say.
+/// Stale by this proof, unless a process may use it: one that cannot be examined may, where the kernel itself
+/// does not say.
 fn unused(candidate: &Candidate, used: &FileUsers, proof: String) -> FileState {
     match (leftover_files::is_open(&candidate.path), used.unreadable.as_slice()) {
         (InUse::Yes, _) => FileState::Unknown("a process that cannot be seen has it open".to_owned()),

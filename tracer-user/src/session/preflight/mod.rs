@@ -31,7 +31,8 @@ const BASELINE: &str = "tracer.baseline/1";
 pub struct PreflightOptions {
     /// Where sessions are kept.
     pub places: Places,
-    /// The checkout whose processes count as owned; `None`: the repository of the working directory, if there is one.
+    /// The checkout whose processes count as owned; `None`: the repository of the working directory, if there
+    /// is one.
     pub repo: Option<PathBuf>,
     /// These ports have to be free.
     pub ports: Vec<u16>,

@@ -1,9 +1,10 @@
-//! The holder of an address that a failed job may have needed: `EADDRINUSE`, explained by the listener's owner.
+//! The holder of an address that a failed job may have needed: `EADDRINUSE`, explained by the listener's
+//! owner.
 //!
-//! No tracepoint reports that a bind failed, examining the result of every system call is too expensive, and the output
-//! of the job is not read. So this claims no more than it knows: the job failed, and a process was listening since before
-//! it began, on a port that its command line names or as a leftover of an earlier run. The job's own message says whether
-//! that is the reason.
+//! No tracepoint reports that a bind failed, examining the result of every system call is too expensive, and
+//! the output of the job is not read. So this claims no more than it knows: the job failed, and a process was
+//! listening since before it began, on a port that its command line names or as a leftover of an earlier run.
+//! The job's own message says whether that is the reason.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;

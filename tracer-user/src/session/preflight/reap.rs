@@ -1,5 +1,5 @@
-//! `reap`: ends what `preflight` proved to be left, and verifies that. The plan comes first, and nothing happens without
-//! consent.
+//! `reap`: ends what `preflight` proved to be left, and verifies that. The plan comes first, and nothing
+//! happens without consent.
 
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;

@@ -8,14 +8,13 @@ use jiff::Timestamp;
 use crate::core::identity::ProcessId;
 use crate::core::leftover::{Proc, SessionTie, UnfinishedSession};
 use crate::core::record::sidecar::{Enrollment, Sidecar};
+use crate::core::retention::RetentionPolicy;
 use crate::procfs_view::ProcRoot;
 use crate::session::options::Places;
 use crate::session::problems::Problems;
 use crate::session::recover::{FateSource as _, LocalHost, Pinned, pin_name};
 use crate::store::index::{self, Row};
-use crate::store::{
-    Claim, ClaimError, Layout, LogConfig, ResolveConfig, RetentionPolicy, SessionFiles, SessionLog, TraceDir,
-};
+use crate::store::{Claim, ClaimError, Layout, LogConfig, ResolveConfig, SessionFiles, SessionLog, TraceDir};
 
 /// The number of finished sessions that are examined, the newest first.
 const SESSIONS: usize = 500;

@@ -1,10 +1,10 @@
 //! `recover --adopt`: continues sessions whose owner died and whose job still runs.
 //!
-//! Same files, same pins: the trace was read back, the kernel went on recording, and what it recorded meanwhile is taken
-//! first, so nothing in between is missing. From then on the session is [driven](crate::session::live::driver) as any
-//! other, with the times that its owner had been given. The job is not a child of this process and not its to end: a
-//! hang is explained, and relieved where the owner would have done that. When this process dies, the session is as it
-//! was, for the next to adopt.
+//! Same files, same pins: the trace was read back, the kernel went on recording, and what it recorded
+//! meanwhile is taken first, so nothing in between is missing. From then on the session is
+//! [driven](crate::session::live::driver) as any other, with the times that its owner had been given. The job
+//! is not a child of this process and not its to end: a hang is explained, and relieved where the owner would
+//! have done that. When this process dies, the session is as it was, for the next to adopt.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -53,7 +53,8 @@ pub fn adopt(
 }
 
 impl Adoption {
-    /// Continues the session: its trace may take as much room as its owner had been given, and notes the adoption.
+    /// Continues the session: its trace may take as much room as its owner had been given, and notes the
+    /// adoption.
     pub fn resume<'o>(self) -> SessionRecorder<'o> {
         let mut recorder = SessionRecorder::resume(self.session);
         let header = recorder.state().tracker().header();
@@ -90,7 +91,8 @@ pub fn follow_all(
     Ok(finished.into_iter().flatten().collect())
 }
 
-/// Traces one session to its end. `None`: it cannot be followed, which was reported, and waits for the next recovery.
+/// Traces one session to its end. `None`: it cannot be followed, which was reported, and waits for the next
+/// recovery.
 async fn follow(mut adoption: Adoption, log: &LogConfig, mut observer: Shared<'_, '_>) -> Option<Summary> {
     let pins = adoption.pins.take();
     let mut recorder = adoption.resume();

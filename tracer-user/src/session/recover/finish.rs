@@ -106,7 +106,8 @@ fn take_record(
     anchor: &Anchor,
     now_boot_ns: u64,
 ) {
-    // The events come after the fates: an event reports the birth of each process in the maps, unless it was lost.
+    // The events come after the fates: an event reports the birth of each process in the maps, unless it was
+    // lost.
     let fates = record.fates();
     let (mut events, lost) = record.drain();
     events.sort_by_key(|event| event.boot_ns);
@@ -121,8 +122,8 @@ fn take_record(
     reconcile(recorder, fates, anchor);
 }
 
-/// Joins, before the waiting events are taken, the processes whose birth neither the trace nor these events report: the
-/// owner had taken that event from the ring and died before it wrote it down.
+/// Joins, before the waiting events are taken, the processes whose birth neither the trace nor these events
+/// report: the owner had taken that event from the ring and died before it wrote it down.
 fn join_unreported(
     recorder: &mut SessionRecorder<'_>,
     fates: &[ProcessFate],
@@ -158,8 +159,8 @@ fn join(recorder: &mut SessionRecorder<'_>, fate: &ProcessFate, anchor: &Anchor)
     recorder.push_at(anchor, joined_at, Input::Joined(join));
 }
 
-/// Brings a session up to what the kernel recorded of its processes: unknown ones join it, and unknown ends are
-/// recorded, at the kernel's time.
+/// Brings a session up to what the kernel recorded of its processes: unknown ones join it, and unknown ends
+/// are recorded, at the kernel's time.
 pub fn reconcile(recorder: &mut SessionRecorder<'_>, fates: Vec<ProcessFate>, anchor: &Anchor) {
     let mut ends: Vec<(u64, Exit)> = Vec::new();
     for fate in fates {

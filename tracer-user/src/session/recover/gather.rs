@@ -27,8 +27,8 @@ pub struct RecoveryCase {
     pub problems: Problems,
 }
 
-/// Gathers the evidence about one session, and claims it if its owner is gone. `None`: another process has just
-/// finished it.
+/// Gathers the evidence about one session, and claims it if its owner is gone. `None`: another process has
+/// just finished it.
 pub fn gather(config: &RecoverConfig, files: SessionFiles) -> Option<RecoveryCase> {
     let dir = config.traces.dir();
     let mut case = RecoveryCase {
@@ -53,7 +53,8 @@ pub fn gather(config: &RecoverConfig, files: SessionFiles) -> Option<RecoveryCas
         }
         Err(ClaimError::Held) => case.evidence.lock = OwnerLock::Held,
         Err(ClaimError::Gone) => {
-            // A trace without a sidecar has no known owner. Without either, another process has just finished it.
+            // A trace without a sidecar has no known owner. Without either, another process has just finished
+            // it.
             dir.stat_name(case.files.trace()).ok().flatten()?;
             case.evidence.sidecar = SidecarState::Absent;
             return Some(case);

@@ -1,9 +1,9 @@
 //! `recover`: finishes the sessions whose owner died.
 //!
-//! Each session is claimed by its lock, examined, judged by [`crate::core::gates`], and only then acted on. A dry run does
-//! everything but the acting, so both print the same plan. A bad file costs an entry among the problems and never the
-//! sweep. The process that holds a session's lock while it is filed is the only one that files it. Others find the lock
-//! held, or the session gone.
+//! Each session is claimed by its lock, examined, judged by [`crate::core::gates`], and only then acted on. A
+//! dry run does everything but the acting, so both print the same plan. A bad file costs an entry among the
+//! problems and never the sweep. The process that holds a session's lock while it is filed is the only one
+//! that files it. Others find the lock held, or the session gone.
 
 pub mod adopt;
 mod autoskillit;
@@ -23,13 +23,14 @@ pub use source::{FateSource, KernelRecord, NoKernel, PinError, pin_name};
 pub use sweep::recover;
 
 use super::clock;
-use super::options::{Places, RetentionPolicy};
+use super::options::Places;
 use super::problems::Problems;
 use crate::core::gates::{GateVerdict, RecoveryPolicy};
 use crate::core::record::SessionIdError;
+use crate::core::retention::{RetentionPlan, RetentionPolicy};
 use crate::core::time::Anchor;
 use crate::procfs_view::{ProcRoot, table};
-use crate::store::{Layout, LogConfig, LogError, ResolveConfig, RetentionPlan, TraceDir};
+use crate::store::{Layout, LogConfig, LogError, ResolveConfig, TraceDir};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,7 +59,8 @@ pub struct RecoverConfig {
 pub struct RecoverOptions {
     /// Where sessions are kept.
     pub places: Places,
-    /// How the files of sessions are named and written. AutoSkillit's need a trace directory among the places.
+    /// How the files of sessions are named and written. AutoSkillit's need a trace directory among the
+    /// places.
     pub layout: Layout,
     /// Sessions that were written to more recently than this are left alone.
     pub min_age: Duration,

@@ -13,8 +13,9 @@ pub struct StartRecovery {
     pub unfinished: bool,
 }
 
-/// Recovers in a thread of its own, and waits at most `budget` for it. The rest is done beside the new session. If that
-/// is over first, the next recovery finds what is left: at any moment a session is whole in one place.
+/// Recovers in a thread of its own, and waits at most `budget` for it. The rest is done beside the new
+/// session. If that is over first, the next recovery finds what is left: at any moment a session is whole in
+/// one place.
 pub fn on_start(config: RecoverConfig, budget: Duration) -> StartRecovery {
     let (send, receive) = mpsc::channel();
     let thread = std::thread::Builder::new().name("recover".to_owned()).spawn(move || {

@@ -11,8 +11,8 @@ use std::io;
 /// The shortest stall that is reported when it ended without an owner, nanoseconds.
 const STALL_THRESHOLD_NS: u64 = 1_000_000_000;
 
-/// Pins that do not name their trace directory are left alone until they are this old, seconds. Their owner died while
-/// it made or removed them, or it is of a version that took no lock on them and may be alive.
+/// Pins that do not name their trace directory are left alone until they are this old, seconds. Their owner
+/// died while it made or removed them, or it is of a version that took no lock on them and may be alive.
 const UNNAMED_AGE: i64 = 3_600;
 
 /// The pins under the BPF file system.

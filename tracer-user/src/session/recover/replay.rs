@@ -66,8 +66,8 @@ pub fn replay(
     if config.layout == Layout::AutoSkillit {
         writer = TraceWriter::collecting(limits());
     }
-    // What the trace itself lacks: a beginning that its owner did not live to write, or, for a foreign trace, all of it
-    // in the tracer's own format.
+    // What the trace itself lacks: a beginning that its owner did not live to write, or, for a foreign trace,
+    // all of it in the tracer's own format.
     writer.append(&lines);
     let session = ReplayedSession { id, enrollment, claim, writer, state, diagnosis };
     Ok(Replay { session, damaged, last })
@@ -90,7 +90,8 @@ fn open_trace(
         }
         Err(OpenError::Missing) => Ok(TraceWriter::collecting(limits())),
         Err(OpenError::Io(error)) => Err(RecoverError::Trace(error)),
-        // The private directory holds something that is no trace under its name: the session is finished without one.
+        // The private directory holds something that is no trace under its name: the session is finished
+        // without one.
         Err(error) => {
             problems.add(format_args!("the trace of {} is {error}", claim.files().stem()));
             Ok(TraceWriter::in_memory(limits()))

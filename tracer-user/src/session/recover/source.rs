@@ -10,8 +10,8 @@ pub trait KernelRecord {
     /// The fate of every process of the session. Removes nothing.
     fn fates(&mut self) -> Vec<ProcessFate>;
 
-    /// The events that were not read yet, and how many did not fit in the kernel's ring. Reading an event removes it:
-    /// only the owner of the session may call this.
+    /// The events that were not read yet, and how many did not fit in the kernel's ring. Reading an event
+    /// removes it: only the owner of the session may call this.
     fn drain(&mut self) -> (Vec<Event>, u64);
 
     /// Removes the pins.
@@ -40,22 +40,23 @@ pub enum PinError {
 
 /// Where the kernel's records are found.
 pub trait FateSource: Send + Sync {
-    /// The record of the session whose sidecar names these pins; `None` when there is no such session. The name is
-    /// looked up among the existing pins, and never used as a path.
+    /// The record of the session whose sidecar names these pins; `None` when there is no such session. The
+    /// name is looked up among the existing pins, and never used as a path.
     ///
     /// # Errors
     /// When existing pins cannot be read.
     fn record(&self, pins: &str) -> Result<Option<Box<dyn KernelRecord>>, PinError>;
 
-    /// Removes pins whose name begins with `prefix` and is in no sidecar, and returns their names. No session may be at
-    /// its beginning, where it has pins and no sidecar yet.
+    /// Removes pins whose name begins with `prefix` and is in no sidecar, and returns their names. No session
+    /// may be at its beginning, where it has pins and no sidecar yet.
     ///
     /// # Errors
     /// When they cannot be listed or removed.
     fn collect_orphans(&self, prefix: &str, named: &BTreeSet<String>) -> Result<Vec<String>, PinError>;
 
-    /// The names of pins that provably have no owner, whichever trace directory they were made for: their owner is dead,
-    /// and the directory whose sidecar would name them is gone. With `remove` they are removed.
+    /// The names of pins that provably have no owner, whichever trace directory they were made for: their
+    /// owner is dead, and the directory whose sidecar would name them is gone. With `remove` they are
+    /// removed.
     ///
     /// # Errors
     /// When they cannot be listed or removed.

@@ -17,8 +17,8 @@ use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-/// Sessions that are claimed, filed and removed together: they share one wait for the disk, and their open files stay
-/// below the limit of any process.
+/// Sessions that are claimed, filed and removed together: they share one wait for the disk, and their open
+/// files stay below the limit of any process.
 const BATCH: usize = 128;
 
 /// The prefix of a trace that was being compacted.

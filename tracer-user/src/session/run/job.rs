@@ -1,22 +1,24 @@
 //! The job of a `run`: started so that it cannot notice the tracer, and followed to its end.
 //!
-//! **Terminal.** Tracer and job share one process group, as `env` and `timeout --foreground` do with theirs: the job has
-//! the terminal as it would have it alone, and a shell's `fg`, `bg` and `kill %1` reach both. It follows that:
-//! - Ctrl-C and Ctrl-\ reach both at once. The terminal's signals are recognized by their `si_code`, and are passed on
-//!   only to a job that has left the process group.
-//! - Ctrl-Z must not stop the tracer by itself, since the job may handle or ignore it. The tracer reads the signal and
-//!   does nothing. When the job *has* stopped, the tracer stops itself by the same signal, so that the shell sees its job
-//!   stopped. The shell continues the group, and so both. A SIGCONT for the tracer alone is passed on. SIGTTIN and SIGTTOU
-//!   of a background job are treated the same way.
-//! - A job that was stopped by SIGSTOP is reported, and not imitated, where no shell waits to continue it: then the tracer
-//!   continues, and its deadlines with it.
+//! **Terminal.** Tracer and job share one process group, as `env` and `timeout --foreground` do with theirs:
+//! the job has the terminal as it would have it alone, and a shell's `fg`, `bg` and `kill %1` reach both. It
+//! follows that:
+//! - Ctrl-C and Ctrl-\ reach both at once. The terminal's signals are recognized by their `si_code`, and are
+//!   passed on only to a job that has left the process group.
+//! - Ctrl-Z must not stop the tracer by itself, since the job may handle or ignore it. The tracer reads the
+//!   signal and does nothing. When the job *has* stopped, the tracer stops itself by the same signal, so that
+//!   the shell sees its job stopped. The shell continues the group, and so both. A SIGCONT for the tracer
+//!   alone is passed on. SIGTTIN and SIGTTOU of a background job are treated the same way.
+//! - A job that was stopped by SIGSTOP is reported, and not imitated, where no shell waits to continue it:
+//!   then the tracer continues, and its deadlines with it.
 //!
-//! **Orphans.** The tracer is no child subreaper unless that is requested: orphans of the job are reparented to the
-//! process to which they would go without the tracer, and `getppid()` returns what it always returned. The kernel's
-//! membership follows them wherever they go. Only without kernel events is the adoption worth the difference.
+//! **Orphans.** The tracer is no child subreaper unless that is requested: orphans of the job are reparented
+//! to the process to which they would go without the tracer, and `getppid()` returns what it always returned.
+//! The kernel's membership follows them wherever they go. Only without kernel events is the adoption worth
+//! the difference.
 //!
-//! **End.** The job stays a zombie until [`Job::reap`], so that its `/proc` entry can still be read, and its pid cannot be
-//! reused before its records are complete.
+//! **End.** The job stays a zombie until [`Job::reap`], so that its `/proc` entry can still be read, and its
+//! pid cannot be reused before its records are complete.
 
 use std::ffi::OsString;
 use std::io;
@@ -108,8 +110,8 @@ pub enum PassOn {
     NotForJob,
 }
 
-/// Forks the job, which then waits for [`HeldJob::release`]. Closes, in this process, the descriptors that only the job
-/// should hold.
+/// Forks the job, which then waits for [`HeldJob::release`]. Closes, in this process, the descriptors that
+/// only the job should hold.
 pub fn hold(spec: &JobSpec, original: &OriginalSignals) -> anyhow::Result<HeldJob> {
     let command = JobCommand::new(&spec.argv, std::env::var_os("PATH").as_deref())?;
     if spec.adopt_orphans {
@@ -170,7 +172,8 @@ impl Job {
             let event = match received.signal {
                 libc::SIGCHLD => self.check_stop()?,
                 libc::SIGCONT => {
-                    // Whether or not the job is stopped: it may be about to stop, and one SIGCONT too many is harmless.
+                    // Whether or not the job is stopped: it may be about to stop, and one SIGCONT too many is
+                    // harmless.
                     if !received.from_terminal() {
                         self.child.process().send(Signal::CONT)?;
                     }
@@ -235,8 +238,8 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// Takes a signal that was received `at`. True when it is a second Ctrl-C, or a second request to end, soon after the
-    /// first: then the tracer ends at once, and leaves the session to be recovered.
+    /// Takes a signal that was received `at`. True when it is a second Ctrl-C, or a second request to end,
+    /// soon after the first: then the tracer ends at once, and leaves the session to be recovered.
     pub fn ends_with(&mut self, received: &ReceivedSignal, at: Instant) -> bool {
         if !matches!(received.signal, libc::SIGINT | libc::SIGQUIT) {
             return false;

@@ -1,11 +1,11 @@
 //! `run`: a job, traced from before its first instruction to after its last.
 //!
-//! The order protects the job. It is forked and held; the kernel side is loaded, and the job made a member of it; the
-//! session is enrolled on disk; only then the job may exec. At the end the kernel's records are taken while the job is
-//! still a zombie, so that its pid cannot name another process, and then it is reaped.
+//! The order protects the job. It is forked and held; the kernel side is loaded, and the job made a member of
+//! it; the session is enrolled on disk; only then the job may exec. At the end the kernel's records are taken
+//! while the job is still a zombie, so that its pid cannot name another process, and then it is reaped.
 //!
-//! A failure of the tracer never becomes one of the job: without a place for the trace it is kept in memory, without
-//! kernel events `/proc` is polled, and both are reported.
+//! A failure of the tracer never becomes one of the job: without a place for the trace it is kept in memory,
+//! without kernel events `/proc` is polled, and both are reported.
 
 pub mod job;
 
@@ -34,8 +34,8 @@ use crate::signals::receive::{BlockedSignals, ReceivedSignal, SignalStream};
 use crate::store::autoskillit::Mirror;
 use crate::store::{Layout, LogConfig};
 
-/// The longest time between the signals of one `kill` of a process group that the tracer and the job are in: they are
-/// microseconds apart unless a process is kept from its CPU.
+/// The longest time between the signals of one `kill` of a process group that the tracer and the job are in:
+/// they are microseconds apart unless a process is kept from its CPU.
 const SAME_KILL_NS: u64 = 200_000_000;
 
 /// Where AutoSkillit's readers look for its files.
@@ -164,8 +164,8 @@ struct RunState<'a, 'o> {
     /// A request to end that is passed on after the diagnosis, and when it came.
     pending: Option<(ReceivedSignal, u64)>,
     patience: Patience,
-    /// By signal, when the root was last sent one that was also sent to the tracer. It does not count a second time: a
-    /// process that signals the tracer alone right after the group means the tracer.
+    /// By signal, when the root was last sent one that was also sent to the tracer. It does not count a
+    /// second time: a process that signals the tracer alone right after the group means the tracer.
     answered_boot_ns: HashMap<u32, u64>,
     diagnosis: Option<Box<Diagnosis>>,
 }
@@ -323,7 +323,8 @@ impl RunState<'_, '_> {
         self.driver.terminate(alive);
     }
 
-    /// Passes a signal on, unless its sender has sent it to the job as well, as `kill -- -GROUP` and `timeout` do.
+    /// Passes a signal on, unless its sender has sent it to the job as well, as `kill -- -GROUP` and
+    /// `timeout` do.
     fn pass_on(&mut self, received: &ReceivedSignal, came_boot_ns: u64) -> anyhow::Result<()> {
         self.driver.catch_up();
         if !self.root_received(received, came_boot_ns.saturating_sub(SAME_KILL_NS)) {
