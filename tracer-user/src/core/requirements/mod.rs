@@ -2,6 +2,8 @@
 //! the remedy.
 
 mod judge;
+#[cfg(test)]
+mod tests;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

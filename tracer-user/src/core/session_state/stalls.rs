@@ -1,24 +1,11 @@
 //! The blocked writes of a session: open ones, and the anomalies and totals they make.
 
 use super::totals::resource_id;
-use super::tracker::Tracker;
+use super::tracker::{OpenStall, StallKey, Tracker};
 use crate::core::anomaly::{Anomaly, AnomalyKind, Detail, Phase, detail};
 use crate::core::identity::ProcessId;
 use crate::core::record::{StallLine, StallPhase};
-use crate::core::text::ByteString;
 use serde_json::json;
-
-/// One blocked write: process, thread, and since when, CLOCK_BOOTTIME nanoseconds.
-pub(super) type StallKey = (ProcessId, u32, u64);
-
-#[derive(Clone, Debug)]
-pub(super) struct OpenStall {
-    resource: String,
-    comm: ByteString,
-    /// The anomaly was raised.
-    raised: bool,
-    pub(super) line: StallLine,
-}
 
 impl OpenStall {
     fn anomaly(&self, key: StallKey, phase: Phase, length_ns: Option<u64>) -> Anomaly {

@@ -1,12 +1,12 @@
 //! What the lines of a session say, applied line by line: living processes, blocked writes, anomalies,
 //! totals.
 
-use super::stalls::{OpenStall, StallKey};
 use super::totals::Totals;
 use crate::core::anomaly::{Anomaly, AnomalyKind, Detail, Phase, ProcessWatch, detail};
 use crate::core::identity::ProcessId;
 use crate::core::record::{
-    Body, EndReason, ExecLine, ExitLine, FooterLine, ForkLine, HeaderLine, Origin, ProcessKey, Thresholds,
+    Body, EndReason, ExecLine, ExitLine, FooterLine, ForkLine, HeaderLine, Origin, ProcessKey, StallLine,
+    Thresholds,
 };
 use crate::core::snapshot::ProcSnapshot;
 use crate::core::text::ByteString;
@@ -50,6 +50,19 @@ impl Member {
     pub fn comm(&self) -> Option<&ByteString> {
         self.watch.comm()
     }
+}
+
+/// One blocked write: process, thread, and since when, CLOCK_BOOTTIME nanoseconds.
+pub(super) type StallKey = (ProcessId, u32, u64);
+
+/// A write that is blocked now.
+#[derive(Clone, Debug)]
+pub(super) struct OpenStall {
+    pub(super) resource: String,
+    pub(super) comm: ByteString,
+    /// The anomaly was raised.
+    pub(super) raised: bool,
+    pub(super) line: StallLine,
 }
 
 /// Everything that is known of a session.

@@ -2,17 +2,18 @@
 
 use crate::core::diagnosis::{Diagnosis, Role};
 use crate::core::identity::ProcessId;
+use crate::procfs_view::machine::MachineView;
 use crate::procfs_view::{ProcRoot, table};
 use crate::signals::pidfd::PidFd;
 use crate::signals::relieve;
 
+/// The kernel's default for `fs.pipe-max-size`, bytes (`pipe_max_size`, fs/pipe.c).
+const PIPE_MAX_SIZE: u64 = 1 << 20;
+
 /// Enlarges the full pipes of the hangs in a diagnosis. Returns a sentence about each: what was done, or why
 /// not.
 pub fn relieve(diagnosis: &Diagnosis) -> Vec<String> {
-    let limit = std::fs::read_to_string("/proc/sys/fs/pipe-max-size")
-        .ok()
-        .and_then(|text| text.trim().parse().ok())
-        .unwrap_or(1 << 20);
+    let limit = MachineView::system().sysctl("fs/pipe-max-size").unwrap_or(PIPE_MAX_SIZE);
     let mut sentences = Vec::new();
     for finding in diagnosis.findings.iter().filter(|finding| finding.verdict.is_hang()) {
         let waiters: Vec<u32> = finding
