@@ -116,6 +116,29 @@ fn a_dry_run_plans_the_retention_of_the_real_run() {
     assert_eq!(place.rows(), ["s1", "s2"]);
 }
 
+/// The options of retention reach the log, and the report names every removal with its reason.
+#[test]
+fn the_options_of_retention_are_reported_by_recover() {
+    let place = Place::new();
+    for n in 0..3 {
+        let session = live(&place, &format!("s{n}"), dead_root(n));
+        session.finish(&place.log(), &finish(), Box::new(|| Ok(()))).unwrap();
+    }
+    dead(&place, "s3", dead_root(3));
+    let recover = |options: &[&str]| {
+        let mut command = tracer(place.temp.path(), &["recover", "--no-kernel", "--min-age", "0s"]);
+        let output = output(command.args(options));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let planned = recover(&["--dry-run", "--max-sessions", "3", "--max-log-bytes", "1"]);
+    let would_remove = |n: usize| format!("would remove session s{n}: ");
+    assert!((0..3).all(|n| planned.contains(&would_remove(n))), "{planned}");
+    assert!(planned.contains("s0: more than 3 sessions") && planned.contains("s1: more than 1 bytes"));
+    let done = recover(&["--max-session-age", "1h", "--max-sessions", "3"]);
+    assert!(done.contains("removed session s0: more than 3 sessions\n"), "{done}");
+    assert_eq!(place.rows(), ["s1", "s2", "s3"]);
+}
+
 /// The room that sessions take is that of their files.
 #[test]
 fn retention_by_size_measures_the_files_of_each_session() {

@@ -5,10 +5,9 @@ use std::time::Duration;
 use super::exit::{Exit, Failure};
 use super::live_output::LiveOutput;
 use super::output::Output;
-use super::shared::{LayoutArg, PlaceArgs};
+use super::shared::{LayoutArg, PlaceArgs, RetentionArgs};
 use super::value::{self, Format, FormatArg};
 use crate::core::gates::RecoveryAction;
-use crate::core::retention::RetentionPolicy;
 use crate::session::options::Layout;
 use crate::session::recover::adopt::follow_all;
 use crate::session::recover::{
@@ -30,9 +29,8 @@ pub struct Args {
     /// The file layout to read: that of this tool, or AutoSkillit's in the directory given with --trace-dir
     #[arg(long, value_enum, value_name = "LAYOUT", default_value_t = LayoutArg::Tracer, help_heading = "Files")]
     layout: LayoutArg,
-    /// Keep at most this many finished sessions
-    #[arg(long, value_name = "N", default_value_t = 2000, help_heading = "Files")]
-    max_sessions: usize,
+    #[command(flatten)]
+    retention: RetentionArgs,
     /// Do not use BPF; poll /proc instead
     #[arg(long)]
     no_kernel: bool,
@@ -56,7 +54,7 @@ impl Args {
             min_age: self.min_age,
             adopt: self.adopt,
             dry_run: self.dry_run,
-            retention: RetentionPolicy::count(self.max_sessions),
+            retention: self.retention.policy(),
             no_kernel: self.no_kernel,
         })
     }

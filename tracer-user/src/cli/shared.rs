@@ -48,9 +48,8 @@ pub struct WatchArgs {
     /// Maximum size of a trace; past it the oldest snapshots are removed
     #[arg(long, value_name = "SIZE", value_parser = value::size, default_value = "64MiB", help_heading = "Files")]
     trace_max_bytes: u64,
-    /// Keep at most this many finished sessions
-    #[arg(long, value_name = "N", default_value_t = 2000, help_heading = "Files")]
-    max_sessions: usize,
+    #[command(flatten)]
+    retention: RetentionArgs,
     /// Do not use BPF; poll /proc instead
     #[arg(long)]
     no_kernel: bool,
@@ -75,9 +74,34 @@ impl WatchArgs {
     pub fn recording(&self, verbosity: u8) -> Recording {
         Recording {
             trace_max_bytes: self.trace_max_bytes,
-            retention: RetentionPolicy::count(self.max_sessions),
+            retention: self.retention.policy(),
             no_kernel: self.no_kernel,
             kernel_log: verbosity >= 2,
+        }
+    }
+}
+
+/// Which finished sessions are kept.
+#[derive(clap::Args, Clone, Debug)]
+pub struct RetentionArgs {
+    /// Keep at most this many finished sessions
+    #[arg(long, value_name = "N", default_value_t = RetentionPolicy::MAX_SESSIONS, help_heading = "Files")]
+    max_sessions: usize,
+    /// Remove finished sessions that began longer ago than this
+    #[arg(long, value_name = "DURATION", value_parser = value::positive_duration, help_heading = "Files")]
+    max_session_age: Option<Duration>,
+    /// Remove the oldest finished sessions when all of them together are larger than this
+    #[arg(long, value_name = "SIZE", value_parser = value::size, help_heading = "Files")]
+    max_log_bytes: Option<u64>,
+}
+
+impl RetentionArgs {
+    /// The policy.
+    pub fn policy(&self) -> RetentionPolicy {
+        RetentionPolicy {
+            max_sessions: self.max_sessions,
+            max_age: self.max_session_age,
+            max_bytes: self.max_log_bytes,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Carries out the retention of finished sessions.
 //!
-//! Sessions are removed under the lock of the session log, so that no row and no directory of a session that is being
-//! filed beside it is lost.
+//! Sessions are removed under the lock of the session log, so that no row and no directory of a session that
+//! is being filed beside it is lost.
 
 use super::fsops::{OpenError, random_name};
 use super::index;

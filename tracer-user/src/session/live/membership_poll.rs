@@ -156,7 +156,7 @@ fn compare_with_scan(
     changes: &mut Vec<MembershipChange>,
 ) {
     let me = std::process::id();
-    let living: HashSet<ProcessId> = all.iter().filter(|kin| !kin.zombie).map(|kin| kin.process).collect();
+    let living: HashSet<ProcessId> = all.iter().filter(|row| !row.zombie).map(|row| row.process).collect();
     members.retain(|_, process| {
         let here = living.contains(process) || *process == job || !known.contains(process);
         if !here {
@@ -168,9 +168,9 @@ fn compare_with_scan(
     loop {
         let new: Vec<ProcessId> = all
             .iter()
-            .filter(|kin| !kin.zombie && kin.process != job && !members.contains_key(&kin.process.tgid))
-            .filter(|kin| members.contains_key(&kin.ppid) || kin.ppid == me)
-            .map(|kin| kin.process)
+            .filter(|row| !row.zombie && row.process != job && !members.contains_key(&row.process.tgid))
+            .filter(|row| members.contains_key(&row.ppid) || row.ppid == me)
+            .map(|row| row.process)
             .collect();
         if new.is_empty() {
             return;

@@ -218,7 +218,7 @@ impl SessionSources {
         let tracker = recorder.state().tracker();
         let lives = |process: &ProcessId| {
             table::row(&self.proc_root, process.tgid)
-                .is_ok_and(|kin| kin.is_some_and(|kin| kin.process == *process && !kin.zombie))
+                .is_ok_and(|row| row.is_some_and(|row| row.process == *process && !row.zombie))
         };
         let alive = tracker.alive().filter(|process| *process != self.root && lives(process));
         alive
