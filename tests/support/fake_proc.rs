@@ -1,5 +1,5 @@
-//! A `/proc` made of plain files, for states that no test can arrange on a live machine: a process that vanishes between
-//! two reads, a file that may not be read, a mount that hides processes.
+//! A `/proc` made of plain files, for states that no test can arrange on a live machine: a process that
+//! vanishes between two reads, a file that may not be read, a mount that hides processes.
 //!
 //! A file that cannot be read is a directory here, because permissions do not stop root.
 

@@ -148,7 +148,8 @@ fn add_listeners(census: &mut Census, sockets: Sockets, namespace: Option<String
     }
 }
 
-/// The listener that an IP socket is, if it is one. A UDP socket with a port and no peer receives from anywhere.
+/// The listener that an IP socket is, if it is one. A UDP socket with a port and no peer receives from
+/// anywhere.
 fn inet_listener(facts: &InetFacts) -> Option<Listener> {
     let listens = if facts.stream {
         facts.state == Some(TcpState::Listen)

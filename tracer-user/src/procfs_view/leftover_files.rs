@@ -1,11 +1,12 @@
 //! Files that programs leave behind: UNIX sockets without a listener, pid files of the dead, shared memory.
 //!
-//! Whether a UNIX socket's file is dead is asked of the kernel without disturbing a listener: the connect of a datagram
-//! socket is refused with ECONNREFUSED when no socket is bound to that file, and with EPROTOTYPE when a stream socket is
-//! (`unix_find_bsd`, net/unix/af_unix.c). The listener does not notice.
+//! Whether a UNIX socket's file is dead is asked of the kernel without disturbing a listener: the connect of
+//! a datagram socket is refused with ECONNREFUSED when no socket is bound to that file, and with EPROTOTYPE
+//! when a stream socket is (`unix_find_bsd`, net/unix/af_unix.c). The listener does not notice.
 //!
-//! Whether a regular file is in use is asked of the kernel too: it grants a write lease only while no other process has
-//! the file open or mapped, whether that process can be seen or not, or the file is on its way in a message.
+//! Whether a regular file is in use is asked of the kernel too: it grants a write lease only while no other
+//! process has the file open or mapped, whether that process can be seen or not, or the file is on its way in
+//! a message.
 
 use std::collections::HashSet;
 use std::fs::{self, FileType};
@@ -115,7 +116,8 @@ fn candidate(path: &Path, kind: CandidateKind, uid: u32) -> Option<Candidate> {
     Some(Candidate { path: path.to_owned(), kind, id: (&metadata).into(), modified: metadata.mtime() })
 }
 
-/// The number on a pid file's first line. The line holds nothing else: other programs' lock files have these names too.
+/// The number on a pid file's first line. The line holds nothing else: other programs' lock files have these
+/// names too.
 fn pid_in(path: &Path) -> Option<u32> {
     let metadata = fs::symlink_metadata(path).ok().filter(|it| it.is_file() && it.len() <= MAX_PID_FILE)?;
     let text = if metadata.len() == 0 { return None } else { fs::read_to_string(path).ok()? };
@@ -162,8 +164,8 @@ pub fn is_open(path: &Path) -> InUse {
     }
 }
 
-/// Removes a candidate if its path still leads to the file that was judged. False when that is another file by now, or
-/// none.
+/// Removes a candidate if its path still leads to the file that was judged. False when that is another file
+/// by now, or none.
 ///
 /// # Errors
 /// When the system refuses the removal.

@@ -44,7 +44,8 @@ impl MachineView {
         self.proc_text("self/stat").is_some_and(|text| !text.is_empty())
     }
 
-    /// Whether `/proc` shows every process of the machine: it is that of the first pid namespace, and hides none.
+    /// Whether `/proc` shows every process of the machine: it is that of the first pid namespace, and hides
+    /// none.
     pub fn shows_every_process(&self) -> bool {
         self.in_initial_pid_namespace() == Some(true) && self.mounts().is_some() && self.hidepid().is_none()
     }

@@ -1,4 +1,5 @@
-//! The only reader of `/proc`, and of the netlink sockets that complete it. Everything is read below a [`ProcRoot`].
+//! The only reader of `/proc`, and of the netlink sockets that complete it. Everything is read below a
+//! [`ProcRoot`].
 //!
 //! - `evidence`: one moment of the machine, for a diagnosis;
 //! - `snapshot`: samples of a session's processes, for its trace;

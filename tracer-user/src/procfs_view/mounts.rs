@@ -22,7 +22,8 @@ pub(crate) struct Mount {
 }
 
 impl Mount {
-    /// Whether its server may not answer. Then nothing on it may be opened by path, or the tracer hangs with the job.
+    /// Whether its server may not answer. Then nothing on it may be opened by path, or the tracer hangs with
+    /// the job.
     pub(crate) fn may_hang(&self) -> bool {
         const REMOTE: [&str; 13] = [
             "nfs", "cifs", "smb", "fuse", "9p", "ceph", "afs", "gluster", "lustre", "virtiofs", "coda",
@@ -44,7 +45,8 @@ impl Mounts {
     /// The mount with this id, from the table of the process's namespace when it is not known yet.
     pub(crate) fn find(&mut self, id: u32, process: &ProcDir, buffer: &mut Vec<u8>) -> Option<&Mount> {
         if !self.known.contains_key(&id) {
-            // Once per namespace: a detached mount (`umount -l`) is in no table, and would be looked for again and again.
+            // Once per namespace: a detached mount (`umount -l`) is in no table, and would be looked for
+            // again and again.
             let namespace = process.namespace("mnt").unwrap_or(0);
             if self.read.insert(namespace)
                 && let Ok(text) = process.read("mountinfo", buffer)

@@ -10,7 +10,8 @@ use std::path::Path;
 use super::text;
 use rustix::fs::{self, AtFlags, Mode, OFlags, RawDir, ResolveFlags, SeekFrom};
 
-/// Longest text that is read, where the caller sets no limit: the `fdinfo` of an epoll with 50 000 members fits.
+/// Longest text that is read, where the caller sets no limit: the `fdinfo` of an epoll with 50 000 members
+/// fits.
 const MAX_TEXT: usize = 8 << 20;
 
 /// `/proc` itself, opened.
@@ -79,8 +80,8 @@ impl ProcDir {
         self.read_bounded(name, MAX_TEXT, into)
     }
 
-    /// Reads a whole file of at most `limit` bytes into `into`, which is emptied first. A longer file is an error: the
-    /// beginning of a table shows less than there is.
+    /// Reads a whole file of at most `limit` bytes into `into`, which is emptied first. A longer file is an
+    /// error: the beginning of a table shows less than there is.
     pub(crate) fn read_bounded<'b>(
         &self,
         name: &str,

@@ -80,7 +80,8 @@ pub(crate) fn stat(text: &[u8]) -> Option<Stat> {
     })
 }
 
-/// The part of `/proc/PID/status` that is used. An absent line is `None`: kernels differ, and zombies lack some.
+/// The part of `/proc/PID/status` that is used. An absent line is `None`: kernels differ, and zombies lack
+/// some.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Status {
     /// Tracer; `None` without one.
@@ -115,7 +116,8 @@ pub(crate) fn status(text: &[u8]) -> Status {
     for line in text.split(|b| *b == b'\n') {
         let Some(colon) = line.iter().position(|b| *b == b':') else { continue };
         let (key, value) = (&line[..colon], &line[colon + 1..]);
-        // The kernel escapes the value of `Name:` (proc_task_name, fs/proc/array.c): a comm cannot forge a line.
+        // The kernel escapes the value of `Name:` (proc_task_name, fs/proc/array.c): a comm cannot forge a
+        // line.
         match key {
             b"TracerPid" => found.tracer = decimal(value).filter(|pid| *pid != 0),
             // Real, effective, saved and file system user.

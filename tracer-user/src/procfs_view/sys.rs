@@ -3,8 +3,9 @@
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
-/// The processor time of a process with all its threads, nanoseconds; `None` when there is no such process. The clock of
-/// another process is named by its pid (`MAKE_PROCESS_CPUCLOCK`, include/linux/posix-timers_types.h).
+/// The processor time of a process with all its threads, nanoseconds; `None` when there is no such process.
+/// The clock of another process is named by its pid (`MAKE_PROCESS_CPUCLOCK`,
+/// include/linux/posix-timers_types.h).
 pub(crate) fn processor_time_ns(tgid: u32) -> Option<u64> {
     const CPUCLOCK_SCHED: libc::clockid_t = 2;
     let clock = (!libc::clockid_t::try_from(tgid).ok()? << 3) | CPUCLOCK_SCHED;
@@ -16,8 +17,8 @@ pub(crate) fn processor_time_ns(tgid: u32) -> Option<u64> {
     Some(u64::try_from(time.tv_sec).ok()? * 1_000_000_000 + u64::try_from(time.tv_nsec).ok()?)
 }
 
-/// The process that operated last on a SysV semaphore of this IPC namespace; `None` when none did, or this process may
-/// not know.
+/// The process that operated last on a SysV semaphore of this IPC namespace; `None` when none did, or this
+/// process may not know.
 pub(crate) fn last_semaphore_operator(set: u32, number: u32) -> Option<u32> {
     let (set, number) = (i32::try_from(set).ok()?, i32::try_from(number).ok()?);
     // SAFETY: GETPID takes no further argument and writes to no memory of ours.
@@ -28,13 +29,15 @@ pub(crate) fn last_semaphore_operator(set: u32, number: u32) -> Option<u32> {
 /// `F_SETSIG` (include/uapi/asm-generic/fcntl.h), which the libc crate does not have.
 const F_SETSIG: i32 = 10;
 
-/// Takes a write lease on a regular file, and gives it back at once. The kernel grants it only while no other process has
-/// the file open or mapped.
+/// Takes a write lease on a regular file, and gives it back at once. The kernel grants it only while no other
+/// process has the file open or mapped.
 ///
 /// # Errors
-/// `WouldBlock` when another process has it open or mapped. Any other error means that the kernel did not answer.
+/// `WouldBlock` when another process has it open or mapped. Any other error means that the kernel did not
+/// answer.
 pub(crate) fn try_write_lease(file: BorrowedFd<'_>) -> io::Result<()> {
-    // A process that opens the file during the lease makes the kernel signal this one: with a signal that does nothing.
+    // A process that opens the file during the lease makes the kernel signal this one: with a signal that
+    // does nothing.
     // SAFETY: sets a number in the open file; no pointer is passed.
     unsafe { libc::fcntl(file.as_raw_fd(), F_SETSIG, libc::SIGURG) };
     // SAFETY: asks for a lease on a descriptor that is open; no pointer is passed.

@@ -1,4 +1,5 @@
-//! The process table: which processes exist, which is whose parent, and the little that following a session takes.
+//! The process table: which processes exist, which is whose parent, and the little that following a session
+//! takes.
 
 use std::ffi::OsStr;
 use std::fs;

@@ -1,8 +1,8 @@
 //! Objects looked at through a holder's fd: how full a pipe is, whether a socket would take a byte.
 //!
-//! `pidfd_getfd` makes the tracer a holder for as long as its copy is open, and a holder hides EOF. So every function
-//! here opens the copy, looks and closes it, and returns plain values. The copy is checked to be the intended object:
-//! the process may have closed the fd and opened another one since its table was read.
+//! `pidfd_getfd` makes the tracer a holder for as long as its copy is open, and a holder hides EOF. So every
+//! function here opens the copy, looks and closes it, and returns plain values. The copy is checked to be the
+//! intended object: the process may have closed the fd and opened another one since its table was read.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,7 +16,8 @@ use super::request::KernelReader;
 use crate::core::evidence::{ObjectFacts, ObjectId, PipeFacts};
 use crate::procfs_view::text;
 
-/// Opens the pidfd of a thread, not of a process: Linux 6.9 and later. `PidfdFlags` does not name it (it is O_EXCL).
+/// Opens the pidfd of a thread, not of a process: Linux 6.9 and later. `PidfdFlags` does not name it (it is
+/// O_EXCL).
 const PIDFD_THREAD: PidfdFlags = PidfdFlags::from_bits_retain(0o200);
 
 /// A copy of another process's fd, checked to refer to the object.

@@ -1,8 +1,9 @@
 //! Collects the evidence of one moment: two readings of every thread, and between them everything else, once.
 //!
-//! Nothing has to be atomic. A thread that did not move between the two readings has done nothing in that time, so
-//! what was read of it meanwhile (its system call, the memory that the call points to, the fds that only it could
-//! change) was true throughout. What belongs to a thread that did move may be torn, and is never part of a hang.
+//! Nothing has to be atomic. A thread that did not move between the two readings has done nothing in that
+//! time, so what was read of it meanwhile (its system call, the memory that the call points to, the fds that
+//! only it could change) was true throughout. What belongs to a thread that did move may be torn, and is
+//! never part of a hang.
 
 use std::time::Instant;
 
@@ -101,7 +102,8 @@ fn host(proc_root: &ProcRoot, machine: &MachineView) -> Host {
     }
 }
 
-/// Adds a problem for each thing that could not be read of a process in scope, and one for all others together.
+/// Adds a problem for each thing that could not be read of a process in scope, and one for all others
+/// together.
 fn note_unread(evidence: &mut Evidence) {
     let mut problems = Vec::new();
     let mut others = 0usize;

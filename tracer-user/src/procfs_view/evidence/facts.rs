@@ -15,7 +15,8 @@ use crate::core::evidence::{AnonKind, EpollItem, Evidence, ObjectFacts, ObjectId
 use crate::core::signal::SignalSet;
 use crate::procfs_view::net::sockets::Sockets;
 
-/// Holders that are tried when an fd is to be borrowed: one that just ended is common, three in a row are not.
+/// Holders that are tried when an fd is to be borrowed: one that just ended is common, three in a row are
+/// not.
 const MAX_TRIES: usize = 3;
 
 /// The interest set of each epoll.

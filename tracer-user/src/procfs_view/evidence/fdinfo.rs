@@ -44,8 +44,8 @@ impl PidFdTarget {
         }
     }
 
-    /// -1 stands for a reaped process, and 0 for one outside the pid namespace of `/proc`, which is unknown here
-    /// (`pidfd_show_fdinfo`, fs/pidfs.c).
+    /// -1 stands for a reaped process, and 0 for one outside the pid namespace of `/proc`, which is unknown
+    /// here (`pidfd_show_fdinfo`, fs/pidfs.c).
     fn parse(value: &[u8]) -> Option<Self> {
         match decimal::<i64>(value)? {
             -1 => Some(Self::Gone),

@@ -113,7 +113,8 @@ impl FdReader {
         }
         let flags = AtFlags::STATX_DONT_SYNC | AtFlags::NO_AUTOMOUNT;
         let Ok(stat) = statx(links, digits, flags, StatxFlags::TYPE | StatxFlags::INO) else { return };
-        // Locks and epoll name the device of the super block, which for some file systems is not the one stat shows.
+        // Locks and epoll name the device of the super block, which for some file systems is not the one stat
+        // shows.
         let dev = mount.map_or(makedev(stat.stx_dev_major, stat.stx_dev_minor), |m| m.dev);
         let ino = stat.stx_ino;
         // A queue of mq_open lies on the kernel's own mount, which no mountinfo lists.
@@ -150,7 +151,8 @@ fn terminal(major: u32, minor: u32, controlling: u32) -> Option<ObjectId> {
     }
 }
 
-/// Major and minor of a device number as `/proc/PID/stat` shows it (`new_encode_dev`, include/linux/kdev_t.h).
+/// Major and minor of a device number as `/proc/PID/stat` shows it (`new_encode_dev`,
+/// include/linux/kdev_t.h).
 pub(crate) fn split_device(device: u32) -> (u32, u32) {
     ((device >> 8) & 0xfff, (device & 0xff) | ((device >> 12) & 0xfff00))
 }
@@ -160,7 +162,8 @@ fn named_object(link: &[u8], info: &FdInfo, tgid: u32, number: u32) -> ObjectId 
     let text = std::str::from_utf8(link).unwrap_or("");
     let Some((class, name)) = text.split_once(':') else { return ObjectId::Unknown };
     let ino = || name.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
-    // The kernel shows no number for the file of an anonymous inode: the fd itself is a number no other process has.
+    // The kernel shows no number for the file of an anonymous inode: the fd itself is a number no other
+    // process has.
     let own = u64::from(tgid) << 32 | u64::from(number);
     let kind = match class {
         "pipe" => return ino().map_or(ObjectId::Unknown, |ino| ObjectId::Pipe { ino }),

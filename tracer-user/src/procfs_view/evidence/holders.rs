@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::core::evidence::{Access, ObjectId, Process, Thread, ThreadState};
+use crate::procfs_view::proc_dir::OpenRoot;
 
 /// An fd of a process that refers to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +22,8 @@ pub(crate) type Holders = HashMap<ObjectId, Vec<Holder>>;
 /// An fd, named through a thread that can be asked for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TaskFd {
-    /// The thread's tid: the process's leader, or where that is dead and has no fds any more, a living thread.
+    /// The thread's tid: the process's leader, or where that is dead and has no fds any more, a living
+    /// thread.
     pub task: u32,
     /// Number of the fd.
     pub fd: u32,
@@ -32,16 +34,17 @@ pub(crate) struct TaskFd {
 pub(crate) struct BorrowTasks {
     /// By tgid, for processes whose leader is dead: a thread that still has the fds.
     survivors: HashMap<u32, u32>,
+    /// The processes are this machine's: only then do their pids mean something to system calls.
     is_system: bool,
 }
 
 impl BorrowTasks {
-    /// Finds them. `is_system`: the processes are this machine's, so that their pids mean something to system calls.
-    pub(crate) fn of(processes: &[Process], is_system: bool) -> Self {
+    /// Finds them, for processes that were read below a root.
+    pub(crate) fn of(processes: &[Process], root: &OpenRoot) -> Self {
         let dead = |thread: &Thread| thread.state == ThreadState::Zombie;
         let leaderless = processes.iter().filter(|p| p.threads.iter().any(|t| t.tid == p.id.tgid && dead(t)));
         let survivor = |p: &Process| Some((p.id.tgid, p.threads.iter().find(|t| !dead(t))?.tid));
-        Self { survivors: leaderless.filter_map(survivor).collect(), is_system }
+        Self { survivors: leaderless.filter_map(survivor).collect(), is_system: root.is_system() }
     }
 
     /// An fd of a process as it can be borrowed; `None` where no fd can be.

@@ -1,7 +1,8 @@
-//! What a test runner recorded of its last run: pytest's `lastfailed` in the working directory of the process.
+//! What a test runner recorded of its last run: pytest's `lastfailed` in the working directory of the
+//! process.
 //!
-//! The directory is the job's, and another user may have put anything in that place: no link is followed, no open
-//! waits, and only a regular file of the process's own user is read, up to a bound.
+//! The directory is the job's, and another user may have put anything in that place: no link is followed, no
+//! open waits, and only a regular file of the process's own user is read, up to a bound.
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 

@@ -17,7 +17,7 @@ use crate::procfs_view::net::sockets::{self, Sockets};
 pub(crate) fn objects(evidence: &mut Evidence, collector: &mut Collector<'_>, kernel: KernelReader<'_>) {
     let mut sockets = socket_tables(evidence, collector);
     name_families(evidence, collector, &sockets);
-    let borrow_tasks = BorrowTasks::of(&evidence.processes, collector.root.is_system());
+    let borrow_tasks = BorrowTasks::of(&evidence.processes, collector.root);
     unix_peers::fill_in(evidence, collector, &borrow_tasks, &mut sockets, kernel);
     evidence.reach.unix_peers = knows_peers(evidence, &sockets);
     wait_targets::destinations(evidence, collector, &mut sockets);
@@ -113,8 +113,8 @@ fn inode_of(object: &ObjectId) -> Option<u64> {
 
 /// The interest set of each epoll.
 ///
-/// The object of an item is that of the fd it names, when their inodes agree: the fd may be another file by now. Else it
-/// is the one pipe or socket with that inode.
+/// The object of an item is that of the fd it names, when their inodes agree: the fd may be another file by
+/// now. Else it is the one pipe or socket with that inode.
 fn interest_sets(evidence: &Evidence, collector: &Collector<'_>, holders: &Holders) -> InterestSets {
     let mut by_inode: HashMap<u64, Option<ObjectId>> = HashMap::new();
     for id in holders.keys() {
@@ -143,8 +143,9 @@ fn interest_sets(evidence: &Evidence, collector: &Collector<'_>, holders: &Holde
     sets
 }
 
-/// The objects worth knowing about: all that processes in scope hold, and what their waits lead to: the other ends, the
-/// holders of those, what these wait for, and so on. The pipes of unrelated processes are not looked into.
+/// The objects worth knowing about: all that processes in scope hold, and what their waits lead to: the other
+/// ends, the holders of those, what these wait for, and so on. The pipes of unrelated processes are not
+/// looked into.
 fn wanted(
     evidence: &Evidence,
     interest: &InterestSets,

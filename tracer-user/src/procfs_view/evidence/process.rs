@@ -73,7 +73,8 @@ impl<'r> Collector<'r> {
             process.threads = sample.threads.iter().map(dead_thread).collect();
             return Some(process);
         }
-        // The directory of a leader that ended before its threads shows neither fds nor memory: a living thread's does.
+        // The directory of a leader that ended before its threads shows neither fds nor memory: a living
+        // thread's does.
         let living = sample.threads.iter().find(|thread| !thread.is_dead());
         let task = living.map_or(sample.id.tgid, |thread| thread.tid);
         let dir = if task == sample.id.tgid { dir } else { dir.sub("task").ok()?.numbered(task).ok()? };
@@ -214,8 +215,8 @@ fn sampled(sample: &ProcessSample, in_scope: bool) -> Process {
 
 /// The status of a zombie.
 ///
-/// Without the right to ptrace the process it reads as 0, which would be a success. The namespace link takes the same
-/// right, and a reader without it gets an error.
+/// Without the right to ptrace the process it reads as 0, which would be a success. The namespace link takes
+/// the same right, and a reader without it gets an error.
 fn exit_status(dir: &ProcDir, sample: &ProcessSample) -> Option<WaitStatus> {
     let link = dir.link("ns/pid", &mut [0; 64]);
     let denied = link.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);

@@ -48,6 +48,7 @@ pub enum CollectError {
     NoProcess(u32),
 }
 
-/// What the kernel itself knows of a file: a pipe's buffers and the number of its ends, a UNIX socket's peer. It is
-/// given an fd of this process, which is open only during the call. `None` when the kernel does not answer.
+/// What the kernel itself knows of a file: a pipe's buffers and the number of its ends, a UNIX socket's peer.
+/// It is given an fd of this process, which is open only during the call. `None` when the kernel does not
+/// answer.
 pub type KernelReader<'a> = &'a mut dyn FnMut(BorrowedFd<'_>) -> Option<ObjectFacts>;

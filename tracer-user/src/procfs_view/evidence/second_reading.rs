@@ -1,4 +1,5 @@
-//! The second reading: which threads moved in the quiet window, and which processes were born or have ended in it.
+//! The second reading: which threads moved in the quiet window, and which processes were born or have ended
+//! in it.
 
 use std::collections::HashSet;
 

@@ -1,7 +1,7 @@
 //! From a system call's registers to what the thread waits for.
 //!
-//! Calls are matched by name, so that both architectures share one table. What the registers point to is read from the
-//! process's memory. What cannot be read becomes `None` or [`Timeout::Unknown`], never a guess.
+//! Calls are matched by name, so that both architectures share one table. What the registers point to is read
+//! from the process's memory. What cannot be read becomes `None` or [`Timeout::Unknown`], never a guess.
 
 use super::clocks::Clocks;
 use super::memory::Memory;
@@ -195,7 +195,8 @@ impl BlockedCall<'_> {
         }
     }
 
-    /// A call that went on after a stop or the freezer interrupted it: its registers are still those of the first call.
+    /// A call that went on after a stop or the freezer interrupted it: its registers are still those of the
+    /// first call.
     fn restarted(&self) -> Wait {
         match self.wchan {
             Some(name) if name.contains("poll") => {

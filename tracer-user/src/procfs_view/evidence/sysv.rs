@@ -10,7 +10,8 @@ pub(crate) fn objects(root: &OpenRoot, buffer: &mut Vec<u8>) -> Vec<(ObjectId, O
     if let Ok(text) = root.dir.read("sysvipc/sem", buffer) {
         for row in rows(text) {
             let Some(id) = row.get("semid") else { continue };
-            // The table does not show who operated last on a semaphore; a system call does, of this machine's.
+            // The table does not show who operated last on a semaphore; a system call does, of this
+            // machine's.
             let semaphores = row.get("nsems").filter(|_| root.is_system()).unwrap_or(0);
             found.push((ObjectId::SysVSem { id }, row.facts(last_operators(id, semaphores))));
         }

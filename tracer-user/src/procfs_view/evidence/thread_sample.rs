@@ -116,8 +116,8 @@ pub(crate) fn progress(before: &ThreadSample, after: &ThreadSample) -> Progress 
 
 /// Whether a thread did anything at all, or is about to.
 ///
-/// State R counts as moved: the kernel adds up the CPU time of a running thread at its ticks only, and a thread that
-/// waits for a CPU has nothing else to wait for.
+/// State R counts as moved: the kernel adds up the CPU time of a running thread at its ticks only, and a
+/// thread that waits for a CPU has nothing else to wait for.
 pub(crate) fn moved(progress: &Progress, after: &ThreadSample) -> bool {
     progress.switches > 0 || progress.cpu_ns > 0 || !progress.same_call || after.stat.state == b'R'
 }

@@ -37,7 +37,8 @@ pub(crate) fn fill_in(
             facts.peer = known.peer;
             facts.send_queue = known.send_queue;
             facts.send_buffer = known.send_buffer;
-            // The ends of a connection are each other's peers. A datagram socket may send to one that sends elsewhere.
+            // The ends of a connection are each other's peers. A datagram socket may send to one that sends
+            // elsewhere.
             let mutual = facts.kind != Some(UnixKind::Datagram);
             if let Some(peer) = known.peer.filter(|_| mutual).and_then(|peer| unix.get_mut(&peer)) {
                 peer.peer = Some(ino);

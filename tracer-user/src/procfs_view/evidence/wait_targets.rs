@@ -1,5 +1,5 @@
-//! What a wait needs from elsewhere: where a datagram goes, which listener a connect waits for, how long a socket lets a
-//! read sleep, which processes map a futex, which child a vfork waits for.
+//! What a wait needs from elsewhere: where a datagram goes, which listener a connect waits for, how long a
+//! socket lets a read sleep, which processes map a futex, which child a vfork waits for.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -20,8 +20,8 @@ use crate::procfs_view::net::sockets::Sockets;
 use crate::procfs_view::proc_dir::PathBase;
 use crate::procfs_view::stat::PF_FORKNOEXEC;
 
-/// Completes UNIX sockets with the addresses that blocked calls name: an unconnected sender has no peer that sock_diag
-/// shows, and a connect that waits for room in a backlog has no socket at the other end yet.
+/// Completes UNIX sockets with the addresses that blocked calls name: an unconnected sender has no peer that
+/// sock_diag shows, and a connect that waits for room in a backlog has no socket at the other end yet.
 pub(crate) fn destinations(evidence: &Evidence, collector: &Collector<'_>, sockets: &mut Sockets) {
     let Some(unix) = &mut sockets.unix else { return };
     let bound = bound_sockets(unix);
@@ -51,8 +51,8 @@ pub(crate) fn destinations(evidence: &Evidence, collector: &Collector<'_>, socke
     }
 }
 
-/// Sockets by the path they are bound to. Several may be bound to one relative path, in different directories. The
-/// sockets that a listener accepted bear its path too, and are not bound.
+/// Sockets by the path they are bound to. Several may be bound to one relative path, in different
+/// directories. The sockets that a listener accepted bear its path too, and are not bound.
 fn bound_sockets(unix: &HashMap<u64, UnixFacts>) -> HashMap<Vec<u8>, Vec<u64>> {
     let mut bound: HashMap<Vec<u8>, Vec<u64>> = HashMap::new();
     for (ino, facts) in unix {
@@ -146,8 +146,8 @@ pub(crate) fn shared_futexes(evidence: &mut Evidence, collector: &mut Collector<
         for thread in &mut process.threads {
             if let Wait::Futex { addr, private: private @ false, shared, .. } = &mut thread.wait {
                 *shared = maps::shared_at(&text, *addr);
-                // The word that pthread_join waits at is passed as shared (the kernel clears it on a thread's exit),
-                // and lies in private memory.
+                // The word that pthread_join waits at is passed as shared (the kernel clears it on a thread's
+                // exit), and lies in private memory.
                 *private = maps::is_private(&text, *addr);
                 for file in shared.iter() {
                     mapped.entry(FileId { dev: file.dev, ino: file.ino }).or_default();
@@ -187,9 +187,9 @@ fn find_mappers(
                 }
             }
             None => {
-                // A job's memory is mapped by processes born into the job: an unrelated process has no part in it,
-                // nor has an init outside the scope, which inherits orphans and not their memory. A process that has
-                // ended meanwhile maps nothing any more.
+                // A job's memory is mapped by processes born into the job: an unrelated process has no part
+                // in it, nor has an init outside the scope, which inherits orphans and not their memory. A
+                // process that has ended meanwhile maps nothing any more.
                 let of_session = process.sid.is_some_and(|sid| login_sessions.contains(&sid));
                 let related = process.in_scope || tgid != 1 && of_session;
                 complete &= !related || collector.root.process(tgid).is_err();

@@ -30,7 +30,8 @@ impl InetTable {
     }
 }
 
-/// The meaning of a socket type (`SOCK_*`, include/linux/net.h). `None` for a type that UNIX sockets do not have.
+/// The meaning of a socket type (`SOCK_*`, include/linux/net.h). `None` for a type that UNIX sockets do not
+/// have.
 pub(crate) fn unix_kind(number: u32) -> Option<UnixKind> {
     match number {
         1 => Some(UnixKind::Stream),
@@ -40,7 +41,8 @@ pub(crate) fn unix_kind(number: u32) -> Option<UnixKind> {
     }
 }
 
-/// The states by number, from 1 on (`TCP_*`, include/net/tcp_states.h), each with the name that `ss` and `netstat` use.
+/// The states by number, from 1 on (`TCP_*`, include/net/tcp_states.h), each with the name that `ss` and
+/// `netstat` use.
 const TCP_STATES: [(TcpState, &str); 12] = [
     (TcpState::Established, "ESTABLISHED"),
     (TcpState::SynSent, "SYN_SENT"),

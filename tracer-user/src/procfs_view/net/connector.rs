@@ -1,5 +1,5 @@
-//! The kernel's process connector: fork, exec and exit without BPF, as netlink messages. Any process may listen from
-//! Linux 6.6 on, and before that one with CAP_NET_ADMIN.
+//! The kernel's process connector: fork, exec and exit without BPF, as netlink messages. Any process may
+//! listen from Linux 6.6 on, and before that one with CAP_NET_ADMIN.
 
 use std::io;
 use std::os::fd::OwnedFd;

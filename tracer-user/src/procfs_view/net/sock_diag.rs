@@ -1,7 +1,8 @@
 //! The sockets of the calling thread's network namespace, through sock_diag: what `ss` reads.
 //!
-//! The requests are two fixed structures and the answers are cut defensively here, because the published packet
-//! crates neither show pending connections (`UDIAG_SHOW_ICONS`) nor survive attributes they do not know.
+//! The requests are two fixed structures and the answers are cut defensively here, because the published
+//! packet crates neither show pending connections (`UDIAG_SHOW_ICONS`) nor survive attributes they do not
+//! know.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -194,8 +195,8 @@ fn unix_answer(body: &[u8]) -> Option<UnixSocket> {
     Some(UnixSocket { ino: u64::from(word(body, 4)?), facts, pending, file })
 }
 
-/// `struct inet_diag_msg`: family, state, timer, retrans, id{sport, dport, src[4], dst[4], if, cookie[2]}, expires,
-/// rqueue, wqueue, uid, inode.
+/// `struct inet_diag_msg`: family, state, timer, retrans, id{sport, dport, src[4], dst[4], if, cookie[2]},
+/// expires, rqueue, wqueue, uid, inode.
 fn inet_answer(body: &[u8], table: InetTable) -> Option<(u64, InetFacts)> {
     let family = *body.first()?;
     let port = |at: usize| Some(u16::from_be_bytes(body.get(at..at + 2)?.try_into().ok()?));

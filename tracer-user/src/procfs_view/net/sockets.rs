@@ -1,4 +1,5 @@
-//! Every socket of a network namespace by inode: through sock_diag, and from `/proc/net` where that does not answer.
+//! Every socket of a network namespace by inode: through sock_diag, and from `/proc/net` where that does not
+//! answer.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
@@ -16,7 +17,8 @@ use crate::procfs_view::proc_dir::OpenRoot;
 /// The sockets of a network namespace.
 #[derive(Debug, Default)]
 pub(crate) struct Sockets {
-    /// UNIX sockets by inode; `None` when they could not be read. Without sock_diag the peer of each is unknown.
+    /// UNIX sockets by inode; `None` when they could not be read. Without sock_diag the peer of each is
+    /// unknown.
     pub unix: Option<HashMap<u64, UnixFacts>>,
     /// Lower 32 bits of the inode of the file that a UNIX socket is bound to, by the inode of the socket.
     pub files: HashMap<u64, u32>,
@@ -66,7 +68,8 @@ pub(crate) fn here(root: &OpenRoot) -> Sockets {
     let mut inet = Vec::new();
     let mut complete = true;
     for table in InetTable::ALL {
-        // The kernel loads the modules that answer on the first request; where it cannot, `/proc` shows the same.
+        // The kernel loads the modules that answer on the first request; where it cannot, `/proc` shows the
+        // same.
         let answered = answers(root).and_then(|()| sock_diag::inet(table));
         match answered.or_else(|_| tables::inet(root, table)) {
             Ok(sockets) => inet.extend(sockets),
@@ -121,7 +124,8 @@ fn unix_by_sock_diag(root: &OpenRoot) -> io::Result<(HashMap<u64, UnixFacts>, Ha
     Ok((sockets, files))
 }
 
-/// Finds the peer of each connected socket on this machine, and the listener of those that nothing has accepted yet.
+/// Finds the peer of each connected socket on this machine, and the listener of those that nothing has
+/// accepted yet.
 fn join_ends(sockets: &mut [(u64, InetFacts)]) {
     let by_ends: HashMap<_, u64> =
         sockets.iter().filter_map(|(ino, s)| Some(((s.stream, s.local?, s.remote?), *ino))).collect();

@@ -12,21 +12,19 @@ use crate::procfs_view::text;
 /// Longest table that is read for evidence, bytes: some 400 000 sockets.
 const MAX_EVIDENCE_TABLE: usize = 64 << 20;
 
-/// A table's sockets in the calling thread's network namespace, by inode; empty where the namespace has no such table, as
-/// without IPv6.
+/// A table's sockets in the calling thread's network namespace, by inode; empty where the namespace has no
+/// such table, as without IPv6.
 pub(crate) fn inet(root: &OpenRoot, table: InetTable) -> io::Result<Vec<(u64, InetFacts)>> {
     let mut text = Vec::new();
     match root.dir.read_bounded(&of_this_thread(table.file_name()), MAX_EVIDENCE_TABLE, &mut text) {
-        Ok(text) => {
-            Ok(rows(text).filter_map(|row| Some((row.inode()?, row.facts(table.is_stream())?))).collect())
-        }
+        Ok(text) => Ok(rows(text).filter_map(|row| Some((row.inode()?, row.facts(table)?))).collect()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error),
     }
 }
 
-/// State by inode of every TCP socket in the network namespace of the process whose directory this is. `None` when the
-/// table cannot be read, or is longer than `limit` bytes.
+/// State by inode of every TCP socket in the network namespace of the process whose directory this is. `None`
+/// when the table cannot be read, or is longer than `limit` bytes.
 pub(crate) fn tcp_states(process: &ProcDir, limit: usize) -> Option<HashMap<u64, u8>> {
     let mut buffer = Vec::new();
     let mut states = HashMap::new();
@@ -53,7 +51,8 @@ fn of_this_thread(table: &str) -> String {
     format!("thread-self/net/{table}")
 }
 
-/// A row of `/proc/net/tcp` and its like: number, local, remote, state, queues, timer, retransmits, uid, timeout, inode.
+/// A row of `/proc/net/tcp` and its like: number, local, remote, state, queues, timer, retransmits, uid,
+/// timeout, inode.
 struct InetRow<'t>([&'t str; 10]);
 
 /// The rows below a table's heading.
@@ -79,11 +78,11 @@ impl<'t> InetRow<'t> {
         self.0[9].parse().ok()
     }
 
-    fn facts(&self, stream: bool) -> Option<InetFacts> {
+    fn facts(&self, table: InetTable) -> Option<InetFacts> {
         let (send, receive) = self.0[4].split_once(':')?;
         let hex = |text: &str| u64::from_str_radix(text, 16).ok();
         Some(InetFacts {
-            stream,
+            stream: table.is_stream(),
             state: tcp_state(self.state()?),
             local: Some(address(self.0[1])?),
             remote: Some(address(self.0[2])?).filter(|remote| remote.port != 0),
@@ -108,8 +107,8 @@ fn address(text: &str) -> Option<SocketAddress> {
     Some(SocketAddress { ip, port: u16::from_str_radix(port, 16).ok()? })
 }
 
-/// `Num RefCount Protocol Flags Type St Inode Path` (`unix_seq_show`, net/unix/af_unix.c). A connection that was not
-/// accepted has no inode yet. The zero byte that an abstract name begins with is shown as `@`.
+/// `Num RefCount Protocol Flags Type St Inode Path` (`unix_seq_show`, net/unix/af_unix.c). A connection that
+/// was not accepted has no inode yet. The zero byte that an abstract name begins with is shown as `@`.
 fn unix_row(line: &[u8]) -> Option<(u64, UnixFacts)> {
     const SO_ACCEPTCON: u32 = 1 << 16;
     const SS_CONNECTING: u32 = 2;
@@ -149,7 +148,7 @@ mod tests {
         let line = "   0: 0000000000000000FFFF00000100007F:1F90 00000000000000000000000001000000:0016 06 00000003:00000004 \
                     00:00000000 00000000     0        0 77 1 0000000000000000 100 0 0 10 0";
         let row = InetRow::parse(line.as_bytes()).unwrap();
-        let facts = row.facts(true).unwrap();
+        let facts = row.facts(InetTable::Tcp6).unwrap();
         assert_eq!((row.inode(), row.state(), facts.state), (Some(77), Some(6), Some(TcpState::TimeWait)));
         let ends = [facts.local, facts.remote].map(|end| end.map(|end| (end.ip.to_string(), end.port)));
         assert_eq!(ends, [Some(("127.0.0.1".into(), 8080)), Some(("::1".into(), 22))]);

@@ -9,8 +9,8 @@ use crate::procfs_view::proc_dir::ProcDir;
 /// Longest table of sockets that is read, bytes. Connections are unknown where it is longer.
 const MAX_TABLE: usize = 16 << 20;
 
-/// The TCP sockets of each network namespace that was met in one round of snapshots: state by inode. `None` for a
-/// namespace whose table cannot be read.
+/// The TCP sockets of each network namespace that was met in one round of snapshots: state by inode. `None`
+/// for a namespace whose table cannot be read.
 #[derive(Debug, Default)]
 pub(crate) struct SocketTables(HashMap<Vec<u8>, Option<Arc<HashMap<u64, u8>>>>);
 

@@ -1,8 +1,8 @@
 //! Takes snapshots.
 //!
-//! Everything of one process is read through its opened directory in `/proc`, which stays bound to the process it was
-//! opened for: a pid that is reused meanwhile is never mixed in. The start time is compared before anything else is
-//! believed. What cannot be read is `None`.
+//! Everything of one process is read through its opened directory in `/proc`, which stays bound to the
+//! process it was opened for: a pid that is reused meanwhile is never mixed in. The start time is compared
+//! before anything else is believed. What cannot be read is `None`.
 
 use std::collections::{HashMap, HashSet};
 
@@ -19,8 +19,8 @@ const MAX_FDS: usize = 4096;
 /// Threads whose context switches are added up. Those of a process with more are unknown.
 const MAX_THREADS: usize = 512;
 
-/// A process that has not run since is read whole again after this many samples: a signal may have become pending, or
-/// memory may have been taken from it, all without its running.
+/// A process that has not run since is read whole again after this many samples: a signal may have become
+/// pending, or memory may have been taken from it, all without its running.
 const WHOLE_EVERY: u64 = 6;
 
 /// Takes snapshots, and keeps of each process what the next one needs.
@@ -146,8 +146,8 @@ impl Sampler {
         }
     }
 
-    /// The last whole snapshot with what is new, of a process that has not run since: most processes of a session rest
-    /// most of the time, and the other files cost ten times what was read so far.
+    /// The last whole snapshot with what is new, of a process that has not run since: most processes of a
+    /// session rest most of the time, and the other files cost ten times what was read so far.
     fn unchanged(&self, now: &ProcSnapshot, ran_ns: Option<u64>) -> Option<ProcSnapshot> {
         let whole = self.whole.get(&now.process()).filter(|whole| Some(whole.ran_ns) == ran_ns)?;
         let then = &whole.snapshot;
