@@ -15,10 +15,12 @@ use crate::procfs_view::{self, CollectError, ProcRoot, Request};
 /// When `/proc` cannot be read, or the requested process does not exist.
 pub fn collect(request: &Request) -> Result<Evidence, CollectError> {
     #[cfg(feature = "bpf")]
-    let mut object_facts = crate::kernel::object_facts(true);
+    let (mut object_facts, mut calls) =
+        (crate::kernel::object_facts(true), crate::kernel::CallCounter::new(true));
     #[cfg(not(feature = "bpf"))]
-    let mut object_facts = |_: std::os::fd::BorrowedFd<'_>| None;
-    procfs_view::collect(&ProcRoot::system(), request, &mut object_facts)
+    let (mut object_facts, mut calls) =
+        (|_: std::os::fd::BorrowedFd<'_>| None, crate::core::evidence::NoCallWindow);
+    procfs_view::collect(&ProcRoot::system(), request, &mut object_facts, &mut calls)
 }
 
 /// Explains what hangs in the evidence's scope. A pure function: the same evidence gives the same diagnosis.

@@ -1,10 +1,7 @@
 """A process waits for a lock whose holder sleeps for a minute in its critical section, and then releases it."""
 import fcntl, time
 from parts import ROLE, ready, run, start
-EXPECT = {
-    "verdict": "not-hung",
-    "known_gap": "a holder that sleeps for longer than 10 s in its critical section is taken for one that never releases it",
-}
+EXPECT = {"verdict": "idle"}
 
 lock = open("lock", "w")
 if ROLE == "waiter":

@@ -1,10 +1,7 @@
 """Back-pressure with long pauses: the reader of a full pipe sleeps for a minute between its reads."""
 import os, subprocess, time
 from parts import ROLE, ready, start
-EXPECT = {
-    "verdict": "not-hung",
-    "known_gap": "a reader that sleeps for longer than 10 s is taken for one that never reads",
-}
+EXPECT = {"verdict": "idle"}
 
 if ROLE == "writer":
     while True:

@@ -1,7 +1,7 @@
 """Workers at their first task hold pipe ends on high numbers, as a pool of spawned ones does, and have written nothing yet."""
 import os, sys, time
 from parts import ROLE, ready, start
-EXPECT = {"verdict": "not-hung"}
+EXPECT = {"verdict": "idle"}
 
 if ROLE == "worker":
     os.read(int(sys.argv[1]), 1)

@@ -1,7 +1,7 @@
 """A process works while it holds a SysV semaphore that another one waits for."""
 import subprocess, sys, time
 from parts import ROLE, run, start, sysv
-EXPECT = {"verdict": ["not-hung", "external"]}
+EXPECT = {"verdict": ["idle", "external"]}
 
 if ROLE == "worker":
     sysv.operate(sys.argv[1], -1)

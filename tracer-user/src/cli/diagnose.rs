@@ -9,7 +9,9 @@ use super::exit::{Exit, Failure};
 use super::output::Output;
 use super::report_target::{DiagnoseFormat, ReportTarget};
 use super::{report, value};
-use crate::session::diagnose::{self, DiagnoseOptions};
+use crate::core::diagnosis::Verdict;
+use crate::core::report::TextStyle;
+use crate::session::diagnose::{self, DiagnoseOptions, DiagnoseScope};
 use crate::session::live::relieve;
 
 /// Arguments of the verb.
@@ -46,20 +48,30 @@ struct ScopeArgs {
     /// All processes of this machine
     #[arg(long)]
     all: bool,
+    /// Evidence that `--format evidence` wrote earlier, here or on another machine; - is standard input
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
 }
 
 /// Collects evidence, diagnoses it, and reports.
 pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
-    let scope = match (args.scope.pid, args.scope.session) {
-        (Some(pid), _) => diagnose::DiagnoseScope::Tree(pid),
-        (None, Some(id)) => diagnose::DiagnoseScope::Session { id, trace_dir: args.trace_dir },
-        (None, None) => diagnose::DiagnoseScope::Machine,
+    let scope = match (args.scope.pid, args.scope.session, args.scope.from) {
+        (Some(pid), ..) => DiagnoseScope::Tree(pid),
+        (_, Some(id), _) => DiagnoseScope::Session { id, trace_dir: args.trace_dir },
+        (_, _, Some(path)) => DiagnoseScope::Recorded(path),
+        _ => DiagnoseScope::Machine,
     };
+    if args.relieve && matches!(scope, DiagnoseScope::Recorded(_)) {
+        return Err(Failure::usage(
+            "--relieve: recorded evidence is of another moment: use --pid, --session or --all",
+        ));
+    }
     let config = DiagnoseOptions { scope, quiet_window: args.quiet_window };
     let answer = diagnose::diagnose(&config).context("diagnose")?;
     report::write(&answer.diagnosis, &args.reports)?;
+    let style = TextStyle { color: output.color(), verbose: output.verbosity() > 0 };
     match args.format {
-        DiagnoseFormat::Report(format) => output.text(&format.render(&answer.diagnosis, output.color())?)?,
+        DiagnoseFormat::Report(format) => output.text(&format.render(&answer.diagnosis, style)?)?,
         DiagnoseFormat::Evidence => output.json(&answer.evidence)?,
     }
     if args.relieve {
@@ -71,5 +83,9 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
     if hung {
         report::publish(&answer.diagnosis, |name| std::env::var(name).ok())?;
     }
-    Ok(if hung { Exit::Finding } else { Exit::Success })
+    Ok(match answer.diagnosis.verdict {
+        _ if hung => Exit::Finding,
+        Verdict::Unknown => Exit::Unknown,
+        _ => Exit::Success,
+    })
 }

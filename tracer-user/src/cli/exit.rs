@@ -11,6 +11,8 @@ pub enum Exit {
     Finding,
     /// 2: invalid command line; from `doctor`: the tracer does not work on this machine.
     Usage,
+    /// 3: whether anything hangs could not be found out.
+    Unknown,
     /// 124: the job was ended by `--timeout` or for a hang.
     TimedOut,
     /// 125: the tracer failed.
@@ -32,6 +34,7 @@ impl Exit {
             Self::Success => 0,
             Self::Finding => 1,
             Self::Usage => 2,
+            Self::Unknown => 3,
             Self::TimedOut => 124,
             Self::Failed => 125,
             Self::CannotExecute => 126,

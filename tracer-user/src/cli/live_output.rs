@@ -81,8 +81,8 @@ impl LiveOutput<'_> {
                     .note("no hang was found when the job was asked to end; the trace has the evidence");
             }
             _ => {
-                let color = self.color;
-                let _ = std::io::stderr().lock().write_all(core_report::text(diagnosis, color).as_bytes());
+                let style = core_report::TextStyle { color: self.color, verbose: false };
+                let _ = std::io::stderr().lock().write_all(core_report::text(diagnosis, style).as_bytes());
             }
         }
     }

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 
 use super::report_target::ReportTarget;
 use crate::core::diagnosis::Diagnosis;
-use crate::core::report;
+use crate::core::report::{self, TextStyle};
 
 /// Writes report files. Each is written whole or not at all, and is on disk when this returns.
 ///
@@ -19,7 +19,7 @@ pub fn write(diagnosis: &Diagnosis, targets: &[ReportTarget]) -> anyhow::Result<
     for target in targets {
         let written = target
             .format
-            .render(diagnosis, false)
+            .render(diagnosis, TextStyle::default())
             .and_then(|text| replace(&target.path, text.as_bytes()).map_err(Into::into))
             .with_context(|| format!("the report {} cannot be written", target.path.display()));
         if first.is_ok() {

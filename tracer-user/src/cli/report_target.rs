@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use clap::builder::PossibleValue;
 
 use crate::core::diagnosis::Diagnosis;
-use crate::core::report;
+use crate::core::report::{self, TextStyle};
 
 /// How a diagnosis is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -29,13 +29,13 @@ pub enum ReportFormat {
 }
 
 impl ReportFormat {
-    /// The report in this format. Only text has color.
+    /// The report in this format. Only text has a style.
     ///
     /// # Errors
     /// When it cannot be serialized.
-    pub fn render(self, diagnosis: &Diagnosis, color: bool) -> anyhow::Result<String> {
+    pub fn render(self, diagnosis: &Diagnosis, style: TextStyle) -> anyhow::Result<String> {
         Ok(match self {
-            Self::Text => report::text(diagnosis, color),
+            Self::Text => report::text(diagnosis, style),
             Self::Json => report::json(diagnosis)? + "\n",
             Self::Markdown => report::markdown(diagnosis),
             Self::Html => report::html(diagnosis),

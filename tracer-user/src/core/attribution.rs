@@ -155,7 +155,7 @@ fn exact_argument(process: &Process) -> Option<String> {
 }
 
 /// Processes whose own environment cannot show the current test.
-fn is_runner(process: &Process) -> bool {
+pub fn is_runner(process: &Process) -> bool {
     let Some(argv) = process.cmdline.as_deref() else { return false };
     argv.iter().take(4).any(|word| {
         let bytes = word.as_bytes();

@@ -17,6 +17,7 @@ pub mod redact;
 pub mod report;
 pub mod requirements;
 pub mod retention;
+pub mod runtime;
 pub mod schema;
 pub mod session_state;
 pub mod signal;

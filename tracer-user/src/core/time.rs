@@ -67,6 +67,11 @@ impl Stamper {
     }
 }
 
+/// A wall clock time in nanoseconds since 1970 as RFC 3339 text in UTC; `None` beyond what that can express.
+pub fn rfc3339(unix_ns: i64) -> Option<String> {
+    Timestamp::from_nanosecond(i128::from(unix_ns)).ok().map(|timestamp| timestamp.to_string())
+}
+
 /// RFC 3339 in UTC with microseconds.
 pub fn render(timestamp: Timestamp) -> String {
     format!("{timestamp:.6}")

@@ -13,6 +13,7 @@
 mod abi;
 mod bpffs;
 mod btf;
+mod call_counter;
 mod error;
 mod handles;
 mod hook;
@@ -33,6 +34,7 @@ mod stalls;
 mod tracer;
 mod window;
 
+pub use call_counter::CallCounter;
 pub use error::KernelError;
 pub use inspect::Inspector;
 pub use layout::layout_of;

@@ -47,6 +47,8 @@ impl Stat {
     }
 }
 
+/// Flag of a task that is exiting: it has begun to give up its memory and its fds.
+pub(crate) const PF_EXITING: u64 = 0x0000_0004;
 /// Flag of a kernel thread.
 pub(crate) const PF_KTHREAD: u64 = 0x0020_0000;
 /// Flag of a process that was forked and has executed no program since.

@@ -3,10 +3,12 @@
 //! Evidence is collected, and judged by pure code. Nothing is changed and no process is signaled. The job
 //! need not have been traced before.
 
-use std::path::PathBuf;
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 
 use crate::core::diagnosis::{self, Diagnosis};
 use crate::core::evidence::Evidence;
@@ -31,7 +33,12 @@ pub enum DiagnoseScope {
         /// The trace directory; `None`: the default place.
         trace_dir: Option<PathBuf>,
     },
+    /// Evidence that an earlier look recorded.
+    Recorded(PathBuf),
 }
+
+/// Recorded evidence is read up to this size, bytes.
+const MOST_RECORDED: u64 = 256 << 20;
 
 /// The options of `diagnose`.
 #[derive(Clone, Debug)]
@@ -53,7 +60,14 @@ pub struct DiagnoseResult {
 
 /// Collects evidence and judges it. Takes the quiet window, and the time of the readings.
 pub fn diagnose(config: &DiagnoseOptions) -> anyhow::Result<DiagnoseResult> {
-    let evidence = evidence(config)?;
+    let mut evidence = evidence(config)?;
+    // What a thread does when its time-out comes may decide: then the look lasts until it has come.
+    if !matches!(config.scope, DiagnoseScope::Recorded(_))
+        && let Some(ns) = diagnosis::decided_after(&evidence)
+    {
+        let quiet_window = Duration::from_nanos(ns) + config.quiet_window;
+        evidence = self::evidence(&DiagnoseOptions { quiet_window, ..config.clone() })?;
+    }
     let diagnosis = diagnosis::diagnose(&evidence);
     Ok(DiagnoseResult { evidence, diagnosis })
 }
@@ -61,6 +75,7 @@ pub fn diagnose(config: &DiagnoseOptions) -> anyhow::Result<DiagnoseResult> {
 /// Collects evidence without judging it.
 pub fn evidence(config: &DiagnoseOptions) -> anyhow::Result<Evidence> {
     let ask = match &config.scope {
+        DiagnoseScope::Recorded(path) => return recorded(path),
         DiagnoseScope::Machine => Ask::All,
         DiagnoseScope::Tree(pid) => Ask::Tree(*pid),
         DiagnoseScope::Session { id, trace_dir } => {
@@ -69,7 +84,30 @@ pub fn evidence(config: &DiagnoseOptions) -> anyhow::Result<Evidence> {
         }
     };
     let request = Request { ask, quiet_window: config.quiet_window };
-    Ok(procfs_view::collect(&ProcRoot::system(), &request, &mut kernel::object_facts(true))?)
+    Ok(procfs_view::collect(
+        &ProcRoot::system(),
+        &request,
+        &mut kernel::object_facts(true),
+        &mut kernel::CallCounter::new(true),
+    )?)
+}
+
+/// Reads evidence that an earlier look recorded; `-` is standard input.
+fn recorded(path: &Path) -> anyhow::Result<Evidence> {
+    let mut bytes = Vec::new();
+    if path == Path::new("-") {
+        std::io::stdin().lock().take(MOST_RECORDED).read_to_end(&mut bytes).context("standard input")?;
+    } else {
+        // A FIFO would wait for its writer for ever.
+        let file = std::fs::OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path)
+            .with_context(|| path.display().to_string())?;
+        anyhow::ensure!(file.metadata()?.is_file(), "{}: it is no regular file", path.display());
+        file.take(MOST_RECORDED).read_to_end(&mut bytes).with_context(|| path.display().to_string())?;
+    }
+    Evidence::from_json(&bytes).with_context(|| path.display().to_string())
 }
 
 /// Id and root of the one live session whose id begins like this.

@@ -1,24 +1,20 @@
-//! From the solved graph to the waits that explain it: who cannot go on, in which way, and who would have to act.
+//! A wait that explains others: which thread, which of its alternatives, and which processes would have to
+//! act.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-
-use super::ignored_pipe;
 use super::view::View;
-use crate::core::evidence::{ObjectId, Scope, Wait};
-use crate::core::waitgraph::{
-    Alternative, Component, Liveness, Op, Releaser, Seed, SeedReason, ThreadKey, components,
-};
+use crate::core::evidence::Wait;
+use crate::core::waitgraph::{Alternative, Op, Releaser, ThreadKey, is_own_wake_up};
 
 /// What a wait comes down to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Shape {
     /// A cycle of stuck threads.
     Cycle,
-    /// Stuck, and nobody is there who could act.
+    /// Stuck, and no process exists that could act.
     DeadEnd,
-    /// Whoever could act has no reason to.
+    /// A process that could act has no reason to.
     Idle,
-    /// Whoever could act cannot be seen from here.
+    /// What could act is outside of what can be seen.
     Outside,
 }
 
@@ -27,10 +23,10 @@ pub enum Shape {
 pub struct Case {
     /// What it comes down to.
     pub shape: Shape,
-    /// The thread whose wait is the story.
+    /// The thread whose wait explains the others.
     pub waiter: ThreadKey,
-    /// Which of its ways out.
-    pub alternative: usize,
+    /// Which of its alternatives, by position.
+    pub at: usize,
     /// All threads that wait in the same way for the same; `waiter` first.
     pub waiters: Vec<ThreadKey>,
     /// Processes that could let it go on, by position.
@@ -44,14 +40,15 @@ pub struct Case {
 }
 
 impl Case {
-    /// The way that is the story.
+    /// The alternative that explains the wait.
     pub fn alternative<'v>(&self, view: &'v View<'_>) -> &'v Alternative {
-        &view.graph.node(self.waiter).alternatives[self.alternative]
+        &view.graph.node(self.waiter).alternatives[self.at]
     }
 }
 
-/// Of several ways or waits, the higher one is the story: what holds an object comes before what merely follows its end.
-fn weight(alternative: &Alternative) -> u32 {
+/// Of several alternatives or waits, the weightier one explains the others: what holds an object comes before
+/// what merely follows its end.
+pub(super) fn weight(alternative: &Alternative) -> u32 {
     match alternative.op {
         Op::Write => 100,
         Op::Lock => 90,
@@ -69,242 +66,85 @@ fn weight(alternative: &Alternative) -> u32 {
     }
 }
 
-/// All cases that the question reaches, roots first, then what follows from them.
-pub fn cases(view: &View<'_>) -> Vec<Case> {
-    let mut roots = Vec::new();
-    let parts = components(&view.graph);
-    for part in &parts {
-        if part.cyclic && part.sink {
-            roots.extend(cycle(view, part));
-        } else if part.sink {
-            roots.extend(part.threads.iter().filter_map(|key| dead_end(view, *key)));
-        }
-    }
-    for key in view.graph.index.threads() {
-        match view.graph.thread(key) {
-            Liveness::Orphaned => roots.extend(origin(view, key, Liveness::Orphaned, Shape::Idle)),
-            Liveness::External => roots.extend(origin(view, key, Liveness::External, Shape::Outside)),
-            _ => {}
-        }
-    }
-    let mut cases = merge(view, roots);
-    attach_upstream(view, &mut cases);
-    cases.extend(ignored_pipe::cases(view));
-    cases.retain(|case| is_asked_for(view, case));
-    let follow_ups: Vec<Case> =
-        cases.iter().enumerate().flat_map(|(at, case)| consequences(view, at, case)).collect();
-    let follow_ups = merge(view, follow_ups);
-    cases.extend(follow_ups);
-    cases
+/// The weightiest alternative of a thread's wait.
+pub fn weightiest<'v>(view: &'v View<'_>, key: ThreadKey) -> Option<&'v Alternative> {
+    view.graph.node(key).alternatives.iter().max_by_key(|alternative| weight(alternative))
 }
 
-fn is_asked_for(view: &View<'_>, case: &Case) -> bool {
-    let touched = || {
-        let threads = case.waiters.iter().chain(&case.members).chain(&case.upstream);
-        threads.map(|key| key.process).any(|p| view.process(p).in_scope)
+pub(super) fn threads_of<'v>(
+    view: &'v View<'_>,
+    alternative: &'v Alternative,
+) -> impl Iterator<Item = ThreadKey> + 'v {
+    let releasers = alternative.conditions.iter().flat_map(|condition| &condition.releasers);
+    releasers.flat_map(|releaser| view.graph.threads_of(releaser))
+}
+
+/// A worker of a pool that waits for work: it reads a pipe or socket other than its stdin, or waits at a
+/// semaphore, that its parent gave it; and it was forked or spawned by the process that could give it some.
+pub fn is_worker_at_rest(view: &View<'_>, key: ThreadKey, alternative: &Alternative) -> bool {
+    let process = view.process(key.process);
+    let Some(parent) = view.graph.index.by_tgid(process.ppid) else { return false };
+    let asked = match alternative.op {
+        Op::Read => alternative.fd.is_some_and(|fd| fd > 2),
+        Op::Futex => matches!(view.thread(key).wait, Wait::Futex { private: false, .. }),
+        _ => false,
     };
-    // On a whole machine, terminals and sockets at rest are everywhere: only what something else waits for is worth a word.
-    let worth =
-        case.shape != Shape::Outside || view.evidence().scope != Scope::All || !case.upstream.is_empty();
-    touched() && worth
+    asked && threads_of(view, alternative).any(|to| to.process == parent)
 }
 
-fn cycle(view: &View<'_>, part: &Component) -> Option<Case> {
-    let inside: HashSet<ThreadKey> = part.threads.iter().copied().collect();
-    let mut best: Option<((u32, bool, bool), ThreadKey, usize)> = None;
-    for key in &part.threads {
-        for (at, alternative) in view.graph.node(*key).alternatives.iter().enumerate() {
-            let closes = alternative
-                .conditions
-                .iter()
-                .flat_map(|r| &r.releasers)
-                .flat_map(|a| view.graph.threads_of(a))
-                .any(|to| inside.contains(&to));
-            let direct = !matches!(view.thread(*key).wait, Wait::Poll { .. } | Wait::Epoll { .. });
-            // Of several full pipes in a row the last one is the story: its reader waits for something else.
-            let last = !alternative
-                .conditions
-                .iter()
-                .flat_map(|r| &r.releasers)
-                .flat_map(|a| view.graph.threads_of(a))
-                .any(|to| view.graph.node(to).alternatives.iter().any(|w| weight(w) >= weight(alternative)));
-            let rank = (weight(alternative), last, direct);
-            if closes && best.is_none_or(|(best, ..)| rank > best) {
-                best = Some((rank, *key, at));
-            }
-        }
-    }
-    let (.., waiter, alternative) = best?;
-    let holders = holders(view, waiter, alternative);
-    Some(Case {
-        shape: Shape::Cycle,
-        waiter,
-        alternative,
-        waiters: vec![waiter],
-        holders,
-        members: part.threads.clone(),
-        upstream: Vec::new(),
-        follows: None,
+/// The first thread of the parent waits for its own process.
+pub(super) fn parent_rests_in_memory(view: &View<'_>, at: usize) -> bool {
+    let Some(parent) = view.graph.index.by_tgid(view.process(at).ppid) else { return false };
+    let leader = view.process(parent).threads.iter().position(|t| t.tid == view.process(parent).id.tgid);
+    leader.is_some_and(|thread| {
+        let alternatives = &view.graph.node(ThreadKey { process: parent, thread }).alternatives;
+        let own = |a: &Alternative| {
+            a.op == Op::Futex || a.object.is_some_and(|id| is_own_wake_up(&view.graph.index, parent, &id))
+        };
+        !alternatives.is_empty() && alternatives.iter().all(own)
     })
 }
 
-fn dead_end(view: &View<'_>, waiter: ThreadKey) -> Option<Case> {
-    let alternatives = &view.graph.node(waiter).alternatives;
-    let alternative = (0..alternatives.len()).max_by_key(|at| weight(&alternatives[*at]))?;
-    Some(single(view, Shape::DeadEnd, waiter, alternative))
+/// Every child of the process is a worker at rest, and there is one.
+pub fn has_workers_at_rest(view: &View<'_>, at: usize) -> bool {
+    let mut live =
+        view.graph.index.children(at).iter().copied().filter(|c| !view.process(*c).zombie).peekable();
+    live.peek().is_some() && live.all(|child| rests_as_worker(view, child))
 }
 
-fn single(view: &View<'_>, shape: Shape, waiter: ThreadKey, alternative: usize) -> Case {
+/// Some thread of the process is a worker at rest, and its others do nothing.
+pub fn rests_as_worker(view: &View<'_>, at: usize) -> bool {
+    (0..view.process(at).threads.len()).map(|thread| ThreadKey { process: at, thread }).any(|key| {
+        view.graph.node(key).alternatives.iter().any(|alternative| is_worker_at_rest(view, key, alternative))
+    })
+}
+
+pub(super) fn single(view: &View<'_>, shape: Shape, waiter: ThreadKey, at: usize) -> Case {
     Case {
         shape,
         waiter,
-        alternative,
+        at,
         waiters: vec![waiter],
-        holders: holders(view, waiter, alternative),
+        holders: holders(view, waiter, at),
         members: Vec::new(),
         upstream: Vec::new(),
         follows: None,
     }
 }
 
-/// The processes that could meet the way, in order.
-fn holders(view: &View<'_>, waiter: ThreadKey, alternative: usize) -> Vec<usize> {
+/// The processes that could meet the alternative, in order.
+pub(super) fn holders(view: &View<'_>, waiter: ThreadKey, alternative: usize) -> Vec<usize> {
     let mut out = Vec::new();
     for releaser in
         view.graph.node(waiter).alternatives[alternative].conditions.iter().flat_map(|r| &r.releasers)
     {
         let process = match releaser {
-            Releaser::Process { process, .. } => *process,
+            Releaser::Process { process, .. } | Releaser::Peers(process) => *process,
             Releaser::Thread(key) => key.process,
             _ => continue,
         };
         if !out.contains(&process) {
             out.push(process);
-        }
-    }
-    out
-}
-
-/// The ways that decide a thread's hope, weightiest first.
-fn deciding(view: &View<'_>, key: ThreadKey, liveness: Liveness) -> Vec<usize> {
-    let alternatives = &view.graph.node(key).alternatives;
-    let mut out: Vec<usize> =
-        (0..alternatives.len()).filter(|at| view.graph.alternative(&alternatives[*at]) == liveness).collect();
-    out.sort_by_key(|at| std::cmp::Reverse(weight(&alternatives[*at])));
-    out
-}
-
-/// The case that starts at this thread, unless its hope is what another blocked thread has.
-fn origin(view: &View<'_>, key: ThreadKey, liveness: Liveness, shape: Shape) -> Option<Case> {
-    let seed = view.graph.node(key).seed.as_ref();
-    // What cannot be read tells nothing; what has a time-out waits for nobody for ever.
-    let silent = |s: &Seed| {
-        s.liveness == liveness && matches!(s.reason, SeedReason::Unread(_))
-            || matches!(s.reason, SeedReason::TimeOut(_))
-    };
-    if seed.is_some_and(silent) {
-        return None;
-    }
-    let alternative =
-        deciding(view, key, liveness).into_iter().find(|at| next(view, key, *at, liveness).is_empty())?;
-    Some(single(view, shape, key, alternative))
-}
-
-/// The blocked threads that a deciding way hands the hope on from; empty when the hope starts here.
-fn next(view: &View<'_>, key: ThreadKey, alternative: usize, liveness: Liveness) -> Vec<ThreadKey> {
-    let alternative = &view.graph.node(key).alternatives[alternative];
-    let mut out = Vec::new();
-    for releaser in alternative.conditions.iter().flat_map(|r| &r.releasers) {
-        if view.graph.through(alternative.op, releaser) != liveness {
-            continue;
-        }
-        if view.graph.releaser(releaser) != liveness {
-            // The actor itself is merely at rest: what it owes makes it the end of the chain.
-            return Vec::new();
-        }
-        let threads = view.graph.threads_of(releaser);
-        let deciders = threads.iter().copied().filter(|t| view.graph.thread(*t) == liveness);
-        for thread in deciders {
-            if deciding(view, thread, liveness).is_empty() {
-                return Vec::new();
-            }
-            out.push(thread);
-        }
-        if threads.is_empty() {
-            return Vec::new();
-        }
-    }
-    out
-}
-
-/// Cases with the same wait for the same parties become one with several waiters.
-fn merge(view: &View<'_>, cases: Vec<Case>) -> Vec<Case> {
-    type Key = (Shape, Op, Option<ObjectId>, Vec<usize>, Option<usize>, Option<usize>);
-    let mut at: BTreeMap<Key, usize> = BTreeMap::new();
-    let mut out: Vec<Case> = Vec::new();
-    for case in cases {
-        let alternative = case.alternative(view);
-        let alone = (alternative.object.is_none() && case.holders.is_empty()).then_some(case.waiter.process);
-        let mut holders = case.holders.clone();
-        holders.sort_unstable();
-        let key = (case.shape, alternative.op, alternative.object, holders, alone, case.follows);
-        match at.get(&key) {
-            Some(first) if case.shape != Shape::Cycle => out[*first].waiters.extend(case.waiters),
-            _ => {
-                at.insert(key, out.len());
-                out.push(case);
-            }
-        }
-    }
-    out
-}
-
-/// The blocked threads of the same hope that wait for `key`, by the ways that decide.
-fn waits_for(view: &View<'_>) -> BTreeMap<ThreadKey, Vec<ThreadKey>> {
-    let mut out: BTreeMap<ThreadKey, Vec<ThreadKey>> = BTreeMap::new();
-    for key in view.graph.index.threads() {
-        let liveness = view.graph.thread(key);
-        let targets: Vec<ThreadKey> = match liveness {
-            Liveness::Stuck => view.graph.successors(key),
-            Liveness::Orphaned | Liveness::External => deciding(view, key, liveness)
-                .into_iter()
-                .flat_map(|alternative| next(view, key, alternative, liveness))
-                .collect(),
-            _ => continue,
-        };
-        for to in targets {
-            out.entry(to).or_default().push(key);
-        }
-    }
-    out
-}
-
-fn attach_upstream(view: &View<'_>, cases: &mut [Case]) {
-    let waiting = waits_for(view);
-    for case in cases {
-        let own: BTreeSet<ThreadKey> = case.waiters.iter().chain(&case.members).copied().collect();
-        let mut seen = own.clone();
-        let mut todo: Vec<ThreadKey> = own.iter().copied().collect();
-        while let Some(key) = todo.pop() {
-            for up in waiting.get(&key).into_iter().flatten() {
-                if seen.insert(*up) {
-                    todo.push(*up);
-                }
-            }
-        }
-        case.upstream = seen.difference(&own).copied().collect();
-    }
-}
-
-/// What waits upstream of a case for an object of its own is a story of its own, which follows from the first.
-fn consequences(view: &View<'_>, at: usize, case: &Case) -> Vec<Case> {
-    let mut out = Vec::new();
-    for key in &case.upstream {
-        let liveness = view.graph.thread(*key);
-        let Some(alternative) = deciding(view, *key, liveness).into_iter().next() else { continue };
-        let op = view.graph.node(*key).alternatives[alternative].op;
-        if matches!(op, Op::Write | Op::Lock | Op::Semaphore | Op::OpenFifo | Op::Connect) {
-            out.push(Case { follows: Some(at), ..single(view, case.shape, *key, alternative) });
         }
     }
     out

@@ -1,11 +1,12 @@
 //! The classes of hangs.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 macro_rules! classes {
     ($($variant:ident = $id:literal: $doc:literal,)*) => {
         /// What kind of hang. `docs/diagnosis.md` has a section for each.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         pub enum Class {
             $(#[doc = $doc] #[serde(rename = $id)] $variant,)*
         }
@@ -35,6 +36,7 @@ classes! {
     UnixSocketFull = "unix-socket-full": "a full UNIX socket that nobody drains",
     PtyFull = "pty-full": "a full terminal that nobody drains",
     FileLock = "file-lock": "a file lock that is not released",
+    DatabaseLock = "database-lock": "a database lock whose holder waits for its client",
     FutexOrphan = "futex-orphan": "a lock in memory whose owner is gone",
     UnreapedChild = "unreaped-child": "a dead child that nobody collects",
     Leftover = "leftover": "something that an earlier run left behind",
@@ -49,12 +51,15 @@ classes! {
     TokenLoss = "token-loss": "tokens that were taken and not given back",
     Livelock = "livelock": "a busy loop without progress",
     WorkerKilled = "worker-killed": "a worker that was killed and is still waited for",
+    WorkerDied = "worker-died": "a worker that failed and is still waited for",
     DiedAtBoot = "died-at-boot": "a peer that ended before it was ready",
     InProcessWait = "in-process-wait": "threads of one process that wait for each other",
     SlowProgress = "slow-progress": "slow, not hung",
     Exhaustion = "exhaustion": "a limit that was reached",
     PollingSleep = "polling-sleep": "a sleep between looks at something that does not come",
     HiddenHolder = "hidden-holder": "an end that is in no process's table",
+    AtRest = "at-rest": "a program at rest until something comes from outside",
+    NotSeen = "not-seen": "what decides could not be looked at",
     AsksUserspace = "asks-userspace": "a request of the kernel that a program does not answer",
 }
 

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::case::Case;
-use super::model::{Edge, End, Graph, Node, Party, Resource, Role};
+use super::model::{
+    Edge, End, Graph, Node, NodeKind, NodeState, Party, Resource, ResourceKind, ResourceRef, Role,
+};
 use super::view::View;
 use crate::core::evidence::{ObjectFacts, ObjectId, PtySide, Scope};
 use crate::core::redact;
@@ -120,8 +122,7 @@ pub fn resource(view: &View<'_>, id: &ObjectId) -> Resource {
         ends
     };
     let mut out = Resource {
-        kind: kind(id).to_owned(),
-        id: view.object_name(id),
+        reference: resource_ref(view, id),
         used: None,
         capacity: None,
         slots_used: None,
@@ -155,22 +156,27 @@ pub fn resource(view: &View<'_>, id: &ObjectId) -> Resource {
     out
 }
 
-fn kind(id: &ObjectId) -> &'static str {
+/// An object by kind and name.
+pub fn resource_ref(view: &View<'_>, id: &ObjectId) -> ResourceRef {
+    ResourceRef { kind: kind(id), id: view.object_name(id) }
+}
+
+fn kind(id: &ObjectId) -> ResourceKind {
     match id {
-        ObjectId::Pipe { .. } => "pipe",
-        ObjectId::Fifo { .. } => "fifo",
-        ObjectId::Unix { .. } => "unix-socket",
-        ObjectId::Inet { .. } => "ip-socket",
-        ObjectId::Socket { .. } => "socket",
-        ObjectId::Pty { .. } => "pty",
-        ObjectId::Tty { .. } => "tty",
-        ObjectId::File { .. } => "file",
-        ObjectId::Device { .. } => "device",
-        ObjectId::Anon { .. } => "anonymous",
-        ObjectId::MessageQueue { .. } => "message-queue",
-        ObjectId::SysVSem { .. } => "sysv-semaphore",
-        ObjectId::SysVMsg { .. } => "sysv-queue",
-        ObjectId::Unknown => "unknown",
+        ObjectId::Pipe { .. } => ResourceKind::Pipe,
+        ObjectId::Fifo { .. } => ResourceKind::Fifo,
+        ObjectId::Unix { .. } => ResourceKind::UnixSocket,
+        ObjectId::Inet { .. } => ResourceKind::IpSocket,
+        ObjectId::Socket { .. } => ResourceKind::Socket,
+        ObjectId::Pty { .. } => ResourceKind::Pty,
+        ObjectId::Tty { .. } => ResourceKind::Tty,
+        ObjectId::File { .. } => ResourceKind::File,
+        ObjectId::Device { .. } => ResourceKind::Device,
+        ObjectId::Anon { .. } => ResourceKind::Anonymous,
+        ObjectId::MessageQueue { .. } => ResourceKind::MessageQueue,
+        ObjectId::SysVSem { .. } => ResourceKind::SysvSemaphore,
+        ObjectId::SysVMsg { .. } => ResourceKind::SysvQueue,
+        ObjectId::Unknown => ResourceKind::Unknown,
     }
 }
 
@@ -199,6 +205,7 @@ fn edges_of(view: &View<'_>, key: ThreadKey, alternatives: &[&Alternative]) -> V
                     (node_id(view, view.face(*process)), held_by(view, *process, alternative))
                 }
                 Releaser::Thread(key) => (node_id(view, *key), "thread".to_owned()),
+                Releaser::Peers(process) => (node_id(view, view.face(*process)), "memory".to_owned()),
                 Releaser::Outside(who) => (who.to_string(), "outside".to_owned()),
                 Releaser::Anyone(_) | Releaser::Unseen(_) => continue,
             };
@@ -287,9 +294,9 @@ pub fn graph(view: &View<'_>) -> Graph {
             if let Some(id) = &alternative.object {
                 let name = view.object_name(id);
                 nodes.entry(name.clone()).or_insert_with(|| Node {
-                    label: format!("{} {name}", kind(id)),
+                    label: format!("{} {name}", kind(id).id()),
                     id: name,
-                    kind: "resource".to_owned(),
+                    kind: NodeKind::Resource,
                     state: None,
                 });
             }
@@ -303,13 +310,14 @@ pub fn graph(view: &View<'_>) -> Graph {
                         }
                     }
                     Releaser::Thread(to) => todo.push(*to),
+                    Releaser::Peers(process) => todo.push(view.face(*process)),
                     Releaser::Outside(who) => {
                         let name = who.to_string();
                         nodes.entry(name.clone()).or_insert_with(|| Node {
                             label: name.clone(),
                             id: name,
-                            kind: "outside".to_owned(),
-                            state: Some("external".to_owned()),
+                            kind: NodeKind::Outside,
+                            state: Some(NodeState::External),
                         });
                     }
                     Releaser::Anyone(_) | Releaser::Unseen(_) => {}
@@ -339,8 +347,8 @@ fn thread_node(view: &View<'_>, key: ThreadKey) -> Node {
     }
     Node {
         id: node_id(view, key),
-        kind: "thread".to_owned(),
+        kind: NodeKind::Thread,
         label,
-        state: process.threads.get(key.thread).map(|_| view.state(key).to_owned()),
+        state: process.threads.get(key.thread).map(|_| view.state(key)),
     }
 }

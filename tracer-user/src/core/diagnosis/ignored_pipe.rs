@@ -1,15 +1,16 @@
-//! Full pipes that a process overlooks which could go on, for other things: likely hangs, never proved ones.
+//! Full pipes that a process does not drain although other events may wake it: likely hangs, never proven ones.
 //!
-//! A thread that may go on counts as able to do whatever its process could. A test runner's worker breaks that: one thread of it serves the
-//! controller's commands, which may come any time, while the thread that runs the test waits for the exit of a child that cannot end, because it
-//! writes into a pipe that this very process holds. Were any thread there to drain that pipe, it would be at it: there is something to read.
+//! A thread that may continue counts as able to do whatever its process could do. A test runner's worker is an
+//! exception: one of its threads serves the controller's commands, which may come at any time, while the thread that
+//! runs the test waits for the exit of a child that cannot end, because it writes into a pipe that this very process
+//! holds. A thread there that were to drain the pipe would be reading it already: there is something to read.
 
 use super::case::{Case, Shape};
 use super::view::View;
 use crate::core::evidence::{ObjectId, Timeout, Wait};
 use crate::core::waitgraph::{Alternative, Liveness, Op, Releaser, ThreadKey};
 
-/// The cases. Whoever has no hope at all is in the proved ones.
+/// The cases. Writers without any liveness are in the proven cases already.
 pub fn cases(view: &View<'_>) -> Vec<Case> {
     let index = &view.graph.index;
     let blocked = index.threads().filter(|key| {
@@ -42,7 +43,7 @@ fn one(view: &View<'_>, waiter: ThreadKey) -> Option<Case> {
     (!upstream.is_empty()).then(|| Case {
         shape: Shape::Idle,
         waiter,
-        alternative: 0,
+        at: 0,
         waiters: vec![waiter],
         holders: vec![holder],
         members: Vec::new(),
@@ -71,7 +72,7 @@ fn other_end(view: &View<'_>, object: ObjectId) -> ObjectId {
     }
 }
 
-/// It did not move, no time-out will end its wait, and it waits neither for this end nor to hand on what it has read.
+/// It rested, no time-out will end its wait, and it waits neither for this end nor for room for what it has read.
 fn rests_elsewhere(view: &View<'_>, key: ThreadKey, end: ObjectId) -> bool {
     let thread = view.thread(key);
     let endless = match &thread.wait {
@@ -92,8 +93,12 @@ fn rests_elsewhere(view: &View<'_>, key: ThreadKey, end: ObjectId) -> bool {
 
 fn waits_for_the_end(view: &View<'_>, key: ThreadKey, of: usize) -> bool {
     let index = &view.graph.index;
-    let alternatives =
-        view.graph.node(key).alternatives.iter().filter(|alternative| alternative.op == Op::Exit);
+    // Where its signal handlers could not be read, a loop is assumed to wake for its children: an assumption in its
+    // favor, from which no hang may follow.
+    let assumed = view.process(key.process).caught.is_none()
+        && !matches!(view.thread(key).wait, Wait::WaitChild { .. });
+    let alternatives = (view.graph.node(key).alternatives.iter())
+        .filter(|alternative| alternative.op == Op::Exit && (alternative.fd.is_some() || !assumed));
     alternatives
         .flat_map(|alternative| &alternative.conditions)
         .flat_map(|condition| &condition.releasers)

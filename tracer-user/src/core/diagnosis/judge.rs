@@ -1,14 +1,16 @@
-//! What every class has in common: how a case becomes a judgement.
+//! What every class has in common: how a case becomes a judgement, and what a proof may not lack.
 
-use super::case::{Case, Shape};
+use std::collections::BTreeSet;
+
+use super::case::{Case, Shape, is_worker_at_rest};
 use super::class::Class;
 use super::model::{Confidence, Verdict};
 use super::view::View;
+use crate::core::evidence::Wait;
+use crate::core::runtime;
 use crate::core::signal::{Signal, SignalSet};
-
-/// What people and supervisors send to programs that wait for it.
-pub const REQUESTS: SignalSet =
-    SignalSet::of(&[Signal::HUP, Signal::QUIT, Signal::USR1, Signal::USR2, Signal::TERM]);
+use crate::core::text::duration;
+use crate::core::waitgraph::{Op, Releaser, ThreadKey, backend_state};
 
 /// What a class says of a case.
 #[derive(Clone, Debug)]
@@ -21,22 +23,27 @@ pub struct Judgement {
     pub verdict: Verdict,
     /// How sure.
     pub confidence: Confidence,
-    /// The end of the sentence: why nobody lets the waiter go on. `None`: the common words do.
+    /// The end of the sentence: why no party lets the waiter continue. `None`: the common words do.
     pub because: Option<String>,
     /// Further facts.
     pub notes: Vec<String>,
     /// What to change.
     pub advice: Vec<String>,
-    /// What would let this run go on now.
+    /// What would let this run continue now.
     pub go_on: Vec<String>,
 }
 
 impl Judgement {
     /// What follows from the graph alone.
     pub fn of(view: &View<'_>, case: &Case, class: Class) -> Self {
+        let node = view.graph.node(case.waiter);
+        // It sleeps, looks and sleeps again: it moves, and nothing can come of it.
+        let polls = node.tick.is_some() && matches!(view.thread(case.waiter).wait, Wait::Sleep { .. });
         let verdict = match case.shape {
+            Shape::Cycle | Shape::DeadEnd | Shape::Idle if polls => Verdict::Livelock,
             Shape::Cycle => Verdict::Deadlock,
             Shape::DeadEnd | Shape::Idle => Verdict::OrphanedWait,
+            Shape::Outside if is_unread(view, case) => Verdict::Unknown,
             Shape::Outside => Verdict::External,
         };
         let mut judgement = Self {
@@ -53,37 +60,72 @@ impl Judgement {
         judgement
     }
 
-    /// Lowers the confidence for what the proof lacks.
+    /// Lowers the confidence for what the proof lacks. A proof enumerates every way out of every stuck thread: the ends of
+    /// files, children, time-outs, and the signals that the program chose to handle.
     fn weigh(&mut self, view: &View<'_>, case: &Case) {
         let index = &view.graph.index;
         if !index.saw_every_fd() {
-            self.likely(
-                "Not every process of the machine could be looked into; none of this job's is missing.",
-            );
+            self.likely("The fds of some processes outside this job could not be read.");
         }
         if let Some(history) = &view.evidence().history
             && history.lost > 0
         {
             self.likely(&format!("{} kernel events were lost.", history.lost));
         }
-        let alarmed = case
-            .members
-            .iter()
-            .chain(&case.waiters)
-            .map(|key| key.process)
-            .find(|at| view.process(*at).caught.is_some_and(|set| set.contains(Signal::ALRM)));
-        if let Some(at) = alarmed {
-            self.likely(&format!(
-                "{} handles SIGALRM: an alarm that nobody can see may still interrupt it.",
-                view.label(at)
-            ));
-        }
-        let quiet = |at: &usize| view.halted(*at).is_some();
-        if case.shape == Shape::Idle && !case.holders.iter().all(quiet) {
+        if matches!(case.shape, Shape::Idle) && !case.holders.iter().all(|at| view.halted(*at).is_some()) {
             self.confidence = Confidence::Likely;
         }
         if case.shape == Shape::Outside {
             self.confidence = Confidence::Likely;
+        }
+        let stuck: BTreeSet<ThreadKey> = case.members.iter().chain(&case.waiters).copied().collect();
+        let parties: BTreeSet<usize> =
+            stuck.iter().map(|key| key.process).chain(case.holders.iter().copied()).collect();
+        for at in &parties {
+            self.doubt_ticks(view, *at);
+        }
+        for at in stuck.iter().map(|key| key.process).collect::<BTreeSet<_>>() {
+            self.doubt_signals(view, at);
+            if backend_state(view.process(at)).is_some() {
+                self.likely("What a database backend waits for is taken from what it says in its title.");
+            }
+        }
+        if let Some(ns) = stuck.iter().filter_map(|key| view.graph.node(*key).ends_in_ns).min() {
+            self.likely(&format!(
+                "A wait in this chain has a time-out: it ends by itself in {}.",
+                duration(ns)
+            ));
+        }
+    }
+
+    /// A party that wakes by its time-out and goes back to sleep might act at its next wake-up.
+    fn doubt_ticks(&mut self, view: &View<'_>, at: usize) {
+        let Some((_, tick)) = view.graph.ticks(at) else { return };
+        let every = match tick.period_ns {
+            Some(ns) => format!("wakes every {}", duration(ns)),
+            None => "wakes now and then".to_owned(),
+        };
+        self.likely(&format!("{} {every} and goes back to sleep.", view.label(at)));
+    }
+
+    fn doubt_signals(&mut self, view: &View<'_>, at: usize) {
+        let process = view.process(at);
+        if process.caught.is_some_and(|set| set.contains(Signal::ALRM))
+            && runtime::of(process) != runtime::Runtime::Go
+        {
+            self.likely(&format!(
+                "{} handles SIGALRM: an alarm that cannot be seen may still interrupt it.",
+                view.label(at)
+            ));
+        }
+        match runtime::chosen_signals(process) {
+            Some(chosen) if chosen.is_empty() => {}
+            Some(chosen) => self.likely(&format!(
+                "{} handles {}: a signal may still end its wait.",
+                view.label(at),
+                signal_names(chosen)
+            )),
+            None => self.confidence = Confidence::Likely,
         }
     }
 
@@ -107,7 +149,7 @@ impl Judgement {
         self
     }
 
-    /// Adds what would let this run go on.
+    /// Adds what would let this run continue.
     pub fn or_now(mut self, lines: &[&str]) -> Self {
         self.go_on.extend(lines.iter().map(|l| (*l).to_owned()));
         self
@@ -116,3 +158,45 @@ impl Judgement {
 
 /// A class as a rule: says what it makes of a case, or passes.
 pub type Rule = fn(&View<'_>, &Case) -> Option<Judgement>;
+
+/// What decides the case could not be read, for want of a right: another look, with it, would see.
+fn is_unread(view: &View<'_>, case: &Case) -> bool {
+    let index = &view.graph.index;
+    let unseen = case
+        .alternative(view)
+        .conditions
+        .iter()
+        .flat_map(|condition| &condition.releasers)
+        .any(|releaser| matches!(releaser, Releaser::Unseen(_)));
+    unseen && (index.relevant_unread(case.waiter.process).is_some() || !view.evidence().reach.whole_machine)
+}
+
+/// `SIGTERM`, `SIGHUP and SIGTERM`.
+pub fn signal_names(set: SignalSet) -> String {
+    let names: Vec<String> = set.iter().map(Signal::name).collect();
+    crate::core::text::list(&names)
+}
+
+/// The process whose own choice of signal handlers makes the case one of a service at rest, and those signals: the cycle
+/// owes nothing to anyone, and beside that process itself only its workers wait in it.
+pub fn service_at_rest(view: &View<'_>, case: &Case) -> Option<(usize, SignalSet)> {
+    if case.shape != Shape::Cycle || case.members.iter().any(|key| owes(view, *key)) {
+        return None;
+    }
+    let processes: BTreeSet<usize> = case.members.iter().map(|key| key.process).collect();
+    processes.iter().find_map(|at| {
+        let chosen = runtime::chosen_signals(view.process(*at)).filter(|set| !set.is_empty())?;
+        let rests = |key: &&ThreadKey| {
+            key.process == *at
+                || view.graph.index.is_ancestor(*at, key.process)
+                    && (view.graph.node(**key).alternatives.iter())
+                        .any(|a| is_worker_at_rest(view, **key, a) || matches!(a.op, Op::Futex | Op::Exit))
+        };
+        case.members.iter().all(|key| rests(&key)).then_some((*at, chosen))
+    })
+}
+
+fn owes(view: &View<'_>, key: ThreadKey) -> bool {
+    view.graph.node(key).alternatives.iter().any(|alternative| alternative.op.is_owed())
+        || view.thread(key).wait == Wait::Read { fd: 0, timeout: crate::core::evidence::Timeout::Never }
+}

@@ -1,21 +1,30 @@
 //! From evidence to findings: a pure function.
 //!
-//! [`diagnose`] builds the [`WaitGraph`](crate::core::waitgraph::WaitGraph), reads the waits off it that explain the others ([`case`]), lets the
-//! classes judge them ([`classes`], a class a file) and writes down what a reader needs ([`story`], [`output`]).
+//! [`diagnose`] builds the [`WaitGraph`](crate::core::waitgraph::WaitGraph), reads the waits off it that
+//! explain the others ([`case`]), lets the classes judge them (`classes`, a class a file) and writes down
+//! what a reader needs (`sentence`, `findings`). Where nothing hangs, `rest` says what the job waits for from
+//! outside. The wait tree (`wait_tree`) is made from the evidence alone, whatever the verdict.
 //!
-//! What must never be true: a verdict of `deadlock` while any party that could release the waiter can go on; a graver verdict from less evidence (a party that
-//! cannot be seen makes an `external` of a deadlock); a finding from a name alone.
+//! Invariants: a verdict of `deadlock` needs that every party which could release the waiter is itself stuck.
+//! Less evidence never makes a graver verdict (a party that cannot be seen makes `external` or `unknown` of a
+//! deadlock). Nothing is found by a name alone. `not-hung` is said only where progress was seen.
 
 pub mod case;
+mod cases;
 mod class;
 mod classes;
+mod deaths;
 mod findings;
 mod ignored_pipe;
 mod judge;
 mod model;
+mod relieve;
+mod rest;
 mod ruled_out;
 mod sentence;
+mod short_waits;
 mod view;
+mod wait_tree;
 
 #[cfg(test)]
 pub(crate) mod testkit;
@@ -24,9 +33,11 @@ mod tests;
 
 pub use class::Class;
 pub use model::{
-    Confidence, Diagnosis, Edge, End, Finding, Graph, HostInfo, Node, Party, Resource, Role, SCHEMA,
-    ScopeInfo, Verdict,
+    ChildDeath, Confidence, Diagnosis, Edge, End, Finding, Graph, Halted, Holder, HostInfo, Node, NodeKind,
+    NodeState, Party, ProcessWaits, Progressing, RelieveStep, Resource, ResourceKind, ResourceRef, Role,
+    RuledOut, SCHEMA, ScopeInfo, ThreadActivity, ThreadWaits, Verdict, WaitTree,
 };
+pub use short_waits::decided_after;
 
 use case::Case;
 use judge::Judgement;
@@ -34,40 +45,19 @@ use view::View;
 
 use super::evidence::{Evidence, Scope};
 
-/// Explains what hangs in the evidence's scope, or says that nothing does.
+/// Processes that made progress are named up to here.
+const MOST_PROGRESS: usize = 8;
+
+/// Explains what hangs in the evidence's scope, or why nothing does.
 pub fn diagnose(evidence: &Evidence) -> Diagnosis {
     let view = View::new(evidence);
-    let cases = case::cases(&view);
-    let judged: Vec<Option<Judgement>> = cases.iter().map(|case| classes::judge(&view, case)).collect();
-    let mut findings: Vec<(Option<usize>, Finding)> = Vec::new();
-    for (at, (case, judgement)) in cases.iter().zip(&judged).enumerate() {
-        if let Some(judgement) = judgement.as_ref().filter(|j| j.verdict != Verdict::NotHung) {
-            findings.push((Some(at), finding(&view, case, judgement)));
-        }
+    let cases = cases::cases(&view);
+    let (mut findings, hung) = found(&view, &cases);
+    let progress = rest::progressing(&view);
+    if progress.is_empty() && !findings.iter().any(|f| f.verdict > Verdict::Idle) {
+        findings.extend(rest::look(&view));
     }
-    let sure: Vec<Finding> = findings.iter().map(|(_, f)| f.clone()).collect();
-    let case_of: Vec<Option<usize>> = findings.iter().map(|(case, _)| *case).collect();
-    findings.extend(classes::others(&view, &sure).into_iter().map(|mut f| {
-        f.follows = f.follows.and_then(|at| case_of.get(at).copied().flatten());
-        (None, f)
-    }));
-    // Gravest first, roots before what follows from them; otherwise in the order of the evidence.
-    findings.sort_by_key(|(_, f)| {
-        (std::cmp::Reverse(f.verdict), f.follows.is_some(), std::cmp::Reverse(f.confidence))
-    });
-    let position: Vec<Option<usize>> =
-        (0..cases.len()).map(|at| findings.iter().position(|(case, _)| *case == Some(at))).collect();
-    let findings: Vec<Finding> = findings
-        .into_iter()
-        .map(|(_, mut f)| {
-            f.follows = f.follows.and_then(|case| position.get(case).copied().flatten());
-            f
-        })
-        .collect();
-    let mut findings = findings;
-    if let Some(gravest) = findings.first_mut().filter(|f| f.verdict.is_hang()) {
-        gravest.notes.extend(last_failed(&view));
-    }
+    let gravest = findings.iter().map(|f| f.verdict).max().unwrap_or_default();
     let host = &evidence.host;
     Diagnosis {
         schema: SCHEMA.to_owned(),
@@ -79,18 +69,74 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
             hostname: host.hostname.as_ref().map(|n| n.printable()),
         },
         kernel_events: evidence.kernel_events,
+        calls_counted: evidence.processes.iter().flat_map(|p| &p.threads).any(|t| t.calls.is_some()),
         scope: match &evidence.scope {
             Scope::All => ScopeInfo { all: Some(true), ..ScopeInfo::default() },
             Scope::Tree(id) => ScopeInfo { pid: Some(id.tgid), ..ScopeInfo::default() },
             Scope::Session(id) => ScopeInfo { session: Some(id.clone()), ..ScopeInfo::default() },
         },
         quiet_window_ms: evidence.clock.quiet_window_ns / 1_000_000,
-        verdict: findings.iter().map(|f| f.verdict).max().unwrap_or_default(),
-        refuted: ruled_out::lines(&view, &findings),
+        verdict: gravest,
+        progress: progress
+            .iter()
+            .take(MOST_PROGRESS)
+            .map(|at| Progressing { pid: view.process(*at).id.tgid, title: view::title(view.process(*at)) })
+            .collect(),
+        waits: wait_tree::wait_tree(&view),
+        relieve: relieve::plan(&view, hung.iter().map(|at| &cases[*at])),
+        ruled_out: ruled_out::all(&view, &findings),
         problems: problems(evidence),
         graph: findings::graph(&view),
         findings,
     }
+}
+
+/// The findings: gravest first, roots before what follows from them; otherwise in the order of the evidence.
+/// And which of the cases are hangs.
+fn found(view: &View<'_>, cases: &[Case]) -> (Vec<Finding>, Vec<usize>) {
+    let mut findings: Vec<(Option<usize>, Finding)> = Vec::new();
+    for (at, case) in cases.iter().enumerate() {
+        // A service at rest hangs in no way, and what keeps it is said where nothing else is found.
+        if judge::service_at_rest(view, case).is_some() {
+            continue;
+        }
+        let judgement = classes::judge(view, case).filter(|j| j.verdict > Verdict::Idle);
+        if let Some(judgement) = judgement {
+            findings.push((Some(at), finding(view, case, &judgement)));
+        }
+    }
+    let sure: Vec<Finding> = findings.iter().map(|(_, f)| f.clone()).collect();
+    let case_of: Vec<Option<usize>> = findings.iter().map(|(case, _)| *case).collect();
+    let hung: Vec<usize> =
+        findings.iter().filter(|(_, f)| f.verdict.is_hang()).filter_map(|(case, _)| *case).collect();
+    findings.extend(classes::others(view, &sure).into_iter().map(|mut f| {
+        f.follows = f.follows.and_then(|at| case_of.get(at).copied().flatten());
+        (None, f)
+    }));
+    findings.sort_by_key(|(_, f)| {
+        (std::cmp::Reverse(f.verdict), f.follows.is_some(), std::cmp::Reverse(f.confidence))
+    });
+    let position: Vec<Option<usize>> =
+        (0..cases.len()).map(|at| findings.iter().position(|(case, _)| *case == Some(at))).collect();
+    let mut findings: Vec<Finding> = findings
+        .into_iter()
+        .map(|(_, mut f)| {
+            f.follows = f.follows.and_then(|case| position.get(case).copied().flatten());
+            f
+        })
+        .collect();
+    if findings.first().is_some_and(|f| f.verdict.is_hang()) {
+        // Dead children beside a hang are part of it, not findings of their own.
+        let (beside, mut kept): (Vec<Finding>, Vec<Finding>) = findings
+            .into_iter()
+            .partition(|f| f.class == Class::UnreapedChild && f.verdict == Verdict::NotHung);
+        if let Some(gravest) = kept.first_mut() {
+            gravest.notes.extend(beside.into_iter().map(|f| f.summary));
+            gravest.notes.extend(last_failed(view));
+        }
+        findings = kept;
+    }
+    (findings, hung)
 }
 
 fn finding(view: &View<'_>, case: &Case, judgement: &Judgement) -> Finding {
@@ -102,6 +148,7 @@ fn finding(view: &View<'_>, case: &Case, judgement: &Judgement) -> Finding {
         summary: sentence::of(view, case, judgement),
         since_boot_ns: view.since(case.waiter),
         blocked_ms: view.blocked_ns(case.waiter).map(|ns| ns / 1_000_000),
+        ends_at: ends_at(view, case),
         processes: findings::parties(view, case),
         resources: findings::resources(view, case),
         edges: findings::edges(view, case),
@@ -112,6 +159,13 @@ fn finding(view: &View<'_>, case: &Case, judgement: &Judgement) -> Finding {
     }
 }
 
+/// The date at which a wait of the case ends by itself: the nearest.
+fn ends_at(view: &View<'_>, case: &Case) -> Option<String> {
+    let stuck = case.waiters.iter().chain(&case.members);
+    let ns = stuck.filter_map(|key| view.graph.node(*key).ends_in_ns).min()?;
+    wait_tree::date(view.evidence().clock.taken_at_unix_ns, ns)
+}
+
 /// What the runners' own records say of earlier runs: a line each.
 fn last_failed(view: &View<'_>) -> Vec<String> {
     let runners = view.evidence().last_failed.iter().filter_map(|last| {
@@ -120,14 +174,14 @@ fn last_failed(view: &View<'_>) -> Vec<String> {
         Some(format!(
             "{} keeps as failed last time (.pytest_cache/v/cache/lastfailed): {}.",
             view.label(at),
-            sentence::list(&tests)
+            crate::core::text::list(&tests)
         ))
     });
     runners.collect()
 }
 
 fn timestamp(unix_ns: i64) -> String {
-    jiff::Timestamp::from_nanosecond(i128::from(unix_ns)).map_or_else(|_| String::new(), |t| t.to_string())
+    super::time::rfc3339(unix_ns).unwrap_or_default()
 }
 
 fn problems(evidence: &Evidence) -> Vec<String> {

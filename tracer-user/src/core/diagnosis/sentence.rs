@@ -3,8 +3,8 @@
 use super::case::{Case, Shape};
 use super::judge::Judgement;
 use super::view::{View, fd_name};
-use crate::core::evidence::{ObjectFacts, ObjectId, Wait};
-use crate::core::text::{duration, grouped};
+use crate::core::evidence::{ObjectFacts, ObjectId, ThreadState, Timeout, Wait};
+use crate::core::text::{duration, grouped, list};
 use crate::core::waitgraph::{Alternative, Op, Releaser, ThreadKey};
 
 /// The sentence.
@@ -86,6 +86,33 @@ pub fn doing(view: &View<'_>, key: ThreadKey, alternative: &Alternative) -> Stri
         Op::Kernel => match view.thread(key).wchan.as_deref() {
             Some(wchan) if !wchan.is_empty() && wchan != "0" => format!("in the kernel ({wchan})"),
             _ => "in the kernel".to_owned(),
+        },
+    }
+}
+
+/// What a thread waits for, for the wait tree: `reading its stdin`, `asleep for 20.0 s`.
+pub fn waits_for(view: &View<'_>, key: ThreadKey) -> String {
+    let (process, thread) = (view.process(key.process), view.thread(key));
+    if let Some(how) = view.halted(key.process) {
+        return how.id().to_owned();
+    }
+    if let Some(alternative) = super::case::weightiest(view, key) {
+        return doing(view, key, alternative);
+    }
+    match (&thread.wait, thread.state) {
+        (Wait::Running, _) | (_, ThreadState::Running) => "running".to_owned(),
+        (Wait::Sleep { timeout: Timeout::After(Some(ns)) }, _) => format!("asleep for {}", duration(*ns)),
+        (Wait::Sleep { .. }, _) => "asleep".to_owned(),
+        (Wait::Pause | Wait::SignalWait { .. }, _) => "waiting for a signal".to_owned(),
+        (Wait::Futex { .. }, _) => "waiting on a lock or condition in memory".to_owned(),
+        (Wait::WaitChild { .. }, _) if process.threads.len() > 1 => "waiting for a child".to_owned(),
+        (Wait::Unreadable, _) => match thread.wchan.as_deref() {
+            Some(wchan) if !wchan.is_empty() && wchan != "0" => format!("in the kernel ({wchan})"),
+            _ => "in a system call that could not be read".to_owned(),
+        },
+        _ => match view.waits_in(key) {
+            Some(call) => format!("in {call}"),
+            None => "in no system call".to_owned(),
         },
     }
 }
@@ -198,16 +225,5 @@ fn is_doing(view: &View<'_>, case: &Case, process: usize) -> String {
             )
         }
         None => format!("is {}", view.rest(process)),
-    }
-}
-
-/// `a`, `a and b`, `a, b and 3 more`.
-pub fn list(words: &[String]) -> String {
-    match words {
-        [] => "nobody".to_owned(),
-        [one] => one.clone(),
-        [a, b] => format!("{a} and {b}"),
-        [a, b, c] => format!("{a}, {b} and {c}"),
-        [a, b, rest @ ..] => format!("{a}, {b} and {} more", rest.len()),
     }
 }

@@ -1,5 +1,6 @@
 //! Builds evidence for tests: a machine, process by process.
 
+use crate::core::diagnosis::Verdict;
 use crate::core::evidence::{
     Access, AnonKind, ByteString, ChildTarget, Clock, EpollItem, Evidence, Fd, FdLock, FutexOp, IoCounters,
     LockEntry, LockKind, LockMode, Object, ObjectFacts, ObjectId, PipeFacts, Process, Reach, Scope, Thread,
@@ -19,6 +20,7 @@ pub(crate) const PIPE_2: ObjectId = ObjectId::Pipe { ino: 7002 };
 impl Machine {
     pub(crate) fn new() -> Self {
         let mut machine = Self(Evidence {
+            schema: crate::core::evidence::SCHEMA.to_owned(),
             clock: Clock {
                 taken_at_unix_ns: 1_790_000_000_000_000_000,
                 boot_ns: 1_000_000_000_000,
@@ -161,6 +163,17 @@ impl Machine {
             waiting: false,
         };
         self.0.locks.get_or_insert_default().push(entry);
+    }
+
+    /// Nothing hangs, and that could be told.
+    pub(crate) fn is_calm(&self) {
+        let said = self.say();
+        assert!(
+            matches!(said.verdict, Verdict::NotHung | Verdict::Idle),
+            "{:?}: {:#?}",
+            said.verdict,
+            said.findings
+        );
     }
 
     pub(crate) fn say(&self) -> super::Diagnosis {

@@ -1,8 +1,6 @@
 //! The evidence and its graph as the classes look at them, and the words for what is in it.
 
-use std::collections::BTreeMap;
-
-use crate::core::attribution;
+use super::model::{Halted, NodeState};
 use crate::core::evidence::{
     ByteString, Evidence, Fd, Object, ObjectFacts, ObjectId, Process, PtySide, Syscall, Thread, Timeout, Wait,
 };
@@ -15,15 +13,13 @@ pub struct View<'e> {
     /// The graph.
     pub graph: WaitGraph<'e>,
     evidence: &'e Evidence,
-    tests: BTreeMap<usize, String>,
 }
 
 impl<'e> View<'e> {
     /// Builds and solves the graph.
     pub fn new(evidence: &'e Evidence) -> Self {
         let graph = WaitGraph::build(evidence);
-        let tests = attribution::tests(evidence);
-        Self { graph, evidence, tests }
+        Self { graph, evidence }
     }
 
     /// The evidence.
@@ -43,7 +39,7 @@ impl<'e> View<'e> {
 
     /// The test that a process belongs to.
     pub fn test(&self, at: usize) -> Option<&str> {
-        self.tests.get(&at).map(String::as_str)
+        self.graph.index.test(at)
     }
 
     /// What is known of an object.
@@ -195,28 +191,28 @@ impl<'e> View<'e> {
         self.process(at).fds.as_deref()?.iter().find(|fd| fd.object == *id && wanted(fd))
     }
 
-    /// Known to move no more than a stone: stopped by a signal or frozen, by name; `None` when it is neither.
-    pub fn halted(&self, at: usize) -> Option<&'static str> {
+    /// Why a process does not run although nothing keeps it waiting; `None` when it may run.
+    pub fn halted(&self, at: usize) -> Option<Halted> {
         use crate::core::evidence::ThreadState as S;
         let process = self.process(at);
         if process.frozen == Some(true) {
-            return Some("frozen");
+            return Some(Halted::Frozen);
         }
         let live = || process.threads.iter().filter(|t| !matches!(t.state, S::Zombie | S::Dead));
         if live().next().is_some() && live().all(|t| t.state == S::Stopped) {
-            return Some("stopped");
+            return Some(Halted::Stopped);
         }
         let traced = live().next().is_some() && live().all(|t| matches!(t.state, S::Traced | S::Stopped));
-        traced.then_some("traced")
+        traced.then_some(Halted::Traced)
     }
 
     /// What the threads of a process do that is at rest, in a few words: `asleep for 600 s`, `idle in accept(fd 3)`.
     pub fn rest(&self, at: usize) -> String {
         if let Some(how) = self.halted(at) {
             return match how {
-                "frozen" => "frozen by its cgroup".to_owned(),
-                "traced" => "stopped by its tracer".to_owned(),
-                _ => "stopped by a signal".to_owned(),
+                Halted::Frozen => "frozen by its cgroup".to_owned(),
+                Halted::Traced => "stopped by its tracer".to_owned(),
+                Halted::Stopped => "stopped by a signal".to_owned(),
             };
         }
         let face = self.face(at);
@@ -233,16 +229,17 @@ impl<'e> View<'e> {
         }
     }
 
-    /// A word for the hope in a thread, for the graph.
-    pub fn state(&self, key: ThreadKey) -> &'static str {
+    /// The state of a thread, for the graph.
+    pub fn state(&self, key: ThreadKey) -> NodeState {
         match self.graph.thread(key) {
-            _ if self.graph.node(key).dead => "dead",
-            Liveness::Stuck => "stuck",
-            Liveness::Orphaned => "orphaned",
-            Liveness::Idle => "waiting",
-            Liveness::External => "external",
-            Liveness::Soon => "soon",
-            Liveness::Active => "active",
+            _ if self.graph.node(key).dead => NodeState::Dead,
+            Liveness::Stuck => NodeState::Stuck,
+            Liveness::Orphaned => NodeState::Orphaned,
+            Liveness::Idle => NodeState::Idle,
+            Liveness::Ticking => NodeState::Ticking,
+            Liveness::External => NodeState::External,
+            Liveness::Soon => NodeState::Soon,
+            Liveness::Active => NodeState::Active,
         }
     }
 

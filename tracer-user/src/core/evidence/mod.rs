@@ -11,12 +11,14 @@
 //! [`Evidence`] holds *every process that was found on the machine*, not just the ones asked about: who else holds the end of a pipe
 //! decides between a deadlock and an orphaned wait. [`Process::in_scope`] says which ones the question is about.
 
+mod call_count;
 mod history;
 mod object;
 mod process;
 mod thread;
 
 pub use crate::core::text::ByteString;
+pub use call_count::{CallCount, CallWindow, NoCallWindow};
 pub use history::{BlockedWrite, ExitSeen, ForkSeen, History, SignalSeen};
 pub use object::{
     AnonKind, EpollItem, InetFacts, LockEntry, LockKind, LockMode, Object, ObjectFacts, ObjectId, PipeFacts,
@@ -31,10 +33,29 @@ use serde::{Deserialize, Serialize};
 
 use super::identity::ProcessId;
 
+/// The schema's name. A reader refuses any other.
+pub const SCHEMA: &str = "tracer.evidence/1";
+
+/// A document that is no evidence of this version.
+#[derive(Debug, thiserror::Error)]
+pub enum EvidenceError {
+    /// It is no JSON, or not of this shape.
+    #[error("it is no recorded evidence: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// It is of another version.
+    #[error("its schema is {found:?}, and this program reads {SCHEMA:?}")]
+    Schema {
+        /// What it says it is.
+        found: String,
+    },
+}
+
 /// One moment of the machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Evidence {
+    /// [`SCHEMA`].
+    pub schema: String,
     /// When it was.
     pub clock: Clock,
     /// Where it was.
@@ -60,6 +81,31 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// Reads recorded evidence, as [`Evidence::to_json`] writes it.
+    ///
+    /// # Errors
+    /// When it is none, or of another version.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, EvidenceError> {
+        #[derive(Deserialize)]
+        struct Head {
+            #[serde(default)]
+            schema: String,
+        }
+        let head: Head = serde_json::from_slice(bytes)?;
+        if head.schema != SCHEMA {
+            return Err(EvidenceError::Schema { found: head.schema });
+        }
+        Ok(serde_json::from_slice(bytes)?)
+    }
+
+    /// The evidence as a document, in one line.
+    ///
+    /// # Errors
+    /// None that is known: every value of it can be written.
+    pub fn to_json(&self) -> Result<String, EvidenceError> {
+        Ok(serde_json::to_string(self)?)
+    }
+
     /// The process that `/proc/<tgid>` named at this moment.
     pub fn process(&self, tgid: u32) -> Option<&Process> {
         self.processes.iter().find(|p| p.id.tgid == tgid)

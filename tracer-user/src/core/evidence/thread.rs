@@ -3,7 +3,7 @@
 use crate::core::signal::SignalSet;
 use serde::{Deserialize, Serialize};
 
-use super::{ByteString, LockKind, ObjectId};
+use super::{ByteString, CallCount, LockKind, ObjectId};
 
 /// A thread of a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,8 @@ pub struct Thread {
     pub moved: Option<bool>,
     /// How much changed.
     pub progress: Option<Progress>,
+    /// The system calls that returned during the quiet window; `None` when nobody counted, empty when none returned.
+    pub calls: Option<Vec<CallCount>>,
     /// Context switches since its birth: voluntary, involuntary.
     pub switches: Option<(u64, u64)>,
     /// CPU time since its birth, nanoseconds.
@@ -296,6 +298,28 @@ pub enum Wait {
         /// Number.
         nr: u64,
     },
+}
+
+impl Wait {
+    /// The same wait without its time-out.
+    #[must_use]
+    pub fn untimed(&self) -> Self {
+        let mut wait = self.clone();
+        match &mut wait {
+            Self::Read { timeout, .. }
+            | Self::Poll { timeout, .. }
+            | Self::Epoll { timeout, .. }
+            | Self::Futex { timeout, .. }
+            | Self::Sleep { timeout }
+            | Self::Semaphore { timeout, .. }
+            | Self::MqSend { timeout, .. }
+            | Self::MqReceive { timeout, .. }
+            | Self::SignalWait { timeout, .. }
+            | Self::AsyncIo { timeout, .. } => *timeout = Timeout::Never,
+            _ => {}
+        }
+        wait
+    }
 }
 
 /// How long a call may sleep.

@@ -1,18 +1,18 @@
 //! The graph for Graphviz.
 
 use super::escape::dot as quoted;
-use crate::core::diagnosis::Graph;
+use crate::core::diagnosis::{Graph, NodeKind, NodeState};
 
 /// A digraph: boxes are threads, ellipses resources, red is stuck.
 pub fn dot(graph: &Graph) -> String {
     let mut out = String::from("digraph hang {\n  rankdir=LR;\n  node [fontname=\"sans-serif\"];\n");
     for node in &graph.nodes {
-        let shape = if node.kind == "thread" { "box" } else { "ellipse" };
-        let colour = match node.state.as_deref() {
-            Some("stuck") => "red",
-            Some("orphaned") => "orange",
-            Some("external") => "blue",
-            Some("active" | "soon") => "green",
+        let shape = if node.kind == NodeKind::Thread { "box" } else { "ellipse" };
+        let colour = match node.state {
+            Some(NodeState::Stuck) => "red",
+            Some(NodeState::Orphaned) => "orange",
+            Some(NodeState::External) => "blue",
+            Some(NodeState::Active | NodeState::Soon) => "green",
             _ => "gray",
         };
         out.push_str(&format!(

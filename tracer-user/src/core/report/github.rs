@@ -8,9 +8,9 @@ pub fn annotations(diagnosis: &Diagnosis) -> String {
     let mut out = String::new();
     for finding in &diagnosis.findings {
         let level = match finding.verdict {
-            Verdict::Deadlock | Verdict::OrphanedWait => "error",
-            Verdict::External => "warning",
-            Verdict::NotHung => continue,
+            Verdict::Deadlock | Verdict::OrphanedWait | Verdict::Livelock => "error",
+            Verdict::External | Verdict::Unknown => "warning",
+            Verdict::Idle | Verdict::NotHung => continue,
         };
         let title = format!("{}: {}", finding.verdict.id(), finding.class.id());
         let cure = finding.advice.first().map(|a| format!("%0A{}", github_message(a))).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! A page of its own: no scripts, nothing loaded from elsewhere.
 
 use super::escape::html as plain;
-use super::{headline, judged, lists, tests_of, who};
+use super::{headline, judged, lists, ruled_out, tests_of, waits, who};
 use crate::core::diagnosis::{Diagnosis, Finding};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}\
@@ -18,7 +18,8 @@ pub fn html(diagnosis: &Diagnosis) -> String {
     for finding in &diagnosis.findings {
         one(&mut out, finding);
     }
-    list(&mut out, "Ruled out", &diagnosis.refuted);
+    list(&mut out, "Who waits for what", &waits::lines(&diagnosis.waits, waits::MOST));
+    list(&mut out, "Ruled out", &ruled_out(diagnosis));
     list(&mut out, "Could not be read", &diagnosis.problems);
     out.push_str(&format!(
         "<p><small>tracer-user, {}, quiet window {} ms, kernel events: {}</small></p>\n</body></html>\n",

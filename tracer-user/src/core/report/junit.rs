@@ -2,7 +2,7 @@
 
 use quick_junit::{NonSuccessKind, Property, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
-use super::{escape, tests_of, text};
+use super::{TextStyle, escape, tests_of, text};
 use crate::core::diagnosis::{Diagnosis, Finding, Verdict};
 
 /// The report: a suite with a case for each finding, a passed one when nothing hangs.
@@ -10,14 +10,14 @@ pub fn junit(diagnosis: &Diagnosis) -> Result<String, SerializeError> {
     let mut suite = TestSuite::new("hang");
     suite.add_property(Property::new("verdict", diagnosis.verdict.id()));
     suite.add_property(Property::new("taken_at", escape::terminal(&diagnosis.taken_at)));
-    let told: Vec<&Finding> = diagnosis.findings.iter().filter(|f| f.verdict != Verdict::NotHung).collect();
+    let told: Vec<&Finding> = diagnosis.findings.iter().filter(|f| f.verdict > Verdict::Idle).collect();
     for finding in &told {
         suite.add_test_case(case(finding));
     }
     if told.is_empty() {
-        suite.add_test_case(TestCase::new("not-hung", TestCaseStatus::success()));
+        suite.add_test_case(TestCase::new(diagnosis.verdict.id(), TestCaseStatus::success()));
     }
-    suite.set_system_out(text(diagnosis, false));
+    suite.set_system_out(text(diagnosis, TextStyle::default()));
     let mut report = Report::new("tracer-user");
     report.add_test_suite(suite);
     report.to_string()

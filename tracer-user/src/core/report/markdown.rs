@@ -1,7 +1,7 @@
 //! For pull requests and step summaries.
 
 use super::escape::{code, markdown as plain, markdown_with_code};
-use super::{clip, headline, judged, lists, mermaid, tests_of};
+use super::{clip, headline, judged, lists, mermaid, ruled_out, tests_of, waits};
 use crate::core::diagnosis::{Diagnosis, Finding, Verdict};
 
 /// A graph with more nodes than this is left to the JSON report.
@@ -13,7 +13,8 @@ pub fn markdown(diagnosis: &Diagnosis) -> String {
     for finding in &diagnosis.findings {
         one(&mut out, finding, diagnosis);
     }
-    list(&mut out, "Ruled out", &diagnosis.refuted);
+    tree(&mut out, diagnosis);
+    list(&mut out, "Ruled out", &ruled_out(diagnosis));
     list(&mut out, "Could not be read", &diagnosis.problems);
     let stuck = diagnosis.graph.nodes.len();
     if diagnosis.verdict.is_hang() && stuck > 0 && stuck <= MOST_NODES {
@@ -30,11 +31,26 @@ pub fn markdown(diagnosis: &Diagnosis) -> String {
     out
 }
 
+/// The wait tree, as text that keeps its indentation.
+fn tree(out: &mut String, diagnosis: &Diagnosis) {
+    if diagnosis.waits.processes.is_empty() {
+        return;
+    }
+    out.push_str("\n**Who waits for what**\n\n");
+    for line in waits::lines(&diagnosis.waits, waits::MOST) {
+        // Four spaces make it code, in which nothing is markup.
+        out.push_str(&format!("    {}\n", super::escape::terminal(&line)));
+    }
+}
+
 fn title(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Deadlock => "Hang: deadlock",
         Verdict::OrphanedWait => "Hang: orphaned wait",
-        Verdict::External => "Waiting for somebody outside",
+        Verdict::Livelock => "Hang: livelock",
+        Verdict::Unknown => "Not known",
+        Verdict::External => "Waiting for a party outside",
+        Verdict::Idle => "At rest",
         Verdict::NotHung => "Not hung",
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::escape::mermaid as quoted;
-use crate::core::diagnosis::Graph;
+use crate::core::diagnosis::{Graph, NodeKind, NodeState};
 
 /// A flowchart: boxes are threads, rounded ones resources, red is stuck.
 pub fn mermaid(graph: &Graph) -> String {
@@ -11,9 +11,15 @@ pub fn mermaid(graph: &Graph) -> String {
     let mut names: BTreeMap<&str, String> = BTreeMap::new();
     for (at, node) in graph.nodes.iter().enumerate() {
         let name = format!("n{at}");
-        let (open, close) = if node.kind == "thread" { ("[", "]") } else { ("([", "])") };
+        let (open, close) = if node.kind == NodeKind::Thread { ("[", "]") } else { ("([", "])") };
         out.push_str(&format!("  {name}{open}{}{close}\n", quoted(&node.label)));
-        if let Some(class @ ("stuck" | "orphaned" | "external")) = node.state.as_deref() {
+        let class = match node.state {
+            Some(NodeState::Stuck) => Some("stuck"),
+            Some(NodeState::Orphaned) => Some("orphaned"),
+            Some(NodeState::External) => Some("external"),
+            _ => None,
+        };
+        if let Some(class) = class {
             out.push_str(&format!("  class {name} {class}\n"));
         }
         names.insert(&node.id, name);

@@ -11,6 +11,7 @@ mod junit;
 mod markdown;
 mod mermaid;
 mod text;
+mod waits;
 
 #[cfg(test)]
 mod tests;
@@ -21,28 +22,66 @@ pub use html::html;
 pub use junit::junit;
 pub use markdown::markdown;
 pub use mermaid::mermaid;
-pub use text::text;
+pub use text::{TextStyle, text};
 
-use super::diagnosis::{Diagnosis, Finding, Party, Resource, Verdict};
+use super::diagnosis::{Diagnosis, Finding, Party, Resource, RuledOut, Verdict};
+use super::text::duration;
 
 /// The diagnosis as `tracer.diagnosis/1`, with line breaks.
 pub fn json(diagnosis: &Diagnosis) -> Result<String, serde_json::Error> {
     serde_json::to_string_pretty(diagnosis)
 }
 
-/// The first line of every report: the sentence that explains the hang, or that nothing does.
+/// The first line of every report: the sentence that explains the hang, or that nothing hangs and why.
 fn headline(diagnosis: &Diagnosis) -> String {
-    match diagnosis.findings.iter().find(|f| f.verdict == diagnosis.verdict && f.verdict != Verdict::NotHung)
+    if diagnosis.verdict != Verdict::NotHung
+        && let Some(finding) = diagnosis.findings.iter().find(|f| f.verdict == diagnosis.verdict)
     {
-        Some(finding) => finding.summary.clone(),
-        None => {
-            let why = diagnosis
-                .refuted
-                .iter()
-                .find(|l| l.starts_with("Progress") || l.starts_with("Nothing moved"));
-            why.map_or_else(|| "Nothing hangs.".to_owned(), |why| format!("Nothing hangs. {why}"))
+        return finding.summary.clone();
+    }
+    let window = duration(diagnosis.quiet_window_ms * 1_000_000);
+    match diagnosis.progress.as_slice() {
+        [] => "Nothing hangs.".to_owned(),
+        [first, rest @ ..] => {
+            let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+            format!(
+                "Nothing hangs. Progress was seen within {window}: {} (pid {}){more}.",
+                first.title, first.pid
+            )
         }
     }
+}
+
+/// The same answer as before, in one line: `still deadlock (pipe-full) after 2 min 0 s`.
+pub fn still(diagnosis: &Diagnosis) -> String {
+    let finding = diagnosis.findings.iter().find(|finding| finding.verdict == diagnosis.verdict);
+    let class = finding.map_or_else(String::new, |finding| format!(" ({})", finding.class.id()));
+    let after = finding.and_then(|finding| finding.blocked_ms);
+    let after =
+        after.map_or_else(String::new, |ms| format!(" after {}", duration(ms.saturating_mul(1_000_000))));
+    format!("still {}{class}{after}", diagnosis.verdict.id())
+}
+
+/// What was ruled out, a line each.
+fn ruled_out(diagnosis: &Diagnosis) -> Vec<String> {
+    let words = |what: &RuledOut| match what {
+        RuledOut::FullPipe { pipes: 1 } => "No pipe is full: the one that was looked at has room.".to_owned(),
+        RuledOut::FullPipe { pipes } => {
+            format!("No pipe is full: all {pipes} that were looked at have room.")
+        }
+        RuledOut::CapturePipe { process, fd } => format!(
+            "The {} of {process} is a deleted regular file, not a pipe: no write to it can block on a reader (pytest's capture looks like this).",
+            match fd {
+                1 => "stdout".to_owned(),
+                2 => "stderr".to_owned(),
+                other => format!("fd {other}"),
+            }
+        ),
+        RuledOut::FileLock => "No process waits for a file lock.".to_owned(),
+        RuledOut::Stopped => "No process of the job is stopped, traced or frozen.".to_owned(),
+        RuledOut::NetworkPeer => "Nothing waits for a peer on the network.".to_owned(),
+    };
+    diagnosis.ruled_out.iter().map(words).collect()
 }
 
 /// `pid 845 worker.py --fast`: who, in a line.
@@ -88,7 +127,11 @@ fn judged(finding: &Finding) -> String {
 
 /// What a finding says beside its sentence, in lists: the heading of each and its lines.
 fn lists(finding: &Finding) -> [(&'static str, Vec<String>); 4] {
-    let resources = finding.resources.iter().map(|r| format!("{} {}: {}", r.kind, r.id, amount(r))).collect();
+    let resources = finding
+        .resources
+        .iter()
+        .map(|r| format!("{} {}: {}", r.reference.kind.id(), r.reference.id, amount(r)))
+        .collect();
     [
         ("On what", resources),
         ("Notes", finding.notes.clone()),

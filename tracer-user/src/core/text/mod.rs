@@ -6,4 +6,4 @@ mod units;
 
 pub use bytes::ByteString;
 pub use escape::{escape, printable, unescape};
-pub use units::{duration, grouped};
+pub use units::{duration, grouped, list};

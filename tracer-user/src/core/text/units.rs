@@ -25,6 +25,17 @@ pub fn grouped(number: u64) -> String {
     out
 }
 
+/// An enumeration in words: `a`, `a and b`, `a, b and 3 more`; `none` for no element.
+pub fn list(words: &[String]) -> String {
+    match words {
+        [] => "none".to_owned(),
+        [one] => one.clone(),
+        [a, b] => format!("{a} and {b}"),
+        [a, b, c] => format!("{a}, {b} and {c}"),
+        [a, b, rest @ ..] => format!("{a}, {b} and {} more", rest.len()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -46,11 +46,9 @@ pub fn components(graph: &WaitGraph<'_>) -> Vec<Component> {
     out
 }
 
-/// The tracer, and who waits for nothing else than the tracer: no part of what was there before it came.
+/// A thread that only asks what hangs (the tracer, a watchdog that waits for it): no part of what was there before.
 fn is_bystander(graph: &WaitGraph<'_>, key: ThreadKey) -> bool {
-    let observes = |key: &ThreadKey| graph.index.process(key.process).is_observer;
-    let next = graph.successors(key);
-    observes(&key) || !next.is_empty() && next.iter().all(observes)
+    graph.index.leads_to_observer(key.process) || graph.index.watches_observer(key)
 }
 
 /// For each node, the number of its component; a component's number is higher than those of all it leads to.

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use crate::core::attribution;
 use crate::core::evidence::{
-    Access, Evidence, Fd, Object, ObjectFacts, ObjectId, PipeFacts, Process, Thread,
+    Access, ChildTarget, Evidence, Fd, Object, ObjectFacts, ObjectId, PipeFacts, Process, Thread, Wait,
 };
 
 /// A thread, by position in the evidence.
@@ -35,6 +36,8 @@ pub struct Index<'e> {
     holders: BTreeMap<ObjectId, Vec<Holder<'e>>>,
     objects: HashMap<ObjectId, &'e Object>,
     unread: Vec<usize>,
+    tests: BTreeMap<usize, String>,
+    to_observer: Vec<bool>,
 }
 
 impl<'e> Index<'e> {
@@ -49,6 +52,8 @@ impl<'e> Index<'e> {
             holders: BTreeMap::new(),
             objects: evidence.objects.iter().map(|o| (o.id, o)).collect(),
             unread: Vec::new(),
+            tests: attribution::tests(evidence),
+            to_observer: Vec::new(),
         };
         for (at, process) in evidence.processes.iter().enumerate() {
             index.by_tgid.insert(process.id.tgid, at);
@@ -72,7 +77,63 @@ impl<'e> Index<'e> {
                 None => index.unread.push(at),
             }
         }
+        index.to_observer = index.find_observers();
         index
+    }
+
+    /// Which processes are the tracer that looks, or do nothing but wait for its end: a shell or a watchdog that
+    /// started it.
+    fn find_observers(&self) -> Vec<bool> {
+        let mut found = vec![false; self.evidence.processes.len()];
+        let observers = (0..found.len()).filter(|at| self.process(*at).is_observer).collect::<Vec<_>>();
+        for observer in observers {
+            let mut at = observer;
+            found[at] = true;
+            while let Some(parent) = self.by_tgid(self.process(at).ppid).filter(|parent| !found[*parent]) {
+                let process = self.process(parent);
+                let waits = |thread: &Thread| matches!(thread.wait, Wait::WaitChild { .. } | Wait::Pause);
+                let alone =
+                    self.children(parent).iter().all(|child| found[*child] || self.process(*child).zombie);
+                if process.threads.is_empty() || !process.threads.iter().all(waits) || !alone {
+                    break;
+                }
+                found[parent] = true;
+                at = parent;
+            }
+        }
+        found
+    }
+
+    /// The process is the tracer that looks, or waits for its end alone.
+    pub fn leads_to_observer(&self, at: usize) -> bool {
+        self.to_observer[at]
+    }
+
+    /// The thread waits for the end of the tracer that looks, while other threads of its process do not: it asks on
+    /// their behalf.
+    pub fn watches_observer(&self, key: ThreadKey) -> bool {
+        let process = self.process(key.process);
+        let target = match self.thread(key).wait {
+            Wait::WaitChild { target: ChildTarget::Pid(number), .. } => self.by_tgid(number),
+            Wait::WaitChild { target: ChildTarget::PidFd(fd), .. } => {
+                match process.fd(fd).map(|fd| self.facts(&fd.object)) {
+                    Some(ObjectFacts::PidFd { target: Some(number), .. }) => self.by_tgid(*number),
+                    _ => None,
+                }
+            }
+            _ => None,
+        };
+        process.threads.len() > 1 && target.is_some_and(|target| self.leads_to_observer(target))
+    }
+
+    /// The test that a process belongs to.
+    pub fn test(&self, at: usize) -> Option<&str> {
+        self.tests.get(&at).map(String::as_str)
+    }
+
+    /// The process runs tests: it belongs to one, or is a runner. Whatever rests in it, it is no service at rest.
+    pub fn runs_tests(&self, at: usize) -> bool {
+        self.tests.contains_key(&at) || attribution::is_runner(self.process(at))
     }
 
     /// What was indexed.
@@ -182,17 +243,15 @@ impl<'e> Index<'e> {
         self.evidence.reach.whole_machine && !self.unread.iter().any(matters)
     }
 
+    /// The process and its ancestors, nearest first. Ends also where the evidence names a process as its own ancestor.
+    pub fn ancestors(&self, at: usize) -> impl Iterator<Item = usize> {
+        let next = move |at: &usize| self.by_tgid(self.process(*at).ppid).filter(|parent| parent != at);
+        std::iter::successors(Some(at), next).take(self.evidence.processes.len())
+    }
+
     /// `ancestor` is the parent of `of`, or its parent's, and so on.
     pub fn is_ancestor(&self, ancestor: usize, of: usize) -> bool {
-        let mut at = of;
-        for _ in 0..self.evidence.processes.len() {
-            match self.by_tgid(self.process(at).ppid) {
-                Some(parent) if parent == ancestor => return true,
-                Some(parent) if parent != at => at = parent,
-                _ => return false,
-            }
-        }
-        false
+        self.ancestors(of).skip(1).any(|at| at == ancestor)
     }
 
     /// `holder` got its end of `shared` from somebody who has ended since, and stands outside the family in which `reader` lives: it, or an ancestor

@@ -2,28 +2,39 @@
 //!
 //! # Theory of operation
 //!
-//! A thread that sleeps in a system call leaves it in one of several [`Alternative`]s (OR): a poller by any fd of its set, by its time-out, by a
-//! signal it handles. A way asks for one or several [`Condition`]s (AND): an exclusive lock asks for *every* holder of a shared one. A
-//! requirement is met by any one of its [`Releaser`]s (OR): any writer of a pipe, any thread of a process that holds an fd, somebody outside.
+//! A thread that sleeps in a system call leaves it by one of several [`Alternative`]s (OR): a poller by any fd of its set,
+//! by its time-out, by a signal it handles. An alternative asks for one or several [`Condition`]s (AND): an exclusive lock
+//! asks for *every* holder of a shared one. A condition is met by any one of its [`Releaser`]s (OR): any writer of a pipe,
+//! any thread of a process that holds an fd, a party outside.
 //!
-//! [`Liveness`] orders how good the reasons are to expect that a thread goes on, from [`Liveness::Stuck`] (none) to [`Liveness::Active`] (it moves
-//! now). Each thread starts as stuck; what a thread can count on without anybody of this machine (it runs, it moved, its time-out will
-//! end it, the other side is remote) is its seed; then hope spreads along the ways, upwards only, until nothing changes. This is the
-//! least fixpoint: hope that a set of threads would lend only each other never comes up. So what is [`Liveness::Stuck`] in the end is
-//! *proved*: every way out of every one of these threads leads back into their set, or to nobody.
+//! [`Liveness`] orders how good the reasons are to expect that a thread continues, from [`Liveness::Stuck`] (none) to
+//! [`Liveness::Active`] (it makes progress now). Each thread starts as stuck. What a thread can count on without any other
+//! thread of this machine (it runs, its time-out will end its wait, the other side is remote) is its seed. Liveness then
+//! propagates along the alternatives, upwards only, until nothing changes. This is the least fixpoint: liveness that a set
+//! of threads would lend only each other never arises. So the threads that are [`Liveness::Stuck`] in the end are
+//! *proved* stuck: every alternative of each of them leads back into their set, or to no one.
 //!
-//! Two threads of a process are one party as to its fds: whoever of them can go on may use, or close, any of them. What some thread may
-//! do later is never guessed at: a thread that can go on counts as able to release everything that its process holds.
+//! Movement alone is no liveness. What a thread did in the quiet window is progress, a tick or rest (see [`activity`]);
+//! a thread that only ticks is judged by what it waits for, as if it rested, and is remembered as a doubt
+//! ([`WaitNode::tick`]). A time-out is a date at which a wait ends by itself ([`WaitNode::ends_in_ns`]).
+//!
+//! Threads of one process share its fds: any of them can use or close them. Whether one would is never guessed: a thread
+//! that makes progress counts as able to release everything that its process holds, and one that rests or ticks as able
+//! to do what its own wait leads to, and no more.
 
+mod activity;
 mod cycle;
 mod index;
 mod model;
 mod solve;
 mod waits;
 
+pub use activity::{Activity, Tick, activity, is_own_wake_up, is_timed};
 pub use cycle::{Component, components};
 pub use index::{Holder, Index, ThreadKey};
 pub use model::{
-    Alternative, Condition, Liveness, Op, Outside, Releaser, Seed, SeedReason, WaitNode, propagate,
+    Alternative, Claim, Condition, Liveness, NO_DEADLINE_NS, Op, Outside, Releaser, SOON_NS, Seed,
+    SeedReason, WaitNode, propagate,
 };
 pub use solve::WaitGraph;
+pub use waits::{BackendState, Service, backend_state, servers};

@@ -1,39 +1,49 @@
-//! The nodes of the AND/OR graph: what each thread can count on by itself, and its alternatives.
+//! The nodes of the wait-for graph: what each thread can count on by itself, and its alternatives.
 
 use std::fmt;
 
+use super::activity::Tick;
 use super::index::ThreadKey;
 use crate::core::evidence::{ObjectId, Timeout};
+use crate::core::signal::SignalSet;
 
-/// A sleep or time-out that ends within this is "soon": nobody who waits for such a party is hung. Nanoseconds.
+/// A time-out that ends within this is near: whoever waits for such a thread is not hung yet. Nanoseconds.
 pub const SOON_NS: u64 = 10_000_000_000;
 
-/// What kind of act a way asks for.
+/// A plain sleep that ends within this is near, too: a program that sleeps for a minute with a lock or a pipe
+/// in its hand is slow. One that sleeps for longer is told, with the date at which it wakes. Nanoseconds.
+pub const SLEEPS_FOR_NS: u64 = 300_000_000_000;
+
+/// A time-out of an event loop from here on is no date but "no deadline": trio asks for 86 400 s, others for
+/// more. Nanoseconds.
+pub const NO_DEADLINE_NS: u64 = 12 * 3600 * 1_000_000_000;
+
+/// What has to happen for a wait to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Op {
-    /// Somebody reads, so that a write goes on.
+    /// Another end reads, so that a write proceeds.
     Write,
-    /// Somebody writes or closes, so that a read goes on.
+    /// Another end writes or closes, so that a read returns.
     Read,
     /// The same on a terminal's program side.
     ReadTerminal,
-    /// Somebody unlocks a file.
+    /// A file lock is released.
     Lock,
-    /// A process ends (or stops, or execs after vfork).
+    /// A process ends (or stops, or executes a program after vfork).
     Exit,
     /// A thread wakes a futex.
     Futex,
     /// A SysV semaphore or message queue is operated on.
     Semaphore,
-    /// Somebody opens the other end of a FIFO.
+    /// The other end of a FIFO is opened.
     OpenFifo,
-    /// Somebody accepts a connection.
+    /// A connection is accepted.
     Connect,
-    /// Somebody connects.
+    /// A connection is made.
     Accept,
-    /// A tracer lets its tracee go on.
+    /// A tracer lets its tracee continue.
     Trace,
-    /// Somebody answers for the kernel: a disk, a server, a supervisor.
+    /// A disk, a server or a supervisor answers the kernel.
     Kernel,
 }
 
@@ -54,7 +64,7 @@ impl Op {
         Self::Kernel,
     ];
 
-    /// A word for the edge.
+    /// Its name as an edge of the graph.
     pub fn word(self) -> &'static str {
         match self {
             Self::Write => "write",
@@ -70,43 +80,77 @@ impl Op {
             Self::Kernel => "kernel",
         }
     }
-}
 
-/// Reasons to expect that a thread goes on, from none to the best.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Liveness {
-    /// None: proved that nobody who could let it go on can go on without it, or that there is nobody.
-    #[default]
-    Stuck,
-    /// Somebody could, who has no reason to: stopped, asleep, or an heir of an end that it never used.
-    Orphaned,
-    /// Idle, as things at rest are: a long sleep, a server without a request, a wait for somebody idle who may well have a reason.
-    Idle,
-    /// The next step is somebody's who cannot be seen from here.
-    External,
-    /// It goes on within seconds by itself.
-    Soon,
-    /// It moved during the quiet window, or runs.
-    Active,
-}
-
-/// What a waiter may hope for that waits, in this way, for a party with this hope.
-///
-/// Monotone in `hope` for each `op`: the fixpoint needs that.
-pub fn propagate(op: Op, accidental: bool, liveness: Liveness) -> Liveness {
-    match (op, liveness) {
-        (_, Liveness::Idle) if accidental => Liveness::Orphaned,
-        // Whoever holds the lock, or the only end that can make room, owes something; at rest it does not pay.
-        (Op::Write | Op::Lock | Op::OpenFifo | Op::Connect | Op::Semaphore | Op::Trace, Liveness::Idle) => {
-            Liveness::Orphaned
-        }
-        // Behind a terminal sits somebody; programs at rest between them and the reader pass the keys on.
-        (Op::ReadTerminal, Liveness::Idle) => Liveness::External,
-        (_, liveness) => liveness,
+    /// The releaser owes this act: the waiter has done its part (bytes lie in the pipe, the lock is wanted),
+    /// so a releaser at rest is a releaser that does not pay. Of the other acts a releaser at rest may well
+    /// have no reason to do any.
+    pub fn is_owed(self) -> bool {
+        matches!(
+            self,
+            Self::Write
+                | Self::Lock
+                | Self::OpenFifo
+                | Self::Connect
+                | Self::Semaphore
+                | Self::Trace
+                | Self::Kernel
+        )
     }
 }
 
-/// One way out of a wait.
+/// How good the reasons are to expect that a thread continues, from none to the best.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Liveness {
+    /// None: every party that could release it is itself stuck, or there is none.
+    #[default]
+    Stuck,
+    /// A party could release it and has no reason to: it is stopped, or at rest although it owes the act, or
+    /// it inherited its end by accident.
+    Orphaned,
+    /// At rest as things at rest are: a long sleep, a server without a request, a wait for a party that is
+    /// idle itself.
+    Idle,
+    /// It wakes by its own time-out and goes back to sleep. It might act at the next wake-up.
+    Ticking,
+    /// The next step is that of a party that cannot be seen from here.
+    External,
+    /// It continues by itself within seconds.
+    Soon,
+    /// It made progress during the quiet window, or runs.
+    Active,
+}
+
+/// What a waiter can expect that waits, for this act, for a party with this liveness.
+///
+/// Monotone in `liveness` for each `op`: the fixpoint needs that.
+pub fn propagate(op: Op, claim: Claim, liveness: Liveness) -> Liveness {
+    match liveness {
+        Liveness::Stuck => Liveness::Stuck,
+        _ if claim == Claim::Daemon => Liveness::Orphaned,
+        // Who holds a lock and naps between two looks may be at work with it. Who naps beside a full pipe
+        // does not read it.
+        Liveness::Ticking if claim != Claim::Accident && matches!(op, Op::Lock | Op::Semaphore) => liveness,
+        Liveness::Idle | Liveness::Ticking if claim == Claim::Accident || op.is_owed() => Liveness::Orphaned,
+        // Behind a terminal sits a person; programs at rest between them and the reader pass the keys on.
+        Liveness::Idle | Liveness::Ticking if op == Op::ReadTerminal => Liveness::External,
+        _ => liveness,
+    }
+}
+
+/// What a releaser has to do with the end that it holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Claim {
+    /// It has it on purpose, as far as can be told.
+    #[default]
+    Purpose,
+    /// It can act, but nothing makes it: it inherited the end by accident.
+    Accident,
+    /// It inherited the end by accident, and is a daemon: whatever it does, it is meant to live on, and will
+    /// not close it.
+    Daemon,
+}
+
+/// One of the events that end a wait (OR).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alternative {
     /// What has to happen.
@@ -115,34 +159,37 @@ pub struct Alternative {
     pub object: Option<ObjectId>,
     /// Through which fd of the waiter.
     pub fd: Option<u32>,
-    /// All of these have to be met.
+    /// All of these have to be met (AND).
     pub conditions: Vec<Condition>,
 }
 
-/// Something that any one of several actors can do.
+/// Something that any one of several releasers can do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Condition {
-    /// Who could. Empty: nobody.
+    /// Who could (OR). Empty: no one is left.
     pub releasers: Vec<Releaser>,
 }
 
-/// Who could act.
+/// A party that could act.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Releaser {
     /// Any thread of this process.
     Process {
         /// Position in the evidence.
         process: usize,
-        /// It can, but nothing tells it to: it inherited the end by accident.
-        accidental: bool,
+        /// What it has to do with the end that it holds.
+        claim: Claim,
     },
+    /// Any thread of this process that shares its memory and is not one that merely wakes and sleeps again.
+    Peers(usize),
     /// This thread.
     Thread(ThreadKey),
-    /// Somebody beyond this machine's processes.
+    /// A party beyond this machine's processes.
     Outside(Outside),
-    /// Any process might (connect to a listener, send a signal): the wait of something at rest.
+    /// Any process might (connect to a listener, send a signal): the wait of a program at rest. The text says
+    /// what.
     Anyone(&'static str),
-    /// Somebody who could not be seen, and why not.
+    /// A party that could not be seen, and why not.
     Unseen(String),
 }
 
@@ -151,7 +198,7 @@ pub enum Releaser {
 pub enum Outside {
     /// A remote host, as `address:port` where known.
     Remote(String),
-    /// A human at a terminal.
+    /// A person at a terminal.
     Human,
     /// A device or file system.
     Device(String),
@@ -161,31 +208,38 @@ impl fmt::Display for Outside {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Remote(address) => write!(f, "the remote peer {address}"),
-            Self::Human => f.write_str("somebody at the terminal"),
+            Self::Human => f.write_str("a person at the terminal"),
             Self::Device(what) => f.write_str(what),
         }
     }
 }
 
-/// Why a thread can count on going on without another thread of this machine.
+/// Why a thread can count on continuing without another thread of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SeedReason {
-    /// It moved during the quiet window, or runs.
-    Moved,
-    /// Nobody measured whether it moved.
+    /// It made progress during the quiet window, or runs.
+    Progress,
+    /// Whether it moved was not measured.
     NotMeasured,
-    /// Its call ends by itself, after at most so many nanoseconds.
+    /// Its call ends by itself, after at most this many nanoseconds.
     TimeOut(Option<u64>),
+    /// It sleeps, wakes and sleeps again, in a loop that asks for nothing (or for what cannot be seen).
+    Naps(Tick),
     /// Its call is about to return: what it waits for is there.
     Ready,
-    /// Any signal it handles may wake it.
-    Signal,
-    /// It is stopped: somebody has to continue it.
+    /// Any of these signals, which it handles or waits for, ends its wait; `None` when they could not be
+    /// read.
+    Signal(Option<SignalSet>),
+    /// The kernel or any process may send it something.
+    Events,
+    /// It is stopped: it has to be continued.
     Stopped,
     /// Its cgroup is frozen.
     Frozen,
     /// In an uninterruptible sleep.
     Uninterruptible,
+    /// What it says of itself: a database backend that executes a statement.
+    Says(&'static str),
     /// What it does could not be read.
     Unread(String),
 }
@@ -202,17 +256,22 @@ pub struct Seed {
 /// A thread's place in the graph.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WaitNode {
-    /// Hope of its own.
+    /// Liveness of its own.
     pub seed: Option<Seed>,
-    /// Ways out by others' acts.
+    /// The events that would end its wait.
     pub alternatives: Vec<Alternative>,
     /// It has ended and acts no more.
     pub dead: bool,
+    /// It woke during the window by its own time-out and is back in this wait.
+    pub tick: Option<Tick>,
+    /// Its wait ends by itself after this time at the latest, nanoseconds from now. `None`: never, or "no
+    /// deadline".
+    pub ends_in_ns: Option<u64>,
 }
 
 impl WaitNode {
-    pub(super) fn seeded(liveness: Liveness, why: SeedReason) -> Self {
-        Self { seed: Some(Seed { liveness, reason: why }), ..Self::default() }
+    pub(super) fn seeded(liveness: Liveness, reason: SeedReason) -> Self {
+        Self { seed: Some(Seed { liveness, reason }), ..Self::default() }
     }
 
     pub(super) fn ready() -> Self {
@@ -228,57 +287,88 @@ impl WaitNode {
     }
 
     /// Raises the seed.
-    pub(super) fn liveness(&mut self, liveness: Liveness, why: SeedReason) {
-        if self.seed.as_ref().is_none_or(|s| s.liveness < liveness) {
-            self.seed = Some(Seed { liveness, reason: why });
+    pub(super) fn raise(&mut self, liveness: Liveness, reason: SeedReason) {
+        if self.seed.as_ref().is_none_or(|seed| seed.liveness < liveness) {
+            self.seed = Some(Seed { liveness, reason });
         }
     }
 
-    /// Adds the other's ways and seed: whichever comes first ends the wait.
+    /// Adds the other's alternatives and seed: whichever comes first ends the wait.
     pub(super) fn or(&mut self, other: Self) {
         if let Some(seed) = other.seed {
-            self.liveness(seed.liveness, seed.reason);
+            self.raise(seed.liveness, seed.reason);
         }
+        self.ends_in_ns = match (self.ends_in_ns, other.ends_in_ns) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
         self.alternatives.extend(other.alternatives);
     }
 
-    /// A time-out ends it.
+    /// A time-out ends it: a date, which is no reason to expect more than that. One that has come and gone
+    /// already (the thread ticks) is none; see [`Tick`].
     pub(super) fn until(mut self, timeout: Timeout) -> Self {
         match timeout {
             Timeout::Never => {}
-            Timeout::After(Some(ns)) if ns > SOON_NS => {
-                self.liveness(Liveness::Idle, SeedReason::TimeOut(Some(ns)))
+            Timeout::After(Some(ns)) if ns >= NO_DEADLINE_NS && !self.is_plain_sleep() => {}
+            Timeout::After(Some(ns)) if ns > if self.is_plain_sleep() { SLEEPS_FOR_NS } else { SOON_NS } => {
+                self.ends_in_ns = Some(ns);
+                self.raise(Liveness::Idle, SeedReason::TimeOut(Some(ns)));
             }
-            Timeout::After(ns) => self.liveness(Liveness::Soon, SeedReason::TimeOut(ns)),
+            Timeout::After(ns) => {
+                self.ends_in_ns = ns;
+                self.raise(Liveness::Soon, SeedReason::TimeOut(ns));
+            }
             Timeout::Unknown => {
-                self.liveness(Liveness::External, SeedReason::Unread("its time-out could not be read".into()))
+                self.raise(Liveness::External, SeedReason::Unread("its time-out could not be read".into()));
             }
         }
         self
     }
+
+    /// It waits for nothing but the time.
+    fn is_plain_sleep(&self) -> bool {
+        self.alternatives.is_empty() && self.seed.is_none()
+    }
+
+    /// Its seed is a date, not an event.
+    pub fn is_dated(&self) -> bool {
+        self.seed.as_ref().is_some_and(|seed| matches!(seed.reason, SeedReason::TimeOut(_)))
+    }
 }
 
-/// A way with one requirement.
+/// An alternative with one condition.
 pub(super) fn alternative(
     op: Op,
     object: Option<ObjectId>,
     fd: Option<u32>,
-    any: Vec<Releaser>,
+    releasers: Vec<Releaser>,
 ) -> Alternative {
-    Alternative { op, object, fd, conditions: vec![Condition { releasers: any }] }
+    Alternative { op, object, fd, conditions: vec![Condition { releasers }] }
 }
 
 pub(super) fn by_process(process: usize) -> Releaser {
-    Releaser::Process { process, accidental: false }
+    Releaser::Process { process, claim: Claim::Purpose }
 }
 
 /// In what kind of call the waiter sleeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Call {
-    /// It sleeps in a call on this one fd: that it sleeps proves that the call cannot go on, whatever poll would say.
+    /// It sleeps in a call on this one fd: that it sleeps proves that the call cannot proceed, whatever poll
+    /// would say.
     Direct,
-    /// The fd is one of a set; so many more sets may be nested in this one.
+    /// The fd is one of a set; this many more sets may be nested in it.
     Polled(u32),
+    /// The fd is one of an edge-triggered set that has reported what is there: only something new ends the
+    /// wait.
+    Edge,
+}
+
+impl Call {
+    /// Whether the call returns as soon as the object is ready.
+    pub(super) fn returns_when_ready(self) -> bool {
+        matches!(self, Self::Polled(_))
+    }
 }
 
 /// What the waiter wants of the fd.
@@ -294,33 +384,34 @@ pub(super) enum Want {
 mod tests {
     use super::*;
 
-    const RANKS: [Liveness; 6] = [
+    const RANKS: [Liveness; 7] = [
         Liveness::Stuck,
         Liveness::Orphaned,
         Liveness::Idle,
+        Liveness::Ticking,
         Liveness::External,
         Liveness::Soon,
         Liveness::Active,
     ];
 
     #[test]
-    fn hope_passes_monotonously() {
+    fn liveness_propagates_monotonically() {
         for op in Op::ALL {
-            for accidental in [false, true] {
+            for claim in [Claim::Purpose, Claim::Accident, Claim::Daemon] {
                 for pair in RANKS.windows(2) {
-                    let (less, more) =
-                        (propagate(op, accidental, pair[0]), propagate(op, accidental, pair[1]));
-                    assert!(less <= more, "{op:?} {accidental} {pair:?} gives {less:?} > {more:?}");
+                    let less = propagate(op, claim, pair[0]);
+                    let more = propagate(op, claim, pair[1]);
+                    assert!(less <= more, "{op:?} {claim:?} {pair:?} gives {less:?} > {more:?}");
                 }
             }
         }
     }
 
     #[test]
-    fn who_can_act_releases_whatever_it_holds() {
+    fn a_party_that_acts_releases_whatever_it_holds() {
         for op in Op::ALL {
-            assert_eq!(propagate(op, true, Liveness::Active), Liveness::Active);
-            assert_eq!(propagate(op, true, Liveness::Soon), Liveness::Soon);
+            assert_eq!(propagate(op, Claim::Accident, Liveness::Active), Liveness::Active);
+            assert_eq!(propagate(op, Claim::Accident, Liveness::Soon), Liveness::Soon);
         }
     }
 }

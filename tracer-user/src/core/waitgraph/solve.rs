@@ -1,11 +1,13 @@
 //! The graph, solved: the least fixpoint of liveness.
 
+use super::activity::Tick;
 use super::index::{Index, ThreadKey};
-use super::model::{Alternative, Liveness, Op, Releaser, WaitNode, propagate};
-use super::waits::node;
+use super::model::{Alternative, Claim, Liveness, Op, Releaser, SeedReason, WaitNode, propagate};
+use super::waits::{self, node};
 use crate::core::evidence::Evidence;
+use crate::core::runtime;
 
-/// The graph: each thread's ways out, and the hope in each thread.
+/// The graph: each thread's alternatives, and its liveness.
 #[derive(Debug)]
 pub struct WaitGraph<'e> {
     /// Look-ups.
@@ -13,6 +15,8 @@ pub struct WaitGraph<'e> {
     nodes: Vec<Vec<WaitNode>>,
     liveness: Vec<Vec<Liveness>>,
     processes: Vec<Liveness>,
+    /// Of each process, the best of the threads that may release what lies in its memory.
+    peers: Vec<Liveness>,
     nothing: WaitNode,
 }
 
@@ -28,7 +32,8 @@ impl<'e> WaitGraph<'e> {
             .collect();
         let liveness = nodes.iter().map(|of| vec![Liveness::Stuck; of.len()]).collect();
         let processes = vec![Liveness::Stuck; nodes.len()];
-        let mut graph = Self { index, nodes, liveness, processes, nothing: WaitNode::default() };
+        let peers = processes.clone();
+        let mut graph = Self { index, nodes, liveness, processes, peers, nothing: WaitNode::default() };
         graph.solve();
         graph
     }
@@ -42,7 +47,12 @@ impl<'e> WaitGraph<'e> {
                     let liveness = self.evaluate(key);
                     if liveness > self.liveness[process][thread] {
                         self.liveness[process][thread] = liveness;
-                        self.processes[process] = self.processes[process].max(liveness);
+                        if !self.is_runtimes_own(key) {
+                            self.processes[process] = self.processes[process].max(liveness);
+                        }
+                        if self.is_peer(key) {
+                            self.peers[process] = self.peers[process].max(liveness);
+                        }
                         changed = true;
                     }
                 }
@@ -59,7 +69,7 @@ impl<'e> WaitGraph<'e> {
         node.alternatives.iter().map(|alternative| self.alternative(alternative)).fold(seed, Liveness::max)
     }
 
-    /// What a waiter may hope for from this way.
+    /// What a waiter can expect of this alternative.
     pub fn alternative(&self, alternative: &Alternative) -> Liveness {
         alternative
             .conditions
@@ -76,28 +86,32 @@ impl<'e> WaitGraph<'e> {
             .unwrap_or_default()
     }
 
-    /// What a waiter may hope for from this actor.
+    /// What a waiter can expect of this releaser.
     pub fn through(&self, op: Op, releaser: &Releaser) -> Liveness {
-        let accidental = matches!(releaser, Releaser::Process { accidental: true, .. });
-        propagate(op, accidental, self.releaser(releaser))
+        let claim = match releaser {
+            Releaser::Process { claim, .. } => *claim,
+            _ => Claim::Purpose,
+        };
+        propagate(op, claim, self.releaser(releaser))
     }
 
-    /// The hope in an actor itself.
+    /// The liveness of a releaser itself.
     pub fn releaser(&self, releaser: &Releaser) -> Liveness {
         match releaser {
             Releaser::Process { process, .. } => self.process(*process),
+            Releaser::Peers(process) => self.peers[*process],
             Releaser::Thread(key) => self.thread(*key),
             Releaser::Outside(_) | Releaser::Unseen(_) => Liveness::External,
             Releaser::Anyone(_) => Liveness::Idle,
         }
     }
 
-    /// A thread's ways out; none for a thread that the evidence does not have.
+    /// A thread's place; an empty one for a thread that the evidence does not have.
     pub fn node(&self, key: ThreadKey) -> &WaitNode {
         self.nodes.get(key.process).and_then(|of| of.get(key.thread)).unwrap_or(&self.nothing)
     }
 
-    /// The hope in a thread; [`Liveness::External`] for one that the evidence does not have.
+    /// The liveness of a thread; [`Liveness::External`] for one that the evidence does not have.
     pub fn thread(&self, key: ThreadKey) -> Liveness {
         self.liveness
             .get(key.process)
@@ -106,7 +120,7 @@ impl<'e> WaitGraph<'e> {
             .unwrap_or(Liveness::External)
     }
 
-    /// The hope in a process: its most hopeful thread's.
+    /// The liveness of a process: that of its liveliest thread, but for those that a runtime keeps for itself.
     pub fn process(&self, process: usize) -> Liveness {
         if self.nodes[process].is_empty() && !self.index.process(process).zombie {
             return Liveness::External;
@@ -114,9 +128,10 @@ impl<'e> WaitGraph<'e> {
         self.processes[process]
     }
 
-    /// The live threads that could meet some requirement of some way of `key`, each once.
+    /// The live threads that could meet some condition of some alternative of `key`, each once.
     ///
-    /// Whoever might open the other end of a FIFO is not among them: anybody of the job might, which is hope, but nobody owes it, which makes no link of a cycle.
+    /// The processes that might open the other end of a FIFO are not among them: any process of the job might, but none
+    /// owes it, so they make no link of a cycle.
     pub fn successors(&self, key: ThreadKey) -> Vec<ThreadKey> {
         let mut out: Vec<ThreadKey> = self
             .node(key)
@@ -132,15 +147,66 @@ impl<'e> WaitGraph<'e> {
         out
     }
 
-    /// The live threads that an actor stands for.
+    /// The live threads that a releaser stands for.
     pub fn threads_of(&self, releaser: &Releaser) -> Vec<ThreadKey> {
         match releaser {
             Releaser::Process { process, .. } => (0..self.nodes[*process].len())
                 .map(|thread| ThreadKey { process: *process, thread })
                 .filter(|key| !self.node(*key).dead)
                 .collect(),
+            Releaser::Peers(process) => (0..self.nodes[*process].len())
+                .map(|thread| ThreadKey { process: *process, thread })
+                .filter(|key| !self.node(*key).dead && self.is_peer(*key))
+                .collect(),
             Releaser::Thread(key) => vec![*key],
             _ => Vec::new(),
         }
+    }
+
+    /// A thread that a runtime keeps for itself acts for no other: a collector, a compiler, a monitor.
+    fn is_runtimes_own(&self, key: ThreadKey) -> bool {
+        let (process, thread) = (self.index.process(key.process), self.index.thread(key));
+        runtime::is_housekeeping(process, thread) || runtime::is_own_timer(process, thread)
+    }
+
+    /// Whether a thread may release what another thread of its process waits for in memory.
+    ///
+    /// Not the threads that a runtime keeps for itself, nor a helper (no first thread) that only wakes and sleeps again:
+    /// a heartbeat, a progress bar's monitor. In a process that runs tests, a helper that sleeps until a date (a
+    /// time-out's timer) is none either; elsewhere that is what schedulers look like.
+    fn is_peer(&self, key: ThreadKey) -> bool {
+        let (process, thread) = (self.index.process(key.process), self.index.thread(key));
+        if self.is_runtimes_own(key) {
+            return false;
+        }
+        let helper = thread.tid != process.id.tgid;
+        let reason = self.node(key).seed.as_ref().map(|seed| &seed.reason);
+        match reason {
+            Some(SeedReason::Naps(tick)) => !helper || tick.looks_outside,
+            Some(SeedReason::TimeOut(_)) => !helper || !self.index.runs_tests(key.process),
+            _ => true,
+        }
+    }
+
+    /// Whether anything may still come over an fd that a thread reads in a loop: the liveness of the parties at its other
+    /// end, but for the thread itself.
+    pub fn may_become_readable(&self, key: ThreadKey, fd: u32) -> Liveness {
+        let node = waits::readable(&self.index, key.process, fd);
+        let of = |releaser: &Releaser| match releaser {
+            Releaser::Process { process, .. } if *process == key.process => {
+                let others = self.threads_of(releaser).into_iter().filter(|other| *other != key);
+                others.map(|other| self.thread(other)).max().unwrap_or_default()
+            }
+            other => self.releaser(other),
+        };
+        let conditions = node.alternatives.iter().flat_map(|alternative| &alternative.conditions);
+        let best = conditions.flat_map(|condition| &condition.releasers).map(of).max().unwrap_or_default();
+        best.max(node.seed.as_ref().map_or(Liveness::Stuck, |seed| seed.liveness))
+    }
+
+    /// Whether one of a process's own threads keeps waking: a doubt about whatever waits for it.
+    pub fn ticks(&self, process: usize) -> Option<(ThreadKey, Tick)> {
+        let keys = (0..self.nodes[process].len()).map(|thread| ThreadKey { process, thread });
+        keys.into_iter().find_map(|key| self.node(key).tick.map(|tick| (key, tick)))
     }
 }

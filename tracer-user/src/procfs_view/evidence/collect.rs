@@ -5,6 +5,7 @@
 //! only it could change) was true throughout. What belongs to a thread that did move may be torn, and is
 //! never part of a hang.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use super::clocks::Clocks;
@@ -12,7 +13,8 @@ use super::process::Collector;
 use super::request::{Ask, CollectError, KernelReader, Request};
 use super::thread_sample::Samples;
 use super::{last_failed, locks, objects, scope, second_reading, thread_sample, wait_targets};
-use crate::core::evidence::{ByteString, Clock, Evidence, Host, Problem, Wait};
+use crate::core::evidence::CallWindow;
+use crate::core::evidence::{ByteString, CallCount, Clock, Evidence, Host, Problem, SCHEMA, Wait};
 use crate::core::identity::ProcessId;
 use crate::procfs_view::machine::MachineView;
 use crate::procfs_view::proc_dir::OpenRoot;
@@ -26,16 +28,17 @@ pub fn collect(
     proc_root: &ProcRoot,
     request: &Request,
     kernel: KernelReader<'_>,
+    window: &mut dyn CallWindow,
 ) -> Result<Evidence, CollectError> {
     let root = proc_root
         .open()
         .map_err(|why| CollectError::NoProc { path: proc_root.path().display().to_string(), why })?;
     let began = Instant::now();
-    let first = FirstReading::take(proc_root, &root, &request.ask, kernel)?;
+    let first = FirstReading::take(proc_root, &root, &request.ask, kernel, window)?;
     if let Some(left) = request.quiet_window.checked_sub(began.elapsed()) {
         std::thread::sleep(left);
     }
-    Ok(first.complete())
+    Ok(first.complete(window.end()))
 }
 
 /// Everything but what the second reading adds.
@@ -43,6 +46,8 @@ pub(super) struct FirstReading<'r> {
     evidence: Evidence,
     collector: Collector<'r>,
     samples: Samples,
+    /// The processes whose calls are counted.
+    counted: HashSet<u32>,
 }
 
 impl<'r> FirstReading<'r> {
@@ -51,13 +56,17 @@ impl<'r> FirstReading<'r> {
         root: &'r OpenRoot,
         ask: &Ask,
         kernel: KernelReader<'_>,
+        window: &mut dyn CallWindow,
     ) -> Result<Self, CollectError> {
         let mut buffer = Vec::with_capacity(64 << 10);
         let samples = thread_sample::machine(root, &mut buffer);
         let mut collector = Collector::new(root, Clocks::read(), buffer);
         let members = scope::members(ask, &samples)?;
+        let counted = counted(&members, &samples);
+        window.begin(&counted);
         let machine = MachineView::of(proc_root.clone());
         let mut evidence = Evidence {
+            schema: SCHEMA.to_owned(),
             host: host(proc_root, &machine),
             scope: scope::scope(ask, &members),
             ..Evidence::default()
@@ -71,12 +80,12 @@ impl<'r> FirstReading<'r> {
         wait_targets::vfork_children(&mut evidence, samples.values());
         objects::objects(&mut evidence, &mut collector, kernel);
         last_failed::add(&mut evidence, root);
-        Ok(Self { evidence, collector, samples })
+        Ok(Self { evidence, collector, samples, counted: counted.into_iter().collect() })
     }
 
     /// Takes the second reading.
-    pub(super) fn complete(self) -> Evidence {
-        let Self { mut evidence, mut collector, samples: before } = self;
+    pub(super) fn complete(self, calls: Option<Vec<(u32, CallCount)>>) -> Evidence {
+        let Self { mut evidence, mut collector, samples: before, counted } = self;
         let after = thread_sample::machine(collector.root, &mut collector.buffer);
         let (first, second) = (collector.clocks, Clocks::read());
         collector.clocks = second;
@@ -86,8 +95,36 @@ impl<'r> FirstReading<'r> {
             quiet_window_ns: second.monotonic.saturating_sub(first.monotonic),
         };
         second_reading::complete(&mut evidence, &mut collector, &before, &after);
+        if let Some(calls) = calls {
+            add_calls(&mut evidence, &counted, calls);
+        }
         note_unread(&mut evidence);
         evidence
+    }
+}
+
+/// Processes whose calls are counted at most.
+const MOST_COUNTED: usize = 1024;
+
+/// The processes whose calls are counted: those of the scope first, then others, any of which may hold the other end of
+/// something.
+fn counted(members: &HashSet<ProcessId>, samples: &Samples) -> Vec<u32> {
+    let others =
+        samples.values().filter(|sample| !sample.is_kernel_thread() && !members.contains(&sample.id));
+    let own = std::process::id();
+    let all = members.iter().map(|id| id.tgid).chain(others.map(|sample| sample.id.tgid));
+    all.filter(|tgid| *tgid != own).take(MOST_COUNTED).collect()
+}
+
+/// Gives each thread of the counted processes the calls that it made during the window.
+fn add_calls(evidence: &mut Evidence, counted: &HashSet<u32>, calls: Vec<(u32, CallCount)>) {
+    let mut by_thread: HashMap<u32, Vec<CallCount>> = HashMap::new();
+    for (tid, count) in calls {
+        by_thread.entry(tid).or_default().push(count);
+    }
+    let processes = evidence.processes.iter_mut().filter(|process| counted.contains(&process.id.tgid));
+    for thread in processes.flat_map(|process| &mut process.threads) {
+        thread.calls = Some(by_thread.remove(&thread.tid).unwrap_or_default());
     }
 }
 

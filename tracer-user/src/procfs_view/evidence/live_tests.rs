@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::{Ask, CollectError, Request, collect};
+use crate::core::evidence::NoCallWindow;
 use crate::core::evidence::{
     Access, ByteString, Evidence, Object, ObjectFacts, ObjectId, PipeFacts, Process, Timeout, Wait,
 };
@@ -28,7 +29,7 @@ fn spawn(program: &str, words: &[&str], stdin: Stdio, stdout: Stdio) -> Killed {
 fn when_quiet(child: &Killed) -> (Evidence, Process) {
     let request = Request { ask: Ask::Tree(child.0.id()), quiet_window: Duration::from_millis(50) };
     loop {
-        let evidence = collect(&ProcRoot::system(), &request, &mut |_| None).unwrap();
+        let evidence = collect(&ProcRoot::system(), &request, &mut |_| None, &mut NoCallWindow).unwrap();
         let process = evidence.process(child.0.id()).unwrap().clone();
         if process.threads[0].moved == Some(false) && process.exe.is_some() {
             return (evidence, process);
@@ -73,7 +74,7 @@ fn a_zombie_shows_its_status_and_its_parent_is_known() {
     let parent = spawn("sh", &["-c", "(exit 7) & exec sleep 600"], Stdio::null(), Stdio::null());
     let request = Request { ask: Ask::Tree(parent.0.id()), quiet_window: Duration::ZERO };
     let zombie = loop {
-        let evidence = collect(&ProcRoot::system(), &request, &mut |_| None).unwrap();
+        let evidence = collect(&ProcRoot::system(), &request, &mut |_| None, &mut NoCallWindow).unwrap();
         if let Some(zombie) = evidence.processes.into_iter().find(|p| p.ppid == parent.0.id() && p.zombie) {
             break zombie;
         }
@@ -89,7 +90,7 @@ fn the_kernels_counts_reach_the_facts() {
     let request = Request { ask: Ask::Tree(child.0.id()), quiet_window: Duration::ZERO };
     let counted = PipeFacts { writers: Some(5), slots: Some(16), ..PipeFacts::default() };
     let mut reader = |_: BorrowedFd<'_>| Some(ObjectFacts::Pipe(counted.clone()));
-    let evidence = collect(&ProcRoot::system(), &request, &mut reader).unwrap();
+    let evidence = collect(&ProcRoot::system(), &request, &mut reader, &mut NoCallWindow).unwrap();
     let stdin = evidence.process(child.0.id()).unwrap().fd(0).unwrap().object;
     assert!(matches!(stdin, ObjectId::Pipe { .. }));
     let Some(ObjectFacts::Pipe(pipe)) = evidence.object(&stdin).map(|o| &o.facts) else { panic!() };
@@ -99,6 +100,6 @@ fn the_kernels_counts_reach_the_facts() {
 #[test]
 fn a_pid_that_no_process_has_is_an_error() {
     let request = Request { ask: Ask::Tree(u32::MAX), quiet_window: Duration::ZERO };
-    let answer = collect(&ProcRoot::system(), &request, &mut |_| None);
+    let answer = collect(&ProcRoot::system(), &request, &mut |_| None, &mut NoCallWindow);
     assert!(matches!(answer, Err(CollectError::NoProcess(u32::MAX))));
 }

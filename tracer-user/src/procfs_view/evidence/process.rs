@@ -9,12 +9,12 @@ use super::fds::{FdReader, OpenFd, split_device};
 use super::fifo_open;
 use super::memory::Memory;
 use super::syscall::BlockedCall;
-use super::thread_sample::{ProcessSample, ThreadSample};
+use super::thread_sample::{self, ProcessSample, ThreadSample};
 use crate::core::attribution;
 use crate::core::evidence::{
     ByteString, IoCounters, Process, Ptraced, Syscall, Terminal, Thread, ThreadState, Unread, Wait,
 };
-use crate::core::identity::WaitStatus;
+use crate::core::identity::{ProcessId, WaitStatus};
 use crate::core::syscalls::{self, Architecture};
 use crate::procfs_view::proc_dir::{OpenRoot, ProcDir};
 use crate::procfs_view::stat::SyscallText;
@@ -149,8 +149,15 @@ impl<'r> Collector<'r> {
                 process.fds = Some(table.iter().map(|opened| opened.fd.clone()).collect());
                 self.opened.insert(process.id.tgid, table);
             }
+            // Nothing is left of them: whatever waits for their other ends does not wait for this process.
+            Err(_) if self.is_ending(process.id) => process.fds = Some(Vec::new()),
             Err(error) => process.unread.push(Unread { what: "fds".into(), why: error.to_string() }),
         }
+    }
+
+    fn is_ending(&mut self, process: ProcessId) -> bool {
+        let now = thread_sample::process(self.root, process.tgid, &mut self.buffer);
+        now.is_none_or(|now| now.id != process || now.is_ending())
     }
 
     /// A living thread, with its call understood.

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use super::memory::Memory;
 use super::process::Collector;
 use super::thread_sample::{self, ProcessSample, Samples, ThreadSample};
-use crate::core::evidence::{Evidence, ObjectFacts, Process, Scope};
+use crate::core::evidence::{Evidence, ObjectFacts, Process, Scope, Thread};
 use crate::procfs_view::proc_dir::ProcDir;
 
 /// Completes the evidence of the first reading with what the quiet window showed.
@@ -42,12 +42,18 @@ fn compare(
         compare_thread(process, collector, dir.as_ref(), old, sample);
     }
     process.threads.sort_by_key(|thread| thread.tid);
-    if process.threads.iter().any(|t| t.progress.is_some_and(|p| p.is_busy(window_ns)))
+    let busy = |thread: &Thread| thread.progress.is_some_and(|progress| progress.is_busy(window_ns));
+    let moved = |thread: &Thread| process.in_scope && thread.moved == Some(true);
+    if process.threads.iter().any(|thread| busy(thread) || moved(thread))
         && let (Some(dir), Some(before)) = (&dir, process.io)
     {
         process.io_in_window = collector.io(dir).map(|after| after.since(&before));
     }
     process.zombie = now.is_zombie();
+    if process.fds.is_none() && now.is_ending() {
+        process.fds = Some(Vec::new());
+        process.unread.retain(|unread| unread.what != "fds");
+    }
     process.shared_pending = now.leader().status.shared_pending;
     if process.in_scope
         && let Some(text) = collector.cgroup_texts.get(&process.id.tgid)

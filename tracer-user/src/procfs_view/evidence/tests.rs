@@ -2,6 +2,7 @@
 
 use super::collect::FirstReading;
 use super::{Ask, Request, collect};
+use crate::core::evidence::NoCallWindow;
 use crate::core::evidence::{
     Access, ByteString, Evidence, ObjectFacts, ObjectId, Process, Scope, Timeout, Wait,
 };
@@ -14,16 +15,16 @@ const O_WRONLY: u32 = 1;
 
 fn evidence(proc: &FakeProc, ask: Ask) -> Evidence {
     let request = Request { ask, quiet_window: std::time::Duration::ZERO };
-    collect(&ProcRoot::at(proc.path()), &request, &mut |_| None).unwrap()
+    collect(&ProcRoot::at(proc.path()), &request, &mut |_| None, &mut NoCallWindow).unwrap()
 }
 
 /// Evidence of every process, with a change to the machine between the two readings.
 fn evidence_across(proc: &FakeProc, ask: &Ask, change: impl FnOnce()) -> Evidence {
     let proc_root = ProcRoot::at(proc.path());
     let root = proc_root.open().unwrap();
-    let first = FirstReading::take(&proc_root, &root, ask, &mut |_| None).unwrap();
+    let first = FirstReading::take(&proc_root, &root, ask, &mut |_| None, &mut NoCallWindow).unwrap();
     change();
-    first.complete()
+    first.complete(None)
 }
 
 fn pids(evidence: &Evidence) -> Vec<u32> {

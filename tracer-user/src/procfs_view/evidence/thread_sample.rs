@@ -55,6 +55,12 @@ impl ProcessSample {
     }
 
     /// All its threads have ended. A leader that ended before its threads makes no zombie of the process.
+    /// It has ended, or is about to: its first thread has begun to exit and no other one is alive.
+    pub(crate) fn is_ending(&self) -> bool {
+        let exits = |thread: &ThreadSample| thread.is_dead() || thread.stat.flags & stat::PF_EXITING != 0;
+        self.threads.iter().all(exits)
+    }
+
     pub(crate) fn is_zombie(&self) -> bool {
         self.threads.iter().all(ThreadSample::is_dead)
     }
@@ -67,7 +73,7 @@ pub(crate) fn machine(root: &OpenRoot, buffer: &mut Vec<u8>) -> Samples {
 }
 
 /// Samples a process. `None` when it is gone.
-fn process(root: &OpenRoot, tgid: u32, buffer: &mut Vec<u8>) -> Option<ProcessSample> {
+pub(crate) fn process(root: &OpenRoot, tgid: u32, buffer: &mut Vec<u8>) -> Option<ProcessSample> {
     let tasks = root.process(tgid).ok()?.sub("task").ok()?;
     let threads: Vec<ThreadSample> =
         tasks.numbers().ok()?.into_iter().filter_map(|tid| thread(&tasks, tid, buffer)).collect();

@@ -281,7 +281,12 @@ impl<'o> SessionDriver<'o> {
         // What the kernel reported of pipes whose fds cannot be borrowed is added to the evidence afterwards.
         let with_kernel = self.sources.has_kernel();
         let evidence = tokio::task::spawn_blocking(move || {
-            procfs_view::collect(&ProcRoot::system(), &request, &mut crate::kernel::object_facts(with_kernel))
+            procfs_view::collect(
+                &ProcRoot::system(),
+                &request,
+                &mut crate::kernel::object_facts(with_kernel),
+                &mut crate::kernel::CallCounter::new(with_kernel),
+            )
         });
         self.evidence = Some(PendingEvidence { trigger, deadline, evidence });
     }

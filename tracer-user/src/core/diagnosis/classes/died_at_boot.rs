@@ -1,12 +1,13 @@
-//! `died-at-boot`: somebody waits for the first connection of a child that has ended in failure.
+//! `died-at-boot`: a process waits for the first connection, and the child that was to make it has ended in failure.
 
 use crate::core::diagnosis::class::Class;
+use crate::core::diagnosis::deaths::{Death, deaths};
 use crate::core::diagnosis::findings;
 use crate::core::diagnosis::model::{Confidence, Finding, Role, Verdict};
 use crate::core::diagnosis::view::View;
-use crate::core::evidence::Wait;
-use crate::core::identity::WaitStatus;
-use crate::core::waitgraph::{Liveness, Op, ThreadKey};
+use crate::core::evidence::{InetFacts, ObjectFacts, ObjectId, UnixFacts, UnixState};
+use crate::core::runtime;
+use crate::core::waitgraph::{Liveness, Op, ThreadKey, is_own_wake_up};
 
 pub(super) fn look(view: &View<'_>, _found: &[Finding]) -> Vec<Finding> {
     (0..view.evidence().processes.len())
@@ -18,55 +19,57 @@ pub(super) fn look(view: &View<'_>, _found: &[Finding]) -> Vec<Finding> {
 fn one(view: &View<'_>, at: usize) -> Option<Finding> {
     let process = view.process(at);
     let index = &view.graph.index;
-    // Nothing but accept, on every thread that waits for others; a server with live children has other things to do.
-    if view.graph.process(at) > Liveness::Idle || index.children(at).iter().any(|c| !view.process(*c).zombie)
-    {
+    // A server that chose to handle signals, or has children or clients, has other things to wait for.
+    let live_child = index.children(at).iter().any(|child| !view.process(*child).zombie);
+    let service = runtime::chosen_signals(process).is_none_or(|set| !set.is_empty());
+    if view.graph.process(at) > Liveness::Ticking || live_child || service || has_client(view, at) {
         return None;
     }
-    let keys: Vec<ThreadKey> =
-        (0..process.threads.len()).map(|thread| ThreadKey { process: at, thread }).collect();
-    let accepts = |key: &ThreadKey| {
-        let alternatives = &view.graph.node(*key).alternatives;
-        !alternatives.is_empty()
-            && alternatives.iter().all(|w| w.op == Op::Accept)
-            && view.graph.node(*key).seed.is_none()
-    };
-    let waiter = keys
-        .iter()
-        .copied()
-        .find(|key| matches!(view.thread(*key).wait, Wait::Accept { .. }) && accepts(key))?;
-    let failed = |status: Option<WaitStatus>| status.filter(|s| s.exit_code() != Some(0));
-    let children = index.children(at);
-    let failures: Vec<usize> =
-        children.iter().copied().filter(|c| failed(view.process(*c).exit_status).is_some()).collect();
-    if failures.is_empty() || failures.len() != children.len() {
-        return None;
-    }
-    let child = failures[0];
-    let status = failed(view.process(child).exit_status)?;
-    let how = match (status.exit_code(), status.signal()) {
-        (Some(code), _) => format!("with status {code}"),
-        (_, Some(signal)) => format!("by signal {signal}"),
-        _ => String::new(),
-    };
-    let mut finding = Finding::told(
+    let waiter = (0..process.threads.len())
+        .map(|thread| ThreadKey { process: at, thread })
+        .find(|key| waits_for_connections_alone(view, *key))?;
+    let deaths = deaths(view, at);
+    let child = deaths.last().filter(|_| deaths.iter().all(Death::is_failure))?;
+    let mut finding = Finding::new(
         Class::DiedAtBoot,
         Verdict::OrphanedWait,
         Confidence::Likely,
         format!(
-            "{} waits for a connection, and {}, the only child it has started, ended {how}: nobody is left who was to connect.",
+            "{} waits for a connection, and {} (pid {}), the {} that it has started, {}: no process is left that was to connect.",
             view.label(at),
-            view.label(child)
+            child.comm.printable(),
+            child.process.tgid,
+            if deaths.len() == 1 { "only child" } else { "last of the children" },
+            child.words(view.evidence().clock.boot_ns)
         ),
     );
-    finding.processes = vec![
-        findings::party(view, Role::Waiter, waiter),
-        findings::party(view, Role::Holder, ThreadKey { process: child, thread: 0 }),
-    ];
+    finding.since_boot_ns = view.since(waiter);
+    finding.blocked_ms = view.blocked_ns(waiter).map(|ns| ns / 1_000_000);
+    finding.processes = vec![findings::party(view, Role::Waiter, waiter)];
+    if let Some(zombie) = index.by_tgid(child.process.tgid).filter(|at| view.process(*at).zombie) {
+        finding.processes.push(findings::party(view, Role::Holder, ThreadKey { process: zombie, thread: 0 }));
+    }
     finding.advice = vec![
         "Wait for readiness and for the child's end at once: poll the listener together with a pidfd or SIGCHLD, and bound the wait.".to_owned(),
     ];
     finding.go_on =
         vec!["Connect to the listener once, or end the waiter; then see why the child failed.".to_owned()];
     Some(finding)
+}
+
+/// Everything that the thread waits for is a connection, but for the process's own wake-ups.
+fn waits_for_connections_alone(view: &View<'_>, key: ThreadKey) -> bool {
+    let node = view.graph.node(key);
+    let own = |id: ObjectId| is_own_wake_up(&view.graph.index, key.process, &id);
+    let mut others = node.alternatives.iter().filter(|a| !a.object.is_some_and(own)).peekable();
+    others.peek().is_some() && others.all(|a| a.op == Op::Accept) && node.seed.is_none()
+}
+
+/// A client is connected already.
+fn has_client(view: &View<'_>, at: usize) -> bool {
+    view.process(at).fds.iter().flatten().any(|fd| match view.facts(&fd.object) {
+        ObjectFacts::Inet(InetFacts { remote: Some(remote), .. }) => remote.port != 0,
+        ObjectFacts::Unix(UnixFacts { state: Some(UnixState::Connected), path: Some(_), .. }) => true,
+        _ => false,
+    })
 }

@@ -4,9 +4,9 @@ use crate::core::diagnosis::case::{Case, Shape};
 use crate::core::diagnosis::class::Class;
 use crate::core::diagnosis::judge::Judgement;
 use crate::core::diagnosis::model::Confidence;
-use crate::core::diagnosis::sentence::list;
 use crate::core::diagnosis::view::View;
 use crate::core::evidence::ObjectId;
+use crate::core::text::list;
 use crate::core::waitgraph::Op;
 
 pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {

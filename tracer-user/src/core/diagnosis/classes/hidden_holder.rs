@@ -3,9 +3,9 @@
 use crate::core::diagnosis::case::{Case, Shape};
 use crate::core::diagnosis::class::Class;
 use crate::core::diagnosis::judge::Judgement;
-use crate::core::diagnosis::sentence::list;
 use crate::core::diagnosis::view::View;
 use crate::core::evidence::{ObjectFacts, ObjectId};
+use crate::core::text::list;
 use crate::core::waitgraph::{Op, Releaser};
 
 pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {

@@ -37,7 +37,7 @@ fn reached(view: &View<'_>, at: usize) -> Option<Finding> {
             "Collect zombies and end what is left behind, start fewer workers, or raise `pids.max`.",
         )
     };
-    let mut finding = Finding::told(
+    let mut finding = Finding::new(
         Class::Exhaustion,
         Verdict::NotHung,
         Confidence::Proven,
@@ -54,7 +54,7 @@ fn throttled(view: &View<'_>, at: usize) -> Option<Finding> {
     if window_us == 0 || throttled < window_us / THROTTLED_PART {
         return None;
     }
-    let mut finding = Finding::told(
+    let mut finding = Finding::new(
         Class::SlowProgress,
         Verdict::NotHung,
         Confidence::Proven,

@@ -2,6 +2,7 @@
 
 mod asks_userspace;
 mod busy;
+mod database_lock;
 mod died_at_boot;
 mod eof_never;
 mod exit_wait;
@@ -36,6 +37,7 @@ use super::view::View;
 const RULES: &[Rule] = &[
     stopped::judge,
     hidden_holder::judge,
+    database_lock::judge,
     worker_killed::judge,
     token_loss::judge,
     self_pipe::judge,

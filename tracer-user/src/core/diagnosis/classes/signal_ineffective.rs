@@ -48,7 +48,7 @@ fn target(view: &View<'_>, at: usize) -> Option<Finding> {
         }
     })?;
     let label = view.label(at);
-    let mut finding = Finding::told(
+    let mut finding = Finding::new(
         Class::SignalIneffective,
         Verdict::OrphanedWait,
         Confidence::Likely,

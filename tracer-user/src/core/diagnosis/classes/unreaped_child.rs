@@ -60,7 +60,7 @@ fn uncollected(view: &View<'_>, at: usize) -> Option<Finding> {
             "The parent blocks SIGCHLD in every thread: it cannot notice the end by a signal.".to_owned(),
         );
     }
-    let mut finding = Finding::told(Class::UnreapedChild, Verdict::NotHung, Confidence::Proven, summary);
+    let mut finding = Finding::new(Class::UnreapedChild, Verdict::NotHung, Confidence::Proven, summary);
     finding.notes = notes;
     let leader = ThreadKey { process: at, thread: 0 };
     finding.processes = vec![
@@ -103,7 +103,7 @@ fn leader_gone(view: &View<'_>, at: usize) -> Option<Finding> {
         view.label(at),
         threads.len()
     );
-    let mut finding = Finding::told(Class::UnreapedChild, Verdict::OrphanedWait, Confidence::Likely, summary);
+    let mut finding = Finding::new(Class::UnreapedChild, Verdict::OrphanedWait, Confidence::Likely, summary);
     finding.processes =
         vec![findings::party(view, Role::Waiter, waiter), findings::party(view, Role::Holder, threads[0])];
     finding.advice = vec![

@@ -4,7 +4,7 @@ use super::roles;
 use crate::core::diagnosis::testkit::*;
 use crate::core::diagnosis::{Class, Confidence, Role, Verdict};
 use crate::core::evidence::{
-    Access, FutexOp, FutexShared, LockEntry, LockKind, LockMode, ObjectId, Timeout, Wait,
+    Access, FutexOp, FutexShared, LockEntry, LockKind, LockMode, ObjectFacts, ObjectId, Timeout, Wait,
 };
 use crate::core::signal::SignalSet;
 
@@ -38,7 +38,7 @@ fn a_flock_that_a_child_of_the_dead_locker_keeps() {
 fn a_locker_at_work_is_no_hang() {
     let mut machine = outlived_locker();
     machine.get(KEEPER).threads[0].moved = Some(true);
-    assert_eq!(machine.say().verdict, Verdict::NotHung);
+    machine.is_calm();
 }
 
 #[test]
@@ -103,11 +103,15 @@ fn a_program_of_one_thread_that_waits_for_a_signal_is_no_hang() {
     machine.process(WAITER, ROOT, "idle");
     machine.wait(WAITER, private_futex(None));
     machine.wait(ROOT, exit_of(WAITER));
-    assert_eq!(machine.say().verdict, Verdict::NotHung);
+    let said = machine.say();
+    assert_eq!((said.verdict, said.findings[0].confidence), (Verdict::OrphanedWait, Confidence::Likely));
+    machine.get(WAITER).caught = Some(SignalSet(1 << 14));
+    machine.is_calm();
     // One that owns the lock it waits for waits for no signal.
     machine.wait(WAITER, private_futex(Some(WAITER)));
     let said = machine.say();
-    assert_eq!((said.verdict, said.findings[0].class), (Verdict::Deadlock, Class::InProcessWait));
+    assert_eq!((said.verdict, said.findings[0].class), (Verdict::OrphanedWait, Class::InProcessWait));
+    assert!(said.findings[0].summary.contains("it owns that lock itself"));
 }
 
 #[test]
@@ -134,7 +138,8 @@ fn a_mutex_whose_owner_is_gone() {
 
 #[test]
 fn a_lock_in_shared_memory_whose_users_wait_for_each_other() {
-    // A parent joins a child that needs the lock which the parent holds: multiprocessing.Lock is a futex in shared memory.
+    // A parent joins a child that needs the lock which the parent holds: multiprocessing.Lock is a futex in
+    // shared memory.
     let mut machine = Machine::new();
     machine.process(WAITER, ROOT, "child");
     let shared = FutexShared { dev: 1, ino: 9, offset: 0, path: None, mapped_by: Some(vec![ROOT, WAITER]) };
@@ -162,7 +167,7 @@ fn a_lock_in_shared_memory_whose_users_wait_for_each_other() {
     if let Wait::Futex { shared: Some(shared), .. } = wait {
         shared.mapped_by = Some(vec![ROOT, WAITER, 104]);
     }
-    assert_eq!(machine.say().verdict, Verdict::NotHung);
+    machine.is_calm();
 }
 
 #[test]
@@ -184,7 +189,7 @@ fn threads_without_known_owners_are_likely_and_a_signal_handler_refutes() {
     let said = machine.say();
     assert_eq!((said.verdict, said.findings[0].confidence), (Verdict::Deadlock, Confidence::Likely));
     machine.get(ROOT).caught = Some(SignalSet(1 << 14));
-    assert_eq!(machine.say().verdict, Verdict::NotHung);
+    machine.is_calm();
 }
 
 #[test]
@@ -202,4 +207,53 @@ fn a_pool_beside_a_blocked_main_thread_belongs_to_its_story() {
     assert_eq!((said.verdict, said.findings.len()), (Verdict::Deadlock, 1));
     assert_eq!(said.findings[0].class, Class::PipeFull);
     assert_eq!(said.findings[0].processes[0].tid, WAITER);
+}
+
+/// A client (the root) with two backends of one postmaster: 102 waits for a lock, and 103 does what `title`
+/// says.
+fn database(title: &str) -> Machine {
+    let mut machine = Machine::new();
+    machine.process(101, ROOT, "postmaster");
+    machine.wait(101, Wait::Epoll { epfd: 4, timeout: Timeout::Never });
+    let titles = [(102, "postgres: u d [local] DROP TABLE waiting"), (103, title)];
+    for (at, (backend, title)) in titles.into_iter().enumerate() {
+        let (client, server) = (20 + 2 * at as u64, 21 + 2 * at as u64);
+        machine.process(backend, 101, "backend");
+        machine.socketpair(client, server, 0);
+        let server_end = ObjectId::Unix { ino: server };
+        let object = machine.0.objects.iter_mut().find(|object| object.id == server_end).unwrap();
+        if let ObjectFacts::Unix(facts) = &mut object.facts {
+            facts.path = Some("/run/postgresql/.s.PGSQL.5432".into());
+        }
+        machine.fd(ROOT, 3 + at as u32, ObjectId::Unix { ino: client }, Access::ReadWrite);
+        machine.fd(backend, 9, server_end, Access::ReadWrite);
+        machine.get(backend).cmdline = Some(vec![title.into()]);
+        machine.wait(backend, read(9));
+    }
+    machine.wait(102, private_futex(None));
+    machine
+}
+
+#[test]
+fn a_transaction_that_its_client_left_open_blocks_the_other_one() {
+    let mut machine = database("postgres: u d [local] idle in transaction");
+    machine.wait(ROOT, read(3));
+    let said = machine.say();
+    assert_eq!((said.verdict, said.findings[0].class), (Verdict::Deadlock, Class::DatabaseLock));
+    // The state of the backends is taken from their titles.
+    assert_eq!(said.findings[0].confidence, Confidence::Likely);
+    // A backend that executes a statement will end it.
+    let mut machine = database("postgres: u d [local] VACUUM");
+    machine.wait(ROOT, read(3));
+    machine.get(103).threads[0].moved = Some(true);
+    machine.wait(103, Wait::Running);
+    machine.is_calm();
+    machine.get(103).threads[0].moved = Some(false);
+    machine.wait(103, Wait::Sleep { timeout: Timeout::After(Some(600_000_000_000)) });
+    machine.is_calm();
+    // So does a client that is at work.
+    let mut machine = database("postgres: u d [local] idle in transaction");
+    machine.get(ROOT).threads[0].moved = Some(true);
+    machine.wait(ROOT, Wait::Running);
+    machine.is_calm();
 }

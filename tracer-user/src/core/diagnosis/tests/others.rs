@@ -19,7 +19,7 @@ fn a_pending_signal_that_every_thread_blocks_ends_nobody() {
     let mut machine = Machine::new();
     machine.process(101, ROOT, "child");
     machine.wait(ROOT, exit_of(101));
-    assert_eq!(machine.say().verdict, Verdict::NotHung);
+    machine.is_calm();
     let child = machine.get(101);
     child.threads[0].blocked = Some(SignalSet(1 << 14));
     child.shared_pending = Some(SignalSet(1 << 14));
@@ -28,7 +28,7 @@ fn a_pending_signal_that_every_thread_blocks_ends_nobody() {
     assert_eq!((roles(&said, Role::Waiter), roles(&said, Role::Holder)), (vec![ROOT], vec![101]));
     // A second thread that does not block it will take it.
     machine.thread(101, 201, SLEEP);
-    assert_eq!(machine.say().verdict, Verdict::NotHung);
+    machine.is_calm();
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn a_signal_that_was_dropped_because_it_is_ignored() {
     machine.0.history = Some(History { signals: vec![signal], ..History::default() });
     assert_eq!(of(&machine.say(), Class::SignalIneffective), Some(Verdict::OrphanedWait));
     machine.0.history = Some(History::default());
-    assert_eq!(machine.say().verdict, Verdict::NotHung);
+    machine.is_calm();
 }
 
 fn listener(machine: &mut Machine) {
@@ -62,14 +62,14 @@ fn listener(machine: &mut Machine) {
 fn a_child_that_failed_before_it_connected() {
     let mut machine = Machine::new();
     listener(&mut machine);
-    assert_eq!(machine.say().verdict, Verdict::NotHung);
+    machine.is_calm();
     machine.process(101, ROOT, "child");
     machine.get(101).zombie = true;
     machine.get(101).exit_status = Some(WaitStatus(1 << 8));
     assert_eq!(of(&machine.say(), Class::DiedAtBoot), Some(Verdict::OrphanedWait));
     // One that ended well is what a forking server has.
     machine.get(101).exit_status = Some(WaitStatus(0));
-    assert_eq!(machine.say().verdict, Verdict::NotHung);
+    machine.is_calm();
 }
 
 #[test]
@@ -98,10 +98,10 @@ fn limits_are_told_and_are_no_hang() {
     machine.get(ROOT).limits =
         Some(Limits { open_files: Some(64), open_files_soft: Some(64), ..Limits::default() });
     let said = machine.say();
-    assert_eq!((said.verdict, of(&said, Class::Exhaustion)), (Verdict::NotHung, Some(Verdict::NotHung)));
+    assert_eq!((said.verdict, of(&said, Class::Exhaustion)), (Verdict::Idle, Some(Verdict::NotHung)));
     machine.get(ROOT).limits =
         Some(Limits { cgroup_pids: Some(9), cgroup_pids_max: Some(10), ..Limits::default() });
-    assert!(machine.say().findings.is_empty());
+    assert_eq!(of(&machine.say(), Class::Exhaustion), None);
     machine.get(ROOT).limits = Some(Limits { throttled_us: Some(300_000), ..Limits::default() });
     assert_eq!(of(&machine.say(), Class::SlowProgress), Some(Verdict::NotHung));
 }
@@ -155,10 +155,29 @@ fn a_sleep_between_looks_is_told_and_is_no_hang() {
     thread.moved = Some(true);
     thread.progress = Some(Progress { switches: 4, cpu_ns: 200_000, same_call: true, ..Progress::default() });
     let said = machine.say();
-    assert_eq!((said.verdict, of(&said, Class::PollingSleep)), (Verdict::NotHung, Some(Verdict::NotHung)));
+    assert_eq!((said.verdict, of(&said, Class::PollingSleep)), (Verdict::Idle, Some(Verdict::Idle)));
     // With somebody at work beside it, it is part of the work.
     machine.process(102, ROOT, "worker");
     machine.get(102).threads[0].moved = Some(true);
     machine.get(102).threads[0].wait = Wait::Running;
     assert!(machine.say().findings.is_empty());
+}
+
+#[test]
+fn a_server_at_rest_names_what_wakes_it() {
+    let mut machine = Machine::new();
+    listener(&mut machine);
+    let said = machine.say();
+    assert_eq!((said.verdict, of(&said, Class::AtRest)), (Verdict::Idle, Some(Verdict::Idle)));
+    assert!(said.findings[0].summary.contains("listener"), "{}", said.findings[0].summary);
+    // So does one that sleeps until a date.
+    let mut machine = Machine::new();
+    machine.wait(ROOT, Wait::Sleep { timeout: Timeout::After(Some(3_600_000_000_000)) });
+    let said = machine.say();
+    assert_eq!((said.verdict, of(&said, Class::AtRest)), (Verdict::Idle, Some(Verdict::Idle)));
+    assert!(said.findings[0].summary.contains("until 20"), "{}", said.findings[0].summary);
+    // At work, it does not rest.
+    machine.get(ROOT).threads[0].moved = Some(true);
+    machine.wait(ROOT, Wait::Running);
+    assert_eq!(machine.say().verdict, Verdict::NotHung);
 }

@@ -12,10 +12,15 @@ pub(super) fn only_children(set: SignalSet) -> bool {
 /// The end of any of these processes, or of what has ended already.
 pub(super) fn exit_of(index: &Index<'_>, targets: &[usize]) -> WaitNode {
     if targets.is_empty() || targets.iter().any(|at| index.process(*at).zombie) {
-        // Nobody to wait for, or somebody to collect: the call returns.
+        // There is no child to wait for, or one to collect: the call returns.
         return WaitNode::ready();
     }
-    WaitNode::one(alternative(Op::Exit, None, None, targets.iter().map(|at| by_process(*at)).collect()))
+    // The tracer, and what only waits for it, end soon; beside other children they are not what is waited for.
+    let mut targets: Vec<usize> = targets.to_vec();
+    if targets.iter().any(|at| !index.leads_to_observer(*at)) {
+        targets.retain(|at| !index.leads_to_observer(*at));
+    }
+    WaitNode::one(alternative(Op::Exit, None, None, targets.into_iter().map(by_process).collect()))
 }
 
 /// Waits for a signal: for the end of a child when nothing else is waited for.
@@ -24,6 +29,6 @@ pub(super) fn signal_wait(index: &Index<'_>, at: usize, set: Option<SignalSet>) 
         Some(set) if only_children(set) && !index.children(at).is_empty() => {
             exit_of(index, index.children(at))
         }
-        _ => WaitNode::seeded(Liveness::Idle, SeedReason::Signal),
+        set => WaitNode::seeded(Liveness::Idle, SeedReason::Signal(set)),
     }
 }

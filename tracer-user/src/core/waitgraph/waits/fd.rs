@@ -2,11 +2,13 @@
 
 use super::child::{exit_of, only_children, signal_wait};
 use super::holders::{in_flight, parties};
+use super::kernel::is_fuse_device;
 use super::socket;
 use crate::core::evidence::{Access, AnonKind, ObjectFacts, ObjectId, PipeFacts, PtySide, Timeout, events};
+use crate::core::waitgraph::activity::is_own_wake_up;
 use crate::core::waitgraph::index::{Holder, Index};
 use crate::core::waitgraph::model::{
-    Call, Liveness, Op, Outside, Releaser, Seed, SeedReason, WaitNode, Want, alternative, by_process,
+    Call, Liveness, Op, Outside, Releaser, SeedReason, WaitNode, Want, alternative, by_process,
 };
 
 /// How deep epoll sets may lie in each other (the kernel allows 5).
@@ -42,20 +44,28 @@ fn polled_nested(
     let Some(object) = object.or_else(|| index.process(at).fd(number).map(|fd| fd.object)) else {
         return WaitNode::unread(format!("what its fd {number} is could not be read"));
     };
+    // A pipe's end that cannot be written never has room, one that cannot be read never has data (`pipe_poll`, fs/pipe.c);
+    // Go asks for both on every fd.
+    let one_way = matches!(object, ObjectId::Pipe { .. } | ObjectId::Fifo { .. });
+    let access = index.process(at).fd(number).filter(|fd| one_way && fd.object == object).map(|fd| fd.access);
+    let room = wanted & events::OUT != 0 && access.is_none_or(Access::writes);
+    // Hang-ups are always reported: a process that could write could also close.
+    let data = wanted & (events::IN | events::PRI | events::RDHUP) != 0 && access.is_none_or(Access::reads);
+    let edge = wanted & events::EDGE != 0;
     let mut all = WaitNode::default();
-    if wanted & events::OUT != 0 {
-        all.or(on_object(index, at, object, Some(number), Want::Room, Call::Polled(depth)));
-    }
-    // Hang-ups are always told: whoever could write could also close.
-    if wanted & (events::IN | events::PRI | events::RDHUP) != 0 || wanted & events::OUT == 0 {
-        all.or(on_object(index, at, object, Some(number), Want::Data, Call::Polled(depth)));
-    }
-    if wanted & events::EDGE != 0 && all.seed.as_ref().is_some_and(|s| s.reason == SeedReason::Ready) {
-        // Ready, and yet asleep: an edge-triggered set tells changes only. Only a new event will do, from whoever makes it.
-        all.seed = Some(Seed {
-            liveness: Liveness::External,
-            reason: SeedReason::Unread("an edge that may have been missed".into()),
-        });
+    for want in
+        [(room, Want::Room), (data || !room, Want::Data)].into_iter().filter_map(|(on, w)| on.then_some(w))
+    {
+        let node = on_object(index, at, object, Some(number), want, Call::Polled(depth));
+        if edge && node.seed.as_ref().is_some_and(|seed| seed.reason == SeedReason::Ready) {
+            // Ready, and yet asleep: an edge-triggered set reports changes alone, and this one it has reported. Room
+            // that is there needs nothing more; further data may still come from the other end.
+            if want == Want::Data {
+                all.or(on_object(index, at, object, Some(number), want, Call::Edge));
+            }
+        } else {
+            all.or(node);
+        }
     }
     all
 }
@@ -81,7 +91,7 @@ fn epoll_set(index: &Index<'_>, at: usize, id: ObjectId, depth: u32) -> WaitNode
         }
     }
     if interest.is_empty() {
-        all.liveness(Liveness::Idle, SeedReason::Signal);
+        all.raise(Liveness::Idle, SeedReason::Signal(index.process(at).caught));
     }
     all
 }
@@ -110,6 +120,11 @@ pub(super) fn on_object(
             WaitNode::one(alternative(op, Some(id), fd, vec![Releaser::Outside(Outside::Human)]))
         }
         ObjectId::File { .. } => WaitNode::ready(),
+        // A file server at rest: requests come from any process that uses its mount.
+        ObjectId::Device { .. } if want == Want::Data && is_fuse_device(index, &id) => {
+            let any = vec![Releaser::Anyone("any process that uses its mount may ask it")];
+            WaitNode::one(alternative(Op::Accept, Some(id), fd, any))
+        }
         ObjectId::Device { .. } => WaitNode::one(alternative(
             Op::Kernel,
             Some(id),
@@ -126,7 +141,7 @@ pub(super) fn on_object(
             let reach = &index.evidence().reach;
             if reach.unix_peers && reach.inet_sockets {
                 // Of a family that is neither: the kernel tells it things, or another machine does.
-                WaitNode::seeded(Liveness::Idle, SeedReason::Signal)
+                WaitNode::seeded(Liveness::Idle, SeedReason::Events)
             } else {
                 WaitNode::unread("what kind of socket it waits on could not be read")
             }
@@ -148,24 +163,20 @@ fn anonymous(
 ) -> WaitNode {
     match (kind, index.facts(&id)) {
         (AnonKind::Epoll, _) => match call {
-            Call::Direct => WaitNode::unread("it sleeps in a call on an epoll set"),
+            Call::Direct | Call::Edge => WaitNode::unread("it sleeps in a call on an epoll set"),
             Call::Polled(depth) => epoll_set(index, at, id, depth.saturating_sub(1)),
         },
         (AnonKind::EventFd, ObjectFacts::EventFd { count: Some(count) }) => {
-            if call != Call::Direct && (want == Want::Room || *count > 0) {
+            if call.returns_when_ready() && (want == Want::Room || *count > 0) {
                 return WaitNode::ready();
             }
-            let any = index.holding(&id, |_| true).into_iter().map(by_process).collect();
-            WaitNode::one(alternative(Op::Read, Some(id), fd, any))
+            WaitNode::one(alternative(Op::Read, Some(id), fd, sharers(index, at, &id)))
         }
         (AnonKind::TimerFd, ObjectFacts::TimerFd { remaining_ns: Some(remaining), ticks }) => {
             match (remaining, ticks) {
                 (_, Some(1..)) => WaitNode::ready(),
                 // Not armed: whoever shares it would have to set it.
-                (0, _) => {
-                    let any = index.holding(&id, |_| true).into_iter().map(by_process).collect();
-                    WaitNode::one(alternative(Op::Read, Some(id), fd, any))
-                }
+                (0, _) => WaitNode::one(alternative(Op::Read, Some(id), fd, sharers(index, at, &id))),
                 (ns, _) => WaitNode::default().until(Timeout::After(Some(*ns))),
             }
         }
@@ -200,6 +211,14 @@ fn anonymous(
     }
 }
 
+/// Who can write to an eventfd or set a timer.
+fn sharers(index: &Index<'_>, at: usize, id: &ObjectId) -> Vec<Releaser> {
+    if is_own_wake_up(index, at, id) {
+        return vec![Releaser::Peers(at)];
+    }
+    index.holding(id, |_| true).into_iter().map(by_process).collect()
+}
+
 fn pipe(index: &Index<'_>, at: usize, id: ObjectId, fd: Option<u32>, want: Want, call: Call) -> WaitNode {
     let unknown = PipeFacts::default();
     let facts = index.pipe(&id).unwrap_or(&unknown);
@@ -208,8 +227,10 @@ fn pipe(index: &Index<'_>, at: usize, id: ObjectId, fd: Option<u32>, want: Want,
         Want::Data => (facts.is_empty(), Op::Read, Access::writes, facts.writers),
     };
     match blocked {
-        None if call != Call::Direct => return WaitNode::unread("what is in its pipe could not be read"),
-        Some(false) => return WaitNode::ready(),
+        None if call.returns_when_ready() => {
+            return WaitNode::unread("what is in its pipe could not be read");
+        }
+        Some(false) if call != Call::Edge => return WaitNode::ready(),
         _ if count == Some(0) => return WaitNode::ready(),
         _ => {}
     }
@@ -273,6 +294,6 @@ fn pty(index: &Index<'_>, at: usize, number: u32, side: PtySide, fd: Option<u32>
 pub(super) fn accept(index: &Index<'_>, at: usize, number: u32) -> WaitNode {
     match index.process(at).fd(number) {
         Some(fd) => on_object(index, at, fd.object, Some(number), Want::Data, Call::Direct),
-        None => WaitNode::seeded(Liveness::Idle, SeedReason::Signal),
+        None => WaitNode::seeded(Liveness::Idle, SeedReason::Events),
     }
 }

@@ -1,8 +1,11 @@
 //! Who holds the other end of an object, and whether a holder has a reason to use it.
 
-use crate::core::evidence::{Access, AnonKind, ObjectFacts, ObjectId, Thread, Timeout, UnixFacts, Wait};
-use crate::core::waitgraph::index::Index;
-use crate::core::waitgraph::model::{Op, Releaser, SOON_NS};
+use crate::core::evidence::{
+    Access, AnonKind, ObjectFacts, ObjectId, Process, TcpState, Thread, Timeout, UnixFacts, UnixState, Wait,
+};
+use crate::core::waitgraph::activity::is_own_wake_up;
+use crate::core::waitgraph::index::{Index, ThreadKey};
+use crate::core::waitgraph::model::{Claim, Op, Releaser, SOON_NS};
 
 /// The processes that hold `id` in a wanted mode; says so where one could not be looked into, or nobody was found.
 pub(super) fn parties(
@@ -12,12 +15,25 @@ pub(super) fn parties(
     wanted: impl Fn(Access) -> bool,
     op: Op,
 ) -> Vec<Releaser> {
+    if op == Op::Read && is_own_wake_up(index, at, id) {
+        return vec![Releaser::Peers(at)];
+    }
+    if op == Op::Read && is_connection(index, id) {
+        let serving = serving_threads(index, at, id);
+        if !serving.is_empty() {
+            return serving;
+        }
+    }
     let mut any: Vec<Releaser> = index
         .holding(id, &wanted)
         .into_iter()
         .map(|process| Releaser::Process {
             process,
-            accidental: op == Op::Read && process != at && is_accidental(index, at, process, id, &wanted),
+            claim: if op == Op::Read && process != at {
+                claim(index, at, process, id, &wanted)
+            } else {
+                Claim::Purpose
+            },
         })
         .collect();
     if let Some(other) = index.relevant_unread(at) {
@@ -37,7 +53,10 @@ pub(super) fn parties(
 
 /// Those who could take an end out of a message that lies unread in a socket of the waiter's job.
 pub(super) fn in_flight(index: &Index<'_>, at: usize) -> Vec<Releaser> {
-    receivers(index, at).into_iter().map(|process| Releaser::Process { process, accidental: true }).collect()
+    receivers(index, at)
+        .into_iter()
+        .map(|process| Releaser::Process { process, claim: Claim::Accident })
+        .collect()
 }
 
 /// The processes of the waiter's job that hold a UNIX socket with fds in unread messages.
@@ -56,30 +75,32 @@ fn receivers(index: &Index<'_>, at: usize) -> Vec<usize> {
     out
 }
 
-/// The holder could write, but got its end by accident: nobody who reads should count on it.
-///
-/// It is adrift (what it was started by has ended), or it keeps the end on a descriptor that no program uses by custom, has never
-/// written a byte to anything, and sleeps.
-fn is_accidental(
+/// What the holder has to do with its end. It got it by accident when it is adrift (the process that started it has ended),
+/// or when it keeps the end on a descriptor that no program uses by custom, has never written a byte to anything, and
+/// sleeps: a reader cannot count on it.
+fn claim(
     index: &Index<'_>,
     reader: usize,
     holder: usize,
     id: &ObjectId,
     wanted: impl Fn(Access) -> bool,
-) -> bool {
+) -> Claim {
     let process = index.process(holder);
     if index.is_ancestor(holder, reader) {
-        return false;
-    }
-    if index.is_adrift(holder, reader, id) {
-        return true;
+        return Claim::Purpose;
     }
     if overlooks(index, holder, id) {
-        return true;
+        return Claim::Accident;
+    }
+    if is_connection(index, id) {
+        return Claim::Purpose;
+    }
+    if index.is_adrift(holder, reader, id) {
+        return if is_daemon(index, holder, reader) { Claim::Daemon } else { Claim::Accident };
     }
     // Somebody has to have ended for an end of file to be due, and whoever the reader talks to by other ends as well got this one on purpose.
     if !(saw_an_end(index, reader) || is_fed(index, reader, id)) || converses(index, reader, holder, id) {
-        return false;
+        return Claim::Purpose;
     }
     let stray = index
         .holders(id)
@@ -91,7 +112,90 @@ fn is_accidental(
     let forked_only =
         process.cmdline.is_none() || other.cmdline.is_none() || process.cmdline == other.cmdline;
     let asleep = process.threads.iter().all(rests);
-    stray && silent && asleep && !forked_only
+    if stray && silent && asleep && !forked_only { Claim::Accident } else { Claim::Purpose }
+}
+
+/// The holder belongs to a daemon: the top of its family leads a login session of its own and was handed to init. The
+/// reader does not: its parent lives, and waits for what it reads.
+fn is_daemon(index: &Index<'_>, holder: usize, reader: usize) -> bool {
+    let orphan = |at: usize| {
+        let process = index.process(at);
+        process.ppid == 1
+            || index.by_tgid(process.ppid).is_some_and(|parent| index.process(parent).reaper == Some(true))
+    };
+    let Some(top) = index.ancestors(holder).find(|at| orphan(*at)) else { return false };
+    let process = index.process(top);
+    process.sid == Some(process.id.tgid) && !index.process(reader).shares_session(process) && !orphan(reader)
+}
+
+/// The threads of a connection's server that may be at work on a request: it was taken (no thread waits for more on this
+/// connection), so a thread that only waits for other clients will not answer it. Empty where that cannot be told.
+fn serving_threads(index: &Index<'_>, client: usize, end: &ObjectId) -> Vec<Releaser> {
+    let holders = index.holding(end, |_| true);
+    let [server] = holders.as_slice() else { return Vec::new() };
+    let process = index.process(*server);
+    if *server == client
+        || process.threads.len() < 2
+        || process.threads.iter().any(|t| looks_at(index, process, t, end))
+    {
+        return Vec::new();
+    }
+    let waits_for_clients = |thread: &Thread| match &thread.wait {
+        Wait::Accept { .. } => true,
+        Wait::Poll { set: Some(set), .. } => set.iter().any(|item| listens(index, process, item.fd, None)),
+        Wait::Epoll { epfd, .. } => match process.fd(*epfd).map(|fd| index.facts(&fd.object)) {
+            Some(ObjectFacts::Epoll { interest: Some(interest) }) => {
+                interest.iter().any(|item| listens(index, process, item.fd, item.object))
+            }
+            _ => false,
+        },
+        _ => false,
+    };
+    let (idle, busy): (Vec<usize>, Vec<usize>) =
+        (0..process.threads.len()).partition(|at| waits_for_clients(&process.threads[*at]));
+    if idle.is_empty() || busy.is_empty() {
+        return Vec::new();
+    }
+    busy.into_iter().map(|thread| Releaser::Thread(ThreadKey { process: *server, thread })).collect()
+}
+
+fn listens(index: &Index<'_>, process: &Process, fd: u32, object: Option<ObjectId>) -> bool {
+    let object = object.or_else(|| process.fd(fd).map(|fd| fd.object));
+    object.is_some_and(|object| match index.facts(&object) {
+        ObjectFacts::Unix(facts) => facts.state == Some(UnixState::Listening),
+        ObjectFacts::Inet(facts) => facts.state == Some(TcpState::Listen),
+        _ => false,
+    })
+}
+
+/// The thread waits for something on this end, or may.
+fn looks_at(index: &Index<'_>, process: &Process, thread: &Thread, end: &ObjectId) -> bool {
+    match &thread.wait {
+        Wait::Accept { .. } | Wait::Futex { .. } | Wait::Sleep { .. } | Wait::Pause => false,
+        Wait::Read { fd, .. } | Wait::Write { fd } => process.fd(*fd).is_none_or(|fd| fd.object == *end),
+        Wait::Poll { set: Some(set), .. } => {
+            set.iter().any(|item| process.fd(item.fd).is_none_or(|fd| fd.object == *end))
+        }
+        Wait::Epoll { epfd, .. } => process.fd(*epfd).is_none_or(|fd| watches(index, &fd.object, end)),
+        _ => true,
+    }
+}
+
+/// The end is one of a connection that was made and accepted, not of a pair that a fork handed on: it has a server and a
+/// client, and who waits for an answer waits for that very process. The two tell themselves apart by names: an accepted
+/// socket has its listener's, and both ends of a socketpair have none.
+fn is_connection(index: &Index<'_>, end: &ObjectId) -> bool {
+    let named = |id: &ObjectId| match index.facts(id) {
+        ObjectFacts::Unix(facts) => facts.path.as_ref().is_some_and(|path| !path.as_bytes().is_empty()),
+        _ => false,
+    };
+    match (end, index.facts(end)) {
+        (ObjectId::Inet { .. }, _) => true,
+        (ObjectId::Unix { .. }, ObjectFacts::Unix(UnixFacts { peer, .. })) => {
+            named(end) || peer.is_some_and(|ino| named(&ObjectId::Unix { ino }))
+        }
+        _ => false,
+    }
 }
 
 /// What was sent to the holder of this end lies unread, and the holder idles without looking at it: it waits for other things, and nothing makes it answer.

@@ -3,17 +3,24 @@
 mod child;
 mod fd;
 mod holders;
+mod kernel;
 mod lock;
+mod polled_calls;
+mod said;
 mod socket;
+
+pub use kernel::{Service, servers};
+pub use said::{BackendState, backend_state};
 
 use child::{exit_of, signal_wait};
 
+use super::activity::{Activity, Tick, activity, is_timed};
 use super::index::{Index, ThreadKey};
 use super::model::{Liveness, Op, Outside, Releaser, SeedReason, WaitNode, Want, alternative, by_process};
 use crate::core::evidence::{ChildTarget, ObjectId, Scope, Thread, ThreadState, Timeout, Wait};
 use crate::core::signal::Signal;
 
-/// Where a thread stands.
+/// A thread's place in the graph.
 pub(super) fn node(index: &Index<'_>, key: ThreadKey) -> WaitNode {
     let process = index.process(key.process);
     let thread = index.thread(key);
@@ -24,54 +31,89 @@ pub(super) fn node(index: &Index<'_>, key: ThreadKey) -> WaitNode {
         return WaitNode::seeded(Liveness::Soon, SeedReason::Ready);
     }
     if process.is_observer {
-        // Who waits for it (a runner's watchdog, a shell) waits for nothing that helps anybody.
+        return WaitNode::seeded(Liveness::Active, SeedReason::Progress);
+    }
+    if index.watches_observer(key) {
+        // The thread asks what hangs here, on behalf of threads that were there before it: it is no party.
         return WaitNode::default();
     }
-    if let Wait::WaitChild { target: ChildTarget::Pid(number), .. } = thread.wait
-        && let Some(child) = index.by_tgid(number).filter(|child| index.process(*child).is_observer)
-    {
-        // It started the tracer, which is all that it moved for.
-        return exit_of(index, &[child]);
-    }
-    match thread.moved {
-        None => return WaitNode::seeded(Liveness::Active, SeedReason::NotMeasured),
-        Some(true) => return WaitNode::seeded(Liveness::Active, SeedReason::Moved),
-        Some(false) => {}
-    }
+    let tick = match activity(index, key) {
+        Activity::Unmeasured => return WaitNode::seeded(Liveness::Active, SeedReason::NotMeasured),
+        Activity::Progress => return WaitNode::seeded(Liveness::Active, SeedReason::Progress),
+        Activity::Tick(tick) => Some(tick),
+        Activity::Rest => None,
+    };
     if process.frozen == Some(true) {
         return WaitNode::seeded(Liveness::Orphaned, SeedReason::Frozen);
     }
     match thread.state {
-        ThreadState::Running => return WaitNode::seeded(Liveness::Active, SeedReason::Moved),
+        ThreadState::Running => return WaitNode::seeded(Liveness::Active, SeedReason::Progress),
         ThreadState::Stopped => return WaitNode::seeded(Liveness::Orphaned, SeedReason::Stopped),
         ThreadState::Traced => {
-            let any = match process.traced_by.and_then(|t| index.by_tgid(t.tgid)) {
-                Some(tracer) => vec![by_process(tracer)],
-                None => vec![Releaser::Unseen("its tracer could not be seen".into())],
+            let tracer = match process.traced_by.and_then(|t| index.by_tgid(t.tgid)) {
+                Some(tracer) => by_process(tracer),
+                None => Releaser::Unseen("its tracer could not be seen".into()),
             };
-            return WaitNode::one(alternative(Op::Trace, None, None, any));
-        }
-        ThreadState::Uninterruptible if !matches!(thread.wait, Wait::Vfork { .. }) => {
-            return uninterruptible(thread);
+            return WaitNode::one(alternative(Op::Trace, None, None, vec![tracer]));
         }
         _ => {}
     }
-    let mut node = waiting(index, key, thread);
+    if let Some(node) = kernel::request(index, key) {
+        return node;
+    }
+    if thread.state == ThreadState::Uninterruptible && !matches!(thread.wait, Wait::Vfork { .. }) {
+        return kernel::uninterruptible(thread);
+    }
+    match tick {
+        Some(tick) => ticking(index, key, thread, tick),
+        None => resting(index, key, thread),
+    }
+}
+
+/// A thread that did not wake: its wait, with what a process says of itself and the children whose end it hears of.
+fn resting(index: &Index<'_>, key: ThreadKey, thread: &Thread) -> WaitNode {
+    if let Some(node) = said::waits(index, key, || waiting(index, key, &thread.wait)) {
+        return node;
+    }
+    let mut node = waiting(index, key, &thread.wait);
+    if said::is_shutting_down(index.process(key.process))
+        && node.alternatives.iter().any(|alternative| alternative.op.is_owed())
+    {
+        // It takes nothing new: only what it still has to hand out keeps it.
+        node.alternatives.retain(|alternative| alternative.op.is_owed());
+        node.seed = None;
+    }
     if reacts_to_children(index, key, thread) {
+        let handles = index.process(key.process).caught.is_some_and(|set| set.contains(Signal::CHLD));
+        let signal = node.seed.as_ref().is_some_and(|seed| matches!(seed.reason, SeedReason::Signal(_)));
+        if handles && signal {
+            // It waits for its children; that it could be sent another signal is true of every program.
+            node.seed = None;
+        }
         node.or(exit_of(index, index.children(key.process)));
     }
     node
 }
 
-fn uninterruptible(thread: &Thread) -> WaitNode {
-    let what = match thread.wchan.as_deref() {
-        Some(wchan) if !wchan.is_empty() && wchan != "0" => format!("the kernel ({wchan})"),
-        _ => "the kernel".to_owned(),
+/// A thread that woke by its time-out and is back in the same wait: the wait counts, its time-out does not.
+fn ticking(index: &Index<'_>, key: ThreadKey, thread: &Thread, tick: Tick) -> WaitNode {
+    let wait = if is_timed(&thread.wait) { thread.wait.untimed() } else { thread.wait.clone() };
+    let mut node = if matches!(wait, Wait::Sleep { .. }) {
+        WaitNode::default()
+    } else {
+        resting(index, key, &Thread { wait, ..thread.clone() })
     };
-    let mut node =
-        WaitNode::one(alternative(Op::Kernel, None, None, vec![Releaser::Outside(Outside::Device(what))]));
-    node.liveness(Liveness::External, SeedReason::Uninterruptible);
+    node.alternatives.extend(polled_calls::alternatives(index, key));
+    if tick.looks_outside || node.alternatives.is_empty() && node.seed.is_none() {
+        node.raise(Liveness::Ticking, SeedReason::Naps(tick));
+    }
+    node.tick = Some(tick);
     node
+}
+
+/// What would have to happen for an fd to have something to read.
+pub(super) fn readable(index: &Index<'_>, process: usize, fd: u32) -> WaitNode {
+    fd::on_fd(index, process, fd, Want::Data)
 }
 
 /// A handler for SIGCHLD turns the end of any child into a wake-up of a thread that waits for events or signals.
@@ -82,15 +124,14 @@ fn reacts_to_children(index: &Index<'_>, key: ThreadKey, thread: &Thread) -> boo
     caught && waits && !index.children(key.process).is_empty()
 }
 
-fn waiting(index: &Index<'_>, key: ThreadKey, thread: &Thread) -> WaitNode {
+fn waiting(index: &Index<'_>, key: ThreadKey, wait: &Wait) -> WaitNode {
     let at = key.process;
-    match &thread.wait {
-        Wait::Running => WaitNode::seeded(Liveness::Active, SeedReason::Moved),
+    let wchan = index.thread(key).wchan.as_deref();
+    match wait {
+        Wait::Running => WaitNode::seeded(Liveness::Active, SeedReason::Progress),
         Wait::NoCall => WaitNode::unread("it sleeps in no system call"),
-        // The only wait channel that says all there is to say: whatever the arguments, it is a wait for a child.
-        Wait::Unreadable if thread.wchan.as_deref() == Some("do_wait") => {
-            wait_child(index, at, ChildTarget::Any)
-        }
+        // This wait channel says all there is to say: whatever the arguments, it is a wait for a child.
+        Wait::Unreadable if wchan == Some("do_wait") => wait_child(index, at, ChildTarget::Any),
         Wait::Unreadable => WaitNode::unread("its system call could not be read"),
         Wait::Write { fd } => fd::on_fd(index, at, *fd, Want::Room),
         Wait::Read { fd, timeout } => fd::on_fd(index, at, *fd, Want::Data).until(*timeout),
@@ -103,18 +144,20 @@ fn waiting(index: &Index<'_>, key: ThreadKey, thread: &Thread) -> WaitNode {
                 all.or(fd::polled(index, at, item.fd, None, item.events));
             }
             if set.is_empty() && *timeout == Timeout::Never {
-                all.liveness(Liveness::Idle, SeedReason::Signal);
+                all.raise(Liveness::Idle, SeedReason::Signal(index.process(at).caught));
             }
             all.until(*timeout)
         }
         Wait::Epoll { epfd, timeout } => fd::epoll(index, at, *epfd).until(*timeout),
-        Wait::Futex { .. } => futex(index, key, &thread.wait),
+        Wait::Futex { .. } => futex(index, key, wait),
         Wait::WaitChild { target, .. } => wait_child(index, at, *target),
         Wait::Vfork { child } => match child.and_then(|tgid| index.by_tgid(tgid)) {
             Some(child) => exit_of(index, &[child]),
             None => exit_of(index, index.children(at)),
         },
-        Wait::Sleep { timeout: Timeout::Never } => WaitNode::seeded(Liveness::Idle, SeedReason::Signal),
+        Wait::Sleep { timeout: Timeout::Never } => {
+            WaitNode::seeded(Liveness::Idle, SeedReason::Signal(index.process(at).caught))
+        }
         Wait::Sleep { timeout: Timeout::Unknown } => {
             WaitNode::seeded(Liveness::Soon, SeedReason::TimeOut(None))
         }
@@ -211,6 +254,7 @@ fn open(index: &Index<'_>, at: usize, object: Option<ObjectId>) -> WaitNode {
         *other != at
             && !p.zombie
             && !p.kernel_thread
+            && !index.leads_to_observer(*other)
             && (p.shares_session(family)
                 || family.sid.is_none() && p.in_scope
                 || index.is_ancestor(at, *other))
@@ -227,19 +271,26 @@ fn open(index: &Index<'_>, at: usize, object: Option<ObjectId>) -> WaitNode {
 }
 
 fn futex(index: &Index<'_>, key: ThreadKey, wait: &Wait) -> WaitNode {
-    let Wait::Futex { private, timeout, owner_tid, shared, .. } = wait else {
+    let Wait::Futex { private, timeout, owner_tid, shared, value, word, .. } = wait else {
         return WaitNode::default();
     };
+    let inside = index.is_inside(key.process);
+    // pthread_join sleeps until the kernel clears the thread's id at its end (glibc, nptl/pthread_join_common.c).
+    let joined = index.by_tid(*value).filter(|to| !inside && to.process == key.process && *to != key);
+    if let Some(thread) = joined.filter(|_| *word == Some(*value)) {
+        return WaitNode::one(alternative(Op::Futex, None, None, vec![Releaser::Thread(thread)]))
+            .until(*timeout);
+    }
     // Within another pid namespace the numbers in memory are that namespace's.
-    let owner_tid = owner_tid.filter(|_| !index.is_inside(key.process));
-    let any = match owner_tid {
+    let owner_tid = owner_tid.filter(|_| !inside);
+    let releasers = match owner_tid {
         Some(tid) => index.by_tid(tid).map(Releaser::Thread).into_iter().collect(),
-        None if *private => vec![by_process(key.process)],
+        None if *private => vec![Releaser::Peers(key.process)],
         None => match shared.as_ref().and_then(|s| s.mapped_by.as_ref()) {
             Some(tgids) => tgids.iter().filter_map(|tgid| index.by_tgid(*tgid)).map(by_process).collect(),
             None => vec![Releaser::Unseen("who else maps the shared memory could not be read".into())],
         },
     };
     let op = if owner_tid.is_some() { Op::Lock } else { Op::Futex };
-    WaitNode::one(alternative(op, None, None, any)).until(*timeout)
+    WaitNode::one(alternative(op, None, None, releasers)).until(*timeout)
 }

@@ -23,7 +23,7 @@ pub(super) fn unix(
         Want::Room => facts.writable,
         Want::Data => facts.readable.or_else(|| facts.receive_queue.map(|n| n > 0)),
     };
-    if ready == Some(true) && call != Call::Direct {
+    if ready == Some(true) && call.returns_when_ready() {
         return WaitNode::ready();
     }
     let (op, wanted): (_, fn(Access) -> bool) = match want {
@@ -57,7 +57,7 @@ pub(super) fn unix(
             let peer = ObjectId::Unix { ino };
             WaitNode::one(alternative(op, Some(id), fd, parties(index, at, &peer, wanted, op)))
         }
-        None if call == Call::Direct => {
+        None if !call.returns_when_ready() => {
             let any = vec![Releaser::Unseen("the peer of its UNIX socket could not be read".into())];
             WaitNode::one(alternative(op, Some(id), fd, any))
         }
@@ -107,7 +107,7 @@ pub(super) fn inet(
     let hung_up = facts.stream
         && matches!(facts.state, Some(TcpState::CloseWait | TcpState::Close))
         && want == Want::Data;
-    if ready == Some(true) && call != Call::Direct || hung_up {
+    if ready == Some(true) && call.returns_when_ready() || hung_up {
         return WaitNode::ready();
     }
     let remote = facts.remote.filter(|r| r.port != 0);

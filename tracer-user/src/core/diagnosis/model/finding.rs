@@ -1,0 +1,136 @@
+//! A finding, and the processes that take part in it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::graph::{Edge, Resource};
+use super::verdict::{Confidence, Verdict};
+use crate::core::diagnosis::class::Class;
+
+/// One explained wait.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Finding {
+    /// What kind of hang.
+    pub class: Class,
+    /// A finer name where the class has several shapes.
+    pub subtype: Option<String>,
+    /// How it ends.
+    pub verdict: Verdict,
+    /// How sure.
+    pub confidence: Confidence,
+    /// One sentence that explains it.
+    pub summary: String,
+    /// Since when, CLOCK_BOOTTIME nanoseconds.
+    pub since_boot_ns: Option<u64>,
+    /// For how long, milliseconds.
+    pub blocked_ms: Option<u64>,
+    /// The date at which the wait ends by itself, RFC 3339 UTC; null when it does not.
+    pub ends_at: Option<String>,
+    /// Who takes part.
+    pub processes: Vec<Party>,
+    /// What they wait on.
+    pub resources: Vec<Resource>,
+    /// The chain, link by link.
+    pub edges: Vec<Edge>,
+    /// What the graph and the class do not show and a reader should know: what the proof rests on, what it
+    /// lacks.
+    pub notes: Vec<String>,
+    /// The change that cures it.
+    pub advice: Vec<String>,
+    /// What would let this run go on now.
+    pub go_on: Vec<String>,
+    /// Position of the finding that this one follows from.
+    pub follows: Option<usize>,
+}
+
+impl Finding {
+    /// A finding that rests on a sentence alone, to be filled in.
+    pub(crate) fn new(class: Class, verdict: Verdict, confidence: Confidence, summary: String) -> Self {
+        Self {
+            class,
+            subtype: None,
+            verdict,
+            confidence,
+            summary,
+            since_boot_ns: None,
+            blocked_ms: None,
+            ends_at: None,
+            processes: Vec::new(),
+            resources: Vec::new(),
+            edges: Vec::new(),
+            notes: Vec::new(),
+            advice: Vec::new(),
+            go_on: Vec::new(),
+            follows: None,
+        }
+    }
+}
+
+/// A process's part in a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Cannot go on.
+    Waiter,
+    /// Could let it go on.
+    Holder,
+    /// Between them.
+    Link,
+}
+
+impl Role {
+    /// Its name in reports.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Waiter => "waiter",
+            Self::Holder => "holder",
+            Self::Link => "link",
+        }
+    }
+}
+
+/// A process in a role. A process that has two roles is listed twice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Party {
+    /// The role.
+    pub role: Role,
+    /// Process number.
+    pub pid: u32,
+    /// The thread that matters.
+    pub tid: u32,
+    /// Start time, clock ticks since boot.
+    pub start_ticks: u64,
+    /// comm.
+    pub comm: String,
+    /// argv, an element an argument; secrets are masked.
+    pub cmdline: Vec<String>,
+    /// What it waits in: `write(fd 1)`, `wait4(845)`; null when it runs or is stopped.
+    pub waits_in: Option<String>,
+    /// The test that it belongs to.
+    pub test: Option<String>,
+    /// The session of ours that it belongs to.
+    pub session: Option<String>,
+}
+
+/// Why a process does not run although it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Halted {
+    /// By SIGSTOP, SIGTSTP, SIGTTIN or SIGTTOU.
+    Stopped,
+    /// By its tracer.
+    Traced,
+    /// By its cgroup.
+    Frozen,
+}
+
+impl Halted {
+    /// Its name in reports.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Traced => "traced",
+            Self::Frozen => "frozen",
+        }
+    }
+}

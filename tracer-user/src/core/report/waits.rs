@@ -1,0 +1,83 @@
+//! The wait tree in text: a line a process, indented below its parent.
+
+use crate::core::diagnosis::{ProcessWaits, ThreadActivity, ThreadWaits, WaitTree};
+use crate::core::text::duration;
+
+/// Lines of a tree in a report that was not asked for more.
+pub const MOST: usize = 25;
+
+/// The tree, at most `most` lines: the processes that wait for something before those that are simply asleep.
+pub fn lines(tree: &WaitTree, most: usize) -> Vec<String> {
+    let mut out: Vec<String> = tree.processes.iter().take(most).map(line).collect();
+    let left = tree.processes.len().saturating_sub(most) + tree.omitted;
+    if left > 0 {
+        out.push(format!("… and {left} more"));
+    }
+    out
+}
+
+fn line(process: &ProcessWaits) -> String {
+    let mut out = format!("{}{} (pid {})", "  ".repeat(process.depth.min(12)), process.title, process.pid);
+    if process.zombie {
+        let how = process.exit.as_ref().map_or_else(String::new, |how| format!(" with {how}"));
+        out.push_str(&format!(": ended{how}, not collected by its parent"));
+        return out;
+    }
+    if let Some(halted) = process.halted {
+        out.push_str(&format!(": {}", halted.id()));
+    } else if let Some((first, rest)) = process.threads.split_first() {
+        out.push_str(&format!(": {}", thread(first)));
+        for other in rest.iter().filter(|other| other.doing != first.doing).take(3) {
+            let name = other
+                .name
+                .as_ref()
+                .map_or_else(|| other.tid.to_string(), |name| format!("{name} {}", other.tid));
+            out.push_str(&format!("; thread {name}: {}", thread(other)));
+        }
+        let others = rest.iter().filter(|other| other.doing == first.doing).count() + process.idle_threads;
+        if others > 0 {
+            out.push_str(&format!("; {others} idle thread{}", if others == 1 { "" } else { "s" }));
+        }
+    }
+    if let Some(death) = &process.last_death {
+        let how = death.how.as_deref().unwrap_or("an unknown status");
+        let ago = death.ago_ms.map_or_else(String::new, |ms| format!(", {} ago", duration(ms * 1_000_000)));
+        out.push_str(&format!("; last child that ended: {} (pid {}), {how}{ago}", death.comm, death.pid));
+    }
+    if let Some(test) = &process.test {
+        out.push_str(&format!("; test {test}"));
+    }
+    out
+}
+
+fn thread(thread: &ThreadWaits) -> String {
+    let mut out = thread.doing.clone();
+    if let Some(object) = &thread.object
+        && !out.contains(&object.id)
+    {
+        out.push_str(&format!(", {}", object.id));
+    }
+    if let [one] = thread.held_by.as_slice() {
+        let holder = format!("{} (pid {})", one.title, one.pid);
+        // A process that waits for an exit has already named the process.
+        if !out.contains(&holder) {
+            out.push_str(&format!(", held by {holder}"));
+        }
+    } else if thread.held_by.len() > 1 {
+        out.push_str(&format!(", held by {} processes", thread.held_by.len()));
+    }
+    match (thread.activity, thread.wakes_every_ms) {
+        (ThreadActivity::Tick, Some(ms)) => {
+            out.push_str(&format!(", wakes every {}", duration(ms * 1_000_000)));
+        }
+        (ThreadActivity::Progress, _) => out.push_str(", in progress"),
+        _ => {}
+    }
+    if let Some(ms) = thread.waited_ms {
+        out.push_str(&format!(", for {}", duration(ms * 1_000_000)));
+    }
+    if let Some(at) = &thread.ends_at {
+        out.push_str(&format!(", until {at}"));
+    }
+    out
+}
