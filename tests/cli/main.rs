@@ -17,4 +17,5 @@ mod no_kernel;
 mod support;
 mod terminal;
 mod tidy;
+mod watch;
 mod words;

@@ -25,6 +25,8 @@ pub struct LiveOutput<'a> {
     began_boot_ns: Option<u64>,
     reports: Vec<ReportTarget>,
     color: bool,
+    /// The last diagnosis that was shown.
+    reported: Option<Diagnosis>,
 }
 
 impl<'a> LiveOutput<'a> {
@@ -32,7 +34,7 @@ impl<'a> LiveOutput<'a> {
     pub fn new(output: &'a Output, events: bool, quiet: bool, reports: Vec<ReportTarget>) -> Self {
         let color = colored(&std::io::stderr());
         let status = if quiet || events { None } else { StatusLine::on_terminal() };
-        Self { output, events, status, began_boot_ns: None, reports, color }
+        Self { output, events, status, began_boot_ns: None, reports, color, reported: None }
     }
 }
 
@@ -61,13 +63,18 @@ impl LiveOutput<'_> {
 
     fn diagnosed(&mut self, diagnosis: &Diagnosis, trigger: DiagnosisTrigger) {
         // A job may sleep for ten minutes: silence that is not a hang is not reported.
-        let idle = trigger == DiagnosisTrigger::NoProgress
-            && matches!(diagnosis.verdict, Verdict::External | Verdict::NotHung);
-        let publish = || match idle {
+        let idle = trigger == DiagnosisTrigger::NoProgress && !diagnosis.verdict.is_hang();
+        let same = self.reported.as_ref().is_some_and(|before| before.is_same_answer(diagnosis));
+        let hung = self.reported.as_ref().is_some_and(|before| before.verdict.is_hang());
+        // The report of a hang is not replaced because a later look saw the rest of the job move.
+        let written = match idle && hung {
+            true => Ok(()),
+            false => report::write(diagnosis, &self.reports),
+        };
+        let written = written.and_then(|()| match idle || same {
             true => Ok(()),
             false => report::publish(diagnosis, |name| std::env::var(name).ok()),
-        };
-        let written = report::write(diagnosis, &self.reports).and_then(|()| publish());
+        });
         if let Err(error) = written {
             self.output.note(&format!("{error:#}"));
         }
@@ -76,6 +83,9 @@ impl LiveOutput<'_> {
         }
         match (trigger, diagnosis.verdict) {
             _ if idle => {}
+            (DiagnosisTrigger::NoProgress, _) if same => {
+                self.output.note(&core_report::still(diagnosis));
+            }
             (DiagnosisTrigger::EndRequest | DiagnosisTrigger::TimeLimit, Verdict::NotHung) => {
                 self.output
                     .note("no hang was found when the job was asked to end; the trace has the evidence");
@@ -84,6 +94,9 @@ impl LiveOutput<'_> {
                 let style = core_report::TextStyle { color: self.color, verbose: false };
                 let _ = std::io::stderr().lock().write_all(core_report::text(diagnosis, style).as_bytes());
             }
+        }
+        if !idle {
+            self.reported = Some(diagnosis.clone());
         }
     }
 

@@ -12,7 +12,7 @@ use super::report;
 use super::report_target::ReportTarget;
 use super::shared::{LayoutArg, PlaceArgs, WatchArgs};
 use super::value;
-use crate::session::options::RunOptions;
+use crate::session::options::{RunOptions, TimeLimits};
 use crate::session::run::{self, JobOutcome};
 
 /// Arguments of the verb.
@@ -27,6 +27,9 @@ pub struct Args {
     /// End the job after this long: SIGINT, SIGTERM, SIGKILL
     #[arg(long, value_name = "DURATION", value_parser = value::positive_duration)]
     timeout: Option<Duration>,
+    /// End the job when nothing in it has made progress for this long, whatever the reason
+    #[arg(long, value_name = "DURATION", value_parser = value::positive_duration)]
+    max_idle: Option<Duration>,
     #[arg(long = "report", value_name = "FORMAT=PATH", value_parser = ReportTarget::parse, help = ReportTarget::help("Write a report of a hang, or at the end that there was none"))]
     reports: Vec<ReportTarget>,
     /// Print each fork, exec, exit, signal and blocked write as it happens
@@ -57,7 +60,7 @@ impl Args {
             places: self.places.resolve(),
             watch: self.watch.watch(),
             recording: self.watch.recording(verbosity),
-            timeout: self.timeout,
+            limits: TimeLimits { timeout: self.timeout, max_idle: self.max_idle },
             reap_leaked: self.reap_leaked,
             layout: self.layout.into(),
         }

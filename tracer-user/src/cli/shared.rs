@@ -36,7 +36,7 @@ pub struct WatchArgs {
     /// Report a blocked write after this long
     #[arg(long, value_name = "DURATION", value_parser = value::positive_duration, default_value = "1s")]
     stall_threshold: Duration,
-    /// Report a hang after this long without progress anywhere in the session
+    /// Look for a hang when anything in the session has waited for this long
     #[arg(long, value_name = "DURATION", value_parser = value::positive_duration, default_value = "60s")]
     hang_after: Duration,
     /// What to do about a hang

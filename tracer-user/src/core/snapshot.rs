@@ -3,6 +3,7 @@
 //! A value that could not be read is `None`, which is written as null. It is never 0 and never "".
 
 use super::identity::ProcessId;
+use super::syscalls::{self, Architecture};
 use super::text::ByteString;
 use crate::core::signal::SignalSet;
 use schemars::JsonSchema;
@@ -178,6 +179,29 @@ impl ProcSnapshot {
             _ => true,
         };
         bytes || cpu
+    }
+
+    /// Since an earlier snapshot, `elapsed_ns` ago, the process moved less than a kilobyte a second. An event
+    /// loop that ticks moves a few bytes with which it wakes itself; a process that spins at a lock moves
+    /// none.
+    pub fn is_quiet_since(&self, earlier: &Self, elapsed_ns: u64) -> bool {
+        const BYTES_PER_SECOND: u128 = 1024;
+        let moved = |before: Option<u64>, after: Option<u64>| match (before, after) {
+            (Some(before), Some(after)) => u128::from(after.saturating_sub(before)),
+            _ => 0,
+        };
+        let bytes = moved(earlier.io_rchar, self.io_rchar) + moved(earlier.io_wchar, self.io_wchar);
+        bytes * 1_000_000_000 <= BYTES_PER_SECOND * u128::from(elapsed_ns)
+    }
+
+    /// The main thread waits for the exit of a child.
+    pub fn waits_for_child(&self) -> bool {
+        let number = self.syscall.as_ref().and_then(|call| {
+            let text = std::str::from_utf8(&call.0).ok()?;
+            text.split_whitespace().next()?.parse::<u64>().ok()
+        });
+        let name = number.and_then(|number| syscalls::name(Architecture::native()?, number));
+        matches!(name, Some("wait4" | "waitid"))
     }
 
     /// The values that grow when a process does anything: CPU time, context switches, bytes. `None` when none

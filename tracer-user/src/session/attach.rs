@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use super::live::finish::{OwnerEnding, finish};
 use super::live::start::{self, SessionSetup, StartedSession};
 use super::live::{DriverEvent, Observer, SessionDriver};
-use super::options::{AttachOptions, OnHang};
+use super::options::{AttachOptions, OnHang, TimeLimits};
 use crate::core::identity::ProcessId;
 use crate::core::record::{EndReason, Origin};
 use crate::core::summary::Summary;
@@ -62,12 +62,12 @@ pub fn attach(options: &AttachOptions, observer: &mut dyn Observer) -> anyhow::R
             places: &options.places,
             watch: &options.watch,
             recording: &options.recording,
-            timeout: None,
+            limits: TimeLimits::default(),
             command: None,
         };
         let StartedSession { recorder, sources, log } =
             start::begin(&setup, roots[0], Origin::Found, observer)?;
-        let mut driver = SessionDriver::new(recorder, sources, &options.watch, None)?;
+        let mut driver = SessionDriver::new(recorder, sources, &options.watch, TimeLimits::default())?;
         join_tree(&mut driver, &roots, &proc_root);
         driver.watch_root();
         let reason = loop {

@@ -25,7 +25,7 @@ pub struct Watch {
     pub interval: Duration,
     /// A blocked write is reported when it has lasted this long.
     pub stall_threshold: Duration,
-    /// A hang is suspected after this long without progress anywhere in the session.
+    /// A hang is looked for when anything in the session has waited for this long.
     pub hang_after: Duration,
     /// What is done about a hang.
     pub on_hang: OnHang,
@@ -44,6 +44,15 @@ pub struct Recording {
     pub no_kernel: bool,
     /// Report the kernel programs' own debug log.
     pub kernel_log: bool,
+}
+
+/// When a job is ended by escalation. `None`: never.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TimeLimits {
+    /// After this long.
+    pub timeout: Option<Duration>,
+    /// When nothing in it has made progress for this long.
+    pub max_idle: Option<Duration>,
 }
 
 /// What is done about a hang.
@@ -81,8 +90,8 @@ pub struct RunOptions {
     pub watch: Watch,
     /// How it is recorded.
     pub recording: Recording,
-    /// The time limit of the job: after it, the job is ended by escalation.
-    pub timeout: Option<Duration>,
+    /// When the job is ended.
+    pub limits: TimeLimits,
     /// End the processes that outlive the job.
     pub reap_leaked: bool,
     /// Whose files are written. With AutoSkillit's, the tracer's own are written as well.

@@ -367,6 +367,8 @@ pub enum EndReason {
     RootEnded,
     /// The tracer ended the job at its time limit.
     Timeout,
+    /// The tracer ended the job because nothing in it had made progress for as long as was allowed.
+    MaxIdle,
     /// The tracer ended the job because it hung.
     Hang,
     /// The tracer was asked to end, and ended the job.

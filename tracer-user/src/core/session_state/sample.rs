@@ -64,6 +64,9 @@ impl Tracker {
             let elapsed_ns = boot_ns.saturating_sub(member.last_boot_ns);
             let worked =
                 moved && member.last.as_ref().is_none_or(|last| snapshot.worked_since(last, elapsed_ns));
+            if member.last.as_ref().is_none_or(|last| !snapshot.is_quiet_since(last, elapsed_ns)) {
+                member.quiet_since_boot_ns = boot_ns;
+            }
             member.last_boot_ns = boot_ns;
             raised.extend(member.watch.observe(snapshot, boot_ns));
             member.last = Some(snapshot.clone());

@@ -3,6 +3,7 @@
 
 use super::totals::Totals;
 use crate::core::anomaly::{Anomaly, AnomalyKind, Detail, Phase, ProcessWatch, detail};
+use crate::core::hang_watch::Branch;
 use crate::core::identity::ProcessId;
 use crate::core::record::{
     Body, EndReason, ExecLine, ExitLine, FooterLine, ForkLine, HeaderLine, Origin, ProcessKey, StallLine,
@@ -43,6 +44,8 @@ pub struct Member {
     pub(super) last: Option<ProcSnapshot>,
     /// When `last` was taken.
     pub(super) last_boot_ns: u64,
+    /// Since when it has moved next to nothing and has had no event, CLOCK_BOOTTIME nanoseconds.
+    pub(super) quiet_since_boot_ns: u64,
 }
 
 impl Member {
@@ -137,6 +140,9 @@ impl Tracker {
             self.root_comm = self.root_comm.take().or_else(|| fork.comm.clone());
         }
         let parent = fork.parent.map(ProcessId::from);
+        if let Some(parent) = parent.and_then(|parent| self.members.get_mut(&parent)) {
+            parent.quiet_since_boot_ns = boot_ns;
+        }
         let ancestors = parent.filter(|_| fork.origin != Origin::Root).map(|parent| self.lineage_of(parent));
         let member = Member {
             parent,
@@ -146,6 +152,7 @@ impl Tracker {
             watch: ProcessWatch::new(process, fork.comm.clone()),
             last: None,
             last_boot_ns: boot_ns,
+            quiet_since_boot_ns: boot_ns,
         };
         self.members.insert(process, member);
         self.totals.peak_processes = self.totals.peak_processes.max(self.members.len() as u64);
@@ -168,6 +175,7 @@ impl Tracker {
         }
         if let Some(member) = self.members.get_mut(&process) {
             member.watch.execed(exec.comm.clone());
+            member.quiet_since_boot_ns = boot_ns;
         }
         self.totals.execs += 1;
         self.progressed(boot_ns, raised);
@@ -315,6 +323,30 @@ impl Tracker {
     /// nanoseconds. A runner that polls its workers every second must not hide that they hang.
     pub fn last_work_boot_ns(&self) -> u64 {
         self.work_boot_ns
+    }
+
+    /// What waits in the session, and since when, CLOCK_BOOTTIME nanoseconds. A process that waits for the
+    /// exit of a living child of the session does not count: the child does.
+    pub fn waiting(&self) -> Vec<(Branch, u64)> {
+        let parents: BTreeSet<u32> = self
+            .members
+            .values()
+            .filter_map(|member| {
+                let last = member.last.as_ref().and_then(|last| last.ppid);
+                last.or(member.parent.map(|parent| parent.tgid))
+            })
+            .collect();
+        let passive = |process: &ProcessId, member: &Member| {
+            let waits = member.last.as_ref().is_some_and(ProcSnapshot::waits_for_child);
+            waits && parents.contains(&process.tgid)
+        };
+        let processes = self
+            .members
+            .iter()
+            .filter(|(process, member)| !passive(process, member))
+            .map(|(process, member)| (Branch::Process(*process), member.quiet_since_boot_ns));
+        let writes = self.stalls.keys().map(|(process, tid, since)| (Branch::Write(*process, *tid), *since));
+        std::iter::once((Branch::Session, self.work_boot_ns)).chain(processes).chain(writes).collect()
     }
 
     /// CPU time of everything that ran in the session, nanoseconds. Living processes count as of their last

@@ -108,6 +108,7 @@ pub fn summarize(
 fn subtype(status: Option<WaitStatus>, root_ended: bool, reason: Option<EndReason>) -> &'static str {
     match reason {
         Some(EndReason::Timeout) => return "timeout",
+        Some(EndReason::MaxIdle) => return "idle",
         Some(EndReason::Hang) => return "hang",
         Some(EndReason::Interrupted) => return "interrupted",
         Some(EndReason::Rebooted) if !root_ended => return "rebooted",

@@ -32,7 +32,7 @@ use crate::core::record::Origin;
 use crate::core::summary::LeakedProcess;
 use crate::procfs_view::{self, Ask, CollectError, FileId, ProcRoot, Request, table};
 use crate::session::clock;
-use crate::session::options::Watch;
+use crate::session::options::{TimeLimits, Watch};
 use crate::signals::pidfd::{PidFd, PidFdError};
 use crate::signals::watched::watched;
 
@@ -50,8 +50,12 @@ const IDLE_AFTER: Duration = Duration::from_secs(5);
 const IDLE_FACTOR: u32 = 4;
 /// Between the two readings of a diagnosis.
 const QUIET_WINDOW: Duration = Duration::from_millis(400);
-/// How long the evidence of a diagnosis may take.
+/// How long the evidence of a diagnosis may take while a signal waits to be passed on.
 const EVIDENCE_WITHIN: Duration = Duration::from_secs(2);
+/// How long it may take while nothing waits for it. A loaded machine needs the time.
+const EVIDENCE_AT_LEISURE_WITHIN: Duration = Duration::from_secs(20);
+/// A sample is never taken sooner than this after the last one.
+const SAMPLES_APART: Duration = Duration::from_millis(50);
 /// How long the session's processes may take to end after the root before they count as leaked.
 const SETTLE_WITHIN: Duration = Duration::from_millis(200);
 /// Between two checks whether they have ended.
@@ -63,6 +67,8 @@ pub enum DriverEvent {
     Nothing,
     /// The job has reached its time limit.
     TimeLimit,
+    /// Nothing in the job has made progress for as long as is allowed.
+    IdleLimit,
     /// A diagnosis was made, and is durable; `None` when no evidence was available in time.
     Diagnosis(DiagnosisTrigger, Option<Box<Diagnosis>>),
     /// The escalation has ended.
@@ -89,6 +95,9 @@ pub struct SessionDriver<'o> {
     status: Interval,
     hang: HangWatch,
     time_limit_at: Option<Instant>,
+    max_idle: Option<Duration>,
+    /// When the session had last worked, as of the last time that the limit was reached.
+    idle_since_boot_ns: Option<u64>,
     evidence: Option<PendingEvidence>,
     escalation: Option<Escalation>,
     /// The living processes, for the escalation.
@@ -107,11 +116,12 @@ impl<'o> SessionDriver<'o> {
         recorder: SessionRecorder<'o>,
         sources: SessionSources,
         watch: &Watch,
-        timeout: Option<Duration>,
+        limits: TimeLimits,
     ) -> anyhow::Result<Self> {
         let stalls_every = (watch.stall_threshold / 4).clamp(Duration::from_millis(10), STALLS_EVERY);
-        // Samples show a hang: at least four in the time that makes one.
-        let sample_every = watch.interval.min(watch.hang_after / 4).max(Duration::from_millis(100));
+        // Samples show a hang: at least eight in the time that makes one.
+        let shortest = limits.max_idle.map_or(watch.hang_after, |limit| limit.min(watch.hang_after));
+        let sample_every = watch.interval.min(shortest / 8).max(Duration::from_millis(100));
         Ok(Self {
             ring: sources.ring().context("cannot watch the kernel's ring")?,
             recorder,
@@ -121,7 +131,9 @@ impl<'o> SessionDriver<'o> {
             sample: ticker(sample_every),
             status: ticker(STATUS_EVERY),
             hang: HangWatch::new(u64::try_from(watch.hang_after.as_nanos()).unwrap_or(u64::MAX)),
-            time_limit_at: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+            time_limit_at: limits.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+            max_idle: limits.max_idle,
+            idle_since_boot_ns: None,
             evidence: None,
             escalation: None,
             living: Rc::default(),
@@ -233,10 +245,7 @@ impl<'o> SessionDriver<'o> {
             }
             _ = self.sample.tick() => {
                 self.sources.sample(&mut self.recorder);
-                let progress = self.recorder.state().tracker().last_work_boot_ns();
-                if !self.is_busy() && self.hang.is_due(clock::boot_ns(), progress) {
-                    self.diagnose(DiagnosisTrigger::NoProgress);
-                }
+                return self.watch();
             }
             _ = self.status.tick() => {
                 let status = self.recorder.status();
@@ -250,6 +259,35 @@ impl<'o> SessionDriver<'o> {
             *self.living.borrow_mut() = self.recorder.alive();
         }
         DriverEvent::Nothing
+    }
+
+    /// Decides after a sample whether something has waited for too long.
+    fn watch(&mut self) -> DriverEvent {
+        let worked = self.recorder.state().tracker().last_work_boot_ns();
+        if self.is_past_idle_limit() && self.escalation.is_none() && self.idle_since_boot_ns != Some(worked) {
+            self.idle_since_boot_ns = Some(worked);
+            return DriverEvent::IdleLimit;
+        }
+        let waiting = self.recorder.state().tracker().waiting();
+        let now = clock::boot_ns();
+        if !self.is_busy() && self.hang.is_due(now, waiting.iter().copied()) {
+            self.diagnose(DiagnosisTrigger::NoProgress);
+        }
+        // Not a whole period late for the next one.
+        if let Some(due_in_ns) = self.hang.next_due_in_ns(now, waiting) {
+            let due_in = Duration::from_nanos(due_in_ns);
+            if due_in < self.sample.period() {
+                self.sample.reset_after(due_in.max(SAMPLES_APART));
+            }
+        }
+        DriverEvent::Nothing
+    }
+
+    /// Nothing in the job has made progress for as long as is allowed.
+    pub fn is_past_idle_limit(&self) -> bool {
+        let worked = self.recorder.state().tracker().last_work_boot_ns();
+        let idle = Duration::from_nanos(clock::boot_ns().saturating_sub(worked));
+        self.max_idle.is_some_and(|limit| idle >= limit)
     }
 
     /// A diagnosis or an escalation is under way.
@@ -269,7 +307,11 @@ impl<'o> SessionDriver<'o> {
 
     /// Begins a diagnosis. One that is under way serves this trigger, too.
     pub fn diagnose(&mut self, trigger: DiagnosisTrigger) {
-        let deadline = Instant::now() + EVIDENCE_WITHIN;
+        let within = match trigger {
+            DiagnosisTrigger::NoProgress | DiagnosisTrigger::IdleLimit => EVIDENCE_AT_LEISURE_WITHIN,
+            DiagnosisTrigger::TimeLimit | DiagnosisTrigger::EndRequest => EVIDENCE_WITHIN,
+        };
+        let deadline = Instant::now() + within;
         if let Some(pending) = &mut self.evidence {
             pending.trigger = trigger;
             pending.deadline = deadline;

@@ -11,6 +11,8 @@ pub enum DiagnosisTrigger {
     NoProgress,
     /// The job has reached its time limit.
     TimeLimit,
+    /// Nothing in the job has made progress for as long as is allowed.
+    IdleLimit,
     /// The tracer was asked to end the job.
     EndRequest,
 }

@@ -19,7 +19,7 @@ use crate::core::time;
 use crate::kernel::{KernelTracer, Settings};
 use crate::procfs_view::{ProcRoot, table};
 use crate::session::clock;
-use crate::session::options::{Places, Recording, Watch};
+use crate::session::options::{Places, Recording, TimeLimits, Watch};
 use crate::session::recover::{self, LocalHost, RecoverConfig};
 use crate::signals::pidfd::PidFd;
 use crate::store::{Layout, Limits, LogConfig, ResolveConfig, SessionLog, TraceDir};
@@ -52,7 +52,7 @@ pub struct SessionSetup<'a> {
     /// How it is recorded.
     pub recording: &'a Recording,
     /// The time limit of the job.
-    pub timeout: Option<Duration>,
+    pub limits: TimeLimits,
     /// The command that is about to be executed; `None`: the root runs already.
     pub command: Option<&'a [OsString]>,
 }
@@ -232,7 +232,8 @@ fn header(
     let config = BTreeMap::from([
         ("on_hang".to_owned(), watch.on_hang.name().into()),
         ("hang_after_ms".to_owned(), millis(watch.hang_after).into()),
-        ("timeout_ms".to_owned(), setup.timeout.map(millis).into()),
+        ("timeout_ms".to_owned(), setup.limits.timeout.map(millis).into()),
+        ("max_idle_ms".to_owned(), setup.limits.max_idle.map(millis).into()),
         ("trace_max_bytes".to_owned(), setup.recording.trace_max_bytes.into()),
     ]);
     HeaderLine {

@@ -26,7 +26,7 @@ use crate::session::live::finish::{OwnerEnding, finish};
 use crate::session::live::{
     DriverEvent, Observer, ReplayedSession, SessionDriver, SessionEvent, SessionRecorder, SessionSources,
 };
-use crate::session::options::{OnHang, Watch};
+use crate::session::options::{OnHang, TimeLimits, Watch};
 use crate::session::problems::Problems;
 use crate::store::{Limits, LogConfig, SessionLog};
 
@@ -111,7 +111,7 @@ async fn follow(mut adoption: Adoption, log: &LogConfig, mut observer: Shared<'_
     let id = recorder.id().clone();
     let mut sources = SessionSources::resume(root, kernel, &recorder);
     sources.settle(&mut recorder);
-    let mut driver = match SessionDriver::new(recorder, sources, &watch, None) {
+    let mut driver = match SessionDriver::new(recorder, sources, &watch, TimeLimits::default()) {
         Ok(driver) => driver,
         Err(error) => {
             let text = format!("{id} cannot be followed: {error:#}");

@@ -117,7 +117,7 @@ async fn traced(
         places: &options.places,
         watch: &options.watch,
         recording: &options.recording,
-        timeout: options.timeout,
+        limits: options.limits,
         command: Some(&options.command),
     };
     let root = start::identify(held.pid())?;
@@ -133,7 +133,7 @@ async fn traced(
                 .notice(&format!("{}: AutoSkillit's files cannot be written: {error}", place.display())),
         }
     }
-    let driver = SessionDriver::new(recorder, sources, &options.watch, options.timeout)?;
+    let driver = SessionDriver::new(recorder, sources, &options.watch, options.limits)?;
     let run = RunState {
         options,
         job: held.release()?,
@@ -205,7 +205,8 @@ impl RunState<'_, '_> {
         };
         self.explain_failure(&outcome, began);
         let (summary, filed) = finish(self.driver, &OwnerEnding::now(self.reason, &leaked), log);
-        let ended_by_us = matches!(self.reason, EndReason::Timeout | EndReason::Hang).then_some(self.reason);
+        let ended_by_us = matches!(self.reason, EndReason::Timeout | EndReason::MaxIdle | EndReason::Hang)
+            .then_some(self.reason);
         Ok(RunEnd { job: outcome, ended_by_us, leaked, reaped, summary, filed, diagnosis: self.diagnosis })
     }
 
@@ -276,12 +277,19 @@ impl RunState<'_, '_> {
         match event {
             DriverEvent::Nothing => {}
             DriverEvent::TimeLimit => self.driver.diagnose(DiagnosisTrigger::TimeLimit),
+            DriverEvent::IdleLimit => self.driver.diagnose(DiagnosisTrigger::IdleLimit),
             DriverEvent::Diagnosis(trigger, diagnosis) => {
                 if let Some((received, came_boot_ns)) = self.pending.take() {
                     self.pass_on(&received, came_boot_ns)?;
                 }
                 match trigger {
                     DiagnosisTrigger::TimeLimit => self.end(EndReason::Timeout),
+                    // It may have gone on while the evidence was collected.
+                    DiagnosisTrigger::IdleLimit => {
+                        if self.driver.is_past_idle_limit() {
+                            self.end(EndReason::MaxIdle);
+                        }
+                    }
                     DiagnosisTrigger::NoProgress => {
                         if let Some(diagnosis) = &diagnosis {
                             self.on_hang(diagnosis);
@@ -289,7 +297,13 @@ impl RunState<'_, '_> {
                     }
                     DiagnosisTrigger::EndRequest => {}
                 }
-                self.diagnosis = diagnosis.or(self.diagnosis.take());
+                // A hang is not forgotten because a later look saw the rest of the job move.
+                let hung = |diagnosis: &Option<Box<Diagnosis>>| {
+                    diagnosis.as_ref().is_some_and(|diagnosis| diagnosis.verdict.is_hang())
+                };
+                if diagnosis.is_some() && (hung(&diagnosis) || !hung(&self.diagnosis)) {
+                    self.diagnosis = diagnosis;
+                }
             }
             DriverEvent::Termination(terminations) => {
                 for one in terminations.iter().filter(|one| !one.is_gone()) {
