@@ -1,7 +1,7 @@
 //! Children that ended: what a wait for their results has to know.
 
 use super::view::View;
-use crate::core::evidence::ByteString;
+use crate::core::evidence::{ByteString, ExitSeen};
 use crate::core::identity::{ProcessId, WaitStatus};
 use crate::core::signal::Signal;
 
@@ -60,11 +60,42 @@ pub fn status(status: WaitStatus) -> String {
 /// The children of a process that are known to have ended, oldest first: zombies, and what the kernel's events say.
 pub fn deaths(view: &View<'_>, parent: usize) -> Vec<Death> {
     let id = view.process(parent).id;
+    ended(view, parent, |exit| exit.parent == Some(id))
+}
+
+/// As [`deaths`], with the descendants whose ancestors up to the process have ended, too: what a shell started in the
+/// background for it.
+pub fn deaths_of_line(view: &View<'_>, parent: usize) -> Vec<Death> {
+    let id = view.process(parent).id;
+    let forks = view.evidence().history.as_ref().map(|history| history.forks.as_slice()).unwrap_or_default();
+    let parent_of = |child: ProcessId| forks.iter().find(|fork| fork.child == child).map(|fork| fork.parent);
+    let alive = |process: ProcessId| {
+        let at = view.graph.index.by_tgid(process.tgid).map(|at| view.process(at));
+        at.is_some_and(|found| found.id == process && !found.zombie)
+    };
+    let of_line = |process: ProcessId| {
+        let mut ancestor = parent_of(process);
+        for _ in 0..LINE {
+            match ancestor {
+                Some(found) if found == id => return true,
+                Some(found) if !alive(found) => ancestor = parent_of(found),
+                _ => return false,
+            }
+        }
+        false
+    };
+    ended(view, parent, |exit| exit.parent == Some(id) || of_line(exit.process))
+}
+
+/// Generations that are followed at most.
+const LINE: usize = 16;
+
+fn ended(view: &View<'_>, parent: usize, counts: impl Fn(&ExitSeen) -> bool) -> Vec<Death> {
     let history = view.evidence().history.as_ref();
     let mut out: Vec<Death> = history
         .into_iter()
         .flat_map(|history| &history.exits)
-        .filter(|exit| exit.parent == Some(id))
+        .filter(|exit| counts(exit))
         .map(|exit| Death {
             process: exit.process,
             comm: exit.comm.clone(),

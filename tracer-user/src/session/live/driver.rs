@@ -80,6 +80,8 @@ struct PendingEvidence {
     trigger: DiagnosisTrigger,
     deadline: Instant,
     evidence: JoinHandle<Result<Evidence, CollectError>>,
+    /// That of a shorter look, to be judged if this one is not available in time.
+    fallback: Option<Box<Evidence>>,
 }
 
 type Escalation = Pin<Box<dyn Future<Output = Vec<Termination>>>>;
@@ -317,9 +319,18 @@ impl<'o> SessionDriver<'o> {
             pending.deadline = deadline;
             return;
         }
+        self.collect(trigger, deadline, QUIET_WINDOW, None);
+    }
+
+    fn collect(
+        &mut self,
+        trigger: DiagnosisTrigger,
+        deadline: Instant,
+        quiet_window: Duration,
+        fallback: Option<Box<Evidence>>,
+    ) {
         let id = self.recorder.id().to_string();
-        let request =
-            Request { ask: Ask::Session { id, members: self.recorder.alive() }, quiet_window: QUIET_WINDOW };
+        let request = Request { ask: Ask::Session { id, members: self.recorder.alive() }, quiet_window };
         // What the kernel reported of pipes whose fds cannot be borrowed is added to the evidence afterwards.
         let with_kernel = self.sources.has_kernel();
         let evidence = tokio::task::spawn_blocking(move || {
@@ -330,7 +341,7 @@ impl<'o> SessionDriver<'o> {
                 &mut crate::kernel::CallCounter::new(with_kernel),
             )
         });
-        self.evidence = Some(PendingEvidence { trigger, deadline, evidence });
+        self.evidence = Some(PendingEvidence { trigger, deadline, evidence, fallback });
     }
 
     /// Moves the time limit: the job was stopped together with the tracer for this long.
@@ -353,14 +364,26 @@ impl<'o> SessionDriver<'o> {
     }
 
     fn judge(&mut self, evidence: Option<Evidence>) -> DriverEvent {
-        let pending = self.evidence.take();
-        let trigger = pending.map_or(DiagnosisTrigger::NoProgress, |pending| pending.trigger);
-        let Some(mut evidence) = evidence else {
+        let Some(pending) = self.evidence.take() else { return DriverEvent::Nothing };
+        let trigger = pending.trigger;
+        let is_first = pending.fallback.is_none();
+        let Some(mut evidence) = evidence.or(pending.fallback.map(|evidence| *evidence)) else {
             self.recorder.notice("no diagnosis: the evidence could not be collected in time");
             return DriverEvent::Diagnosis(trigger, None);
         };
         self.catch_up();
         self.sources.add_history(&self.recorder, &mut evidence);
+        // What a thread does when its time-out comes may decide: then the look lasts until it has come.
+        let can_wait = matches!(trigger, DiagnosisTrigger::NoProgress | DiagnosisTrigger::IdleLimit);
+        if is_first
+            && can_wait
+            && let Some(ns) = diagnosis::decided_after(&evidence)
+        {
+            let window = Duration::from_nanos(ns) + QUIET_WINDOW;
+            let deadline = Instant::now() + window + EVIDENCE_AT_LEISURE_WITHIN;
+            self.collect(trigger, deadline, window, Some(Box::new(evidence)));
+            return DriverEvent::Nothing;
+        }
         let diagnosis = diagnosis::diagnose(&evidence);
         self.recorder.diagnosed(&diagnosis, trigger);
         DriverEvent::Diagnosis(trigger, Some(Box::new(diagnosis)))

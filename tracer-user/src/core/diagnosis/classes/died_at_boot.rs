@@ -1,7 +1,7 @@
 //! `died-at-boot`: a process waits for the first connection, and the child that was to make it has ended in failure.
 
 use crate::core::diagnosis::class::Class;
-use crate::core::diagnosis::deaths::{Death, deaths};
+use crate::core::diagnosis::deaths::{Death, deaths_of_line};
 use crate::core::diagnosis::findings;
 use crate::core::diagnosis::model::{Confidence, Finding, Role, Verdict};
 use crate::core::diagnosis::view::View;
@@ -28,8 +28,15 @@ fn one(view: &View<'_>, at: usize) -> Option<Finding> {
     let waiter = (0..process.threads.len())
         .map(|thread| ThreadKey { process: at, thread })
         .find(|key| waits_for_connections_alone(view, *key))?;
-    let deaths = deaths(view, at);
-    let child = deaths.last().filter(|_| deaths.iter().all(Death::is_failure))?;
+    let deaths = deaths_of_line(view, at);
+    // Those of another name (`ldconfig`, a shell) ran for something else. One of the same name that ended well shows
+    // that such an end is what the process expects.
+    let child = deaths.iter().rev().find(|death| death.is_failure())?;
+    let mut same = deaths.iter().filter(|death| death.comm == child.comm);
+    let alone = same.clone().count() == 1;
+    if !same.all(Death::is_failure) {
+        return None;
+    }
     let mut finding = Finding::new(
         Class::DiedAtBoot,
         Verdict::OrphanedWait,
@@ -39,7 +46,7 @@ fn one(view: &View<'_>, at: usize) -> Option<Finding> {
             view.label(at),
             child.comm.printable(),
             child.process.tgid,
-            if deaths.len() == 1 { "only child" } else { "last of the children" },
+            if alone { "only child of this name" } else { "last of the children of this name" },
             child.words(view.evidence().clock.boot_ns)
         ),
     );

@@ -4,8 +4,8 @@ use super::roles;
 use crate::core::diagnosis::testkit::*;
 use crate::core::diagnosis::{Class, Diagnosis, Role, Verdict};
 use crate::core::evidence::{
-    Access, History, InetFacts, IoCounters, Limits, ObjectFacts, ObjectId, Progress, SignalSeen, TcpState,
-    ThreadState, Timeout, Wait,
+    Access, ExitSeen, ForkSeen, History, InetFacts, IoCounters, Limits, ObjectFacts, ObjectId, Progress,
+    SignalSeen, TcpState, ThreadState, Timeout, Wait,
 };
 use crate::core::identity::{ProcessId, WaitStatus};
 use crate::core::signal::SignalSet;
@@ -69,6 +69,34 @@ fn a_child_that_failed_before_it_connected() {
     assert_eq!(of(&machine.say(), Class::DiedAtBoot), Some(Verdict::OrphanedWait));
     // One that ended well is what a forking server has.
     machine.get(101).exit_status = Some(WaitStatus(0));
+    machine.is_calm();
+}
+
+#[test]
+fn a_failed_child_counts_by_its_program_and_through_its_ended_parents() {
+    let id = |tgid: u32| ProcessId { tgid, start_ticks: tgid.into() };
+    let exit = |tgid: u32, parent: u32, comm: &str, status: u32| ExitSeen {
+        at_boot_ns: u64::from(tgid),
+        process: id(tgid),
+        parent: Some(id(parent)),
+        comm: comm.into(),
+        status: Some(WaitStatus(status)),
+        killer: None,
+        oom: None,
+    };
+    let fork = |parent: u32, child: u32| ForkSeen { at_boot_ns: 1, parent: id(parent), child: id(child) };
+    let mut machine = Machine::new();
+    listener(&mut machine);
+    // A shell has started the worker in the background and ended; another program has ended well.
+    machine.0.history = Some(History {
+        exits: vec![exit(101, ROOT, "ldconfig", 0), exit(102, ROOT, "sh", 0), exit(103, 1, "worker", 1 << 8)],
+        forks: vec![fork(ROOT, 101), fork(ROOT, 102), fork(102, 103)],
+        ..History::default()
+    });
+    assert_eq!(of(&machine.say(), Class::DiedAtBoot), Some(Verdict::OrphanedWait));
+    // A worker of the same name that ended well shows that they are meant to end.
+    let history = machine.0.history.as_mut().unwrap();
+    history.exits.insert(0, exit(104, ROOT, "worker", 0));
     machine.is_calm();
 }
 
