@@ -65,16 +65,20 @@ impl LiveOutput<'_> {
         // A job may sleep for ten minutes: silence that is not a hang is not reported.
         let idle = trigger == DiagnosisTrigger::NoProgress && !diagnosis.verdict.is_hang();
         let same = self.reported.as_ref().is_some_and(|before| before.is_same_answer(diagnosis));
-        let hung = self.reported.as_ref().is_some_and(|before| before.verdict.is_hang());
-        // The report of a hang is not replaced because a later look saw the rest of the job move.
-        let written = match idle && hung {
-            true => Ok(()),
-            false => report::write(diagnosis, &self.reports),
-        };
-        let written = written.and_then(|()| match idle || same {
+        // The report of a hang is not replaced because a later look saw less: a short look cannot tell a
+        // time-out that ends soon from progress, and the rest of the job may move.
+        let sees_less = !diagnosis.verdict.is_hang() && (idle || diagnosis.verdict != Verdict::NotHung);
+        if sees_less && let Some(hang) = self.reported.as_ref().filter(|before| before.verdict.is_hang()) {
+            if !idle {
+                self.output.note(&core_report::still(hang));
+            }
+            return;
+        }
+        let publish = || match idle || same {
             true => Ok(()),
             false => report::publish(diagnosis, |name| std::env::var(name).ok()),
-        });
+        };
+        let written = report::write(diagnosis, &self.reports).and_then(|()| publish());
         if let Err(error) = written {
             self.output.note(&format!("{error:#}"));
         }

@@ -23,6 +23,12 @@ pub enum Runtime {
     Ruby,
     /// Perl.
     Perl,
+    /// R.
+    R,
+    /// .NET.
+    Dotnet,
+    /// Erlang's virtual machine.
+    Erlang,
     /// A shell: bash, dash, zsh, ksh, BusyBox.
     Shell,
     /// Machine code, or nothing that is known.
@@ -105,6 +111,34 @@ const TABLE: &[Row] = &[
             Signal(26),
         ]),
         housekeeping: &["timer_thr", "timer-thr"],
+    },
+    Row {
+        runtime: Runtime::R,
+        programs: &["R"],
+        // main.c, init_signal_handlers: an interrupt, and saving the workspace.
+        handles: SignalSet::of(&[Signal::INT, Signal::USR1, Signal::USR2]),
+        housekeeping: &[],
+    },
+    Row {
+        runtime: Runtime::Dotnet,
+        programs: &["dotnet"],
+        // pal/src/exception/signal.cpp and pal_signal.c.
+        handles: SignalSet::of(&[Signal::INT, Signal::QUIT, Signal::TERM, Signal::WINCH]),
+        housekeeping: &[
+            ".NET SynchManag",
+            ".NET EventPipe",
+            ".NET SigHandler",
+            ".NET Finalizer",
+            ".NET Tiered",
+            ".NET TP Gate",
+        ],
+    },
+    Row {
+        runtime: Runtime::Erlang,
+        programs: &["beam.smp", "beam"],
+        // erts/emulator/sys/unix/sys.c, and erl_signal_server for TERM.
+        handles: SignalSet::of(&[Signal::INT, Signal::QUIT, Signal::TERM, Signal::USR1, Signal::HUP]),
+        housekeeping: &["erts_", "sys_sig_dispatc", "sys_msg_dispatc", "async_"],
     },
     Row { runtime: Runtime::Perl, programs: &["perl"], handles: NONE, housekeeping: &[] },
     Row {

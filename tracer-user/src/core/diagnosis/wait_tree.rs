@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::deaths::{Death, deaths};
+use super::deaths::{Death, deaths_of_line};
 use super::findings::resource_ref;
 use super::model::{ChildDeath, Holder, ProcessWaits, ThreadActivity, ThreadWaits, WaitTree};
 use super::view::View;
@@ -61,7 +61,7 @@ fn process_waits(view: &View<'_>, at: usize, depth: usize) -> ProcessWaits {
         halted: view.halted(at),
         threads,
         idle_threads,
-        last_death: deaths(view, at).last().map(|death| child_death(view, death)),
+        last_death: deaths_of_line(view, at).last().map(|death| child_death(view, death)),
     }
 }
 
