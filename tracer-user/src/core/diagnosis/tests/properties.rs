@@ -1,12 +1,18 @@
 //! What must hold for any evidence whatever.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use crate::core::diagnosis::testkit::*;
-use crate::core::diagnosis::{Diagnosis, Party, Role, Verdict, diagnose};
-use crate::core::evidence::{
-    Access, ChildTarget, Evidence, ObjectFacts, ObjectId, PollFd, Thread, ThreadState, Timeout, Wait, events,
+use crate::core::diagnosis::{
+    Confidence, Diagnosis, Finding, Party, Role, ThreadActivity, Verdict, diagnose,
 };
+use crate::core::evidence::{
+    Access, ChildTarget, Evidence, ObjectFacts, ObjectId, PollFd, Progress, Thread, ThreadState, Timeout,
+    Wait, events,
+};
+use crate::core::signal::{Signal, SignalSet};
 
 const PIPES: u64 = 6;
 
@@ -140,6 +146,24 @@ fn deadlocked(said: &Diagnosis) -> Vec<(u32, u32)> {
     findings.filter_map(|f| f.processes.first()).map(|p| (p.pid, p.tid)).collect()
 }
 
+/// The proven hangs: class, and the first party.
+fn proven(said: &Diagnosis) -> BTreeSet<(&'static str, u32, u32)> {
+    let findings = said.findings.iter().filter(|f| f.verdict.is_hang() && f.confidence == Confidence::Proven);
+    findings.filter_map(|f| f.processes.first().map(|p| (f.class.id(), p.pid, p.tid))).collect()
+}
+
+/// A thread that woke by its time-out during the window and is back in the same wait.
+fn ticking(tid: u32) -> Thread {
+    let progress =
+        Progress { switches: 4, cpu_ns: 100_000, same_call: true, sleeps: Some(4), ..Progress::default() };
+    Thread {
+        moved: Some(true),
+        progress: Some(progress),
+        wait: Wait::Sleep { timeout: Timeout::After(Some(100_000_000)) },
+        ..quiet(tid)
+    }
+}
+
 /// Something of the evidence that could not be read after all.
 fn forget(evidence: &mut Evidence, what: u32, which: usize) {
     let at = which % evidence.processes.len();
@@ -240,6 +264,83 @@ proptest! {
         }
         let after = diagnose(&less);
         prop_assert!(hangs(&after) <= before, "{before:?} became {:?}\n{:#?}", after.verdict, after.findings);
+    }
+
+    #[test]
+    fn a_tick_or_a_process_at_rest_hides_no_hang_and_proves_none(
+        evidence in evidence(),
+        at in any::<usize>(),
+        ticks in any::<bool>(),
+    ) {
+        let before = diagnose(&evidence);
+        let mut more = Machine(evidence);
+        // In a process that takes part in a hang, such a thread might be the one that acts.
+        let hung = before.findings.iter().filter(|finding| finding.verdict.is_hang());
+        let parties: BTreeSet<u32> = hung.flat_map(|finding| &finding.processes).map(|party| party.pid).collect();
+        let mut others: Vec<_> =
+            more.0.processes.iter_mut().filter(|process| !parties.contains(&process.id.tgid)).collect();
+        if ticks && !others.is_empty() {
+            let count = others.len();
+            others[at % count].threads.push(ticking(90_000));
+        } else {
+            let parents: Vec<u32> = more.0.processes.iter().map(|process| process.id.tgid).collect();
+            more.process(80_000, parents[at % parents.len()], "rests");
+            more.wait(80_000, Wait::Pause);
+        }
+        let after = more.say();
+        prop_assert!(!before.verdict.is_hang() || after.verdict != Verdict::NotHung, "{:#?}", before.findings);
+        let (before, after) = (proven(&before), proven(&after));
+        prop_assert!(after.is_subset(&before), "{before:?} became {after:?}");
+    }
+
+    #[test]
+    fn a_handled_signal_proves_nothing(evidence in evidence(), at in any::<usize>(), signal in 0usize..4) {
+        let before = proven(&diagnose(&evidence)).len();
+        let mut more = evidence;
+        let count = more.processes.len();
+        let process = &mut more.processes[at % count];
+        let handled = SignalSet::of(&[[Signal::HUP, Signal::USR1, Signal::TERM, Signal::WINCH][signal]]);
+        process.caught = process.caught.map(|caught| caught.or(handled));
+        let said = diagnose(&more);
+        prop_assert!(proven(&said).len() <= before, "{:#?}", said.findings);
+    }
+
+    #[test]
+    fn neither_order_nor_strangers_matter(evidence in evidence(), turn in any::<usize>()) {
+        let answer = |said: Diagnosis| -> (Verdict, BTreeSet<_>) {
+            let key = |f: &Finding| (f.class.id(), f.verdict, f.processes.iter().map(|p| p.pid).collect::<BTreeSet<_>>());
+            (said.verdict, said.findings.iter().map(key).collect())
+        };
+        let before = answer(diagnose(&evidence));
+        let mut other = Machine(evidence);
+        // A stranger at work and one at rest, of another login session.
+        for (tgid, wait) in [(70_000, Wait::Running), (70_001, Wait::Pause)] {
+            other.process(tgid, 1, "stranger");
+            other.wait(tgid, wait);
+            let process = other.get(tgid);
+            (process.in_scope, process.sid, process.pgrp) = (false, Some(tgid), tgid);
+        }
+        let count = other.0.objects.len().max(1);
+        other.0.objects.rotate_left(turn % count);
+        prop_assert_eq!(answer(other.say()), before);
+    }
+
+    #[test]
+    fn nothing_is_said_to_have_moved_that_did_not(evidence in evidence()) {
+        let said = diagnose(&evidence);
+        let moved = |pid: u32, tid: Option<u32>| {
+            let process = evidence.processes.iter().find(|process| process.id.tgid == pid).unwrap();
+            process.threads.iter().any(|t| tid.is_none_or(|tid| t.tid == tid) && t.moved == Some(true))
+        };
+        for progress in &said.progress {
+            prop_assert!(moved(progress.pid, None), "{progress:?}");
+        }
+        for process in &said.waits.processes {
+            for thread in process.threads.iter().filter(|thread| thread.activity >= ThreadActivity::Tick) {
+                prop_assert!(moved(process.pid, Some(thread.tid)), "{thread:?}");
+            }
+        }
+        prop_assert!(said.verdict != Verdict::NotHung || !said.progress.is_empty() || said.waits.processes.is_empty());
     }
 
     #[test]
