@@ -171,6 +171,13 @@ pub fn of(process: &Process) -> Runtime {
     row.map_or(Runtime::Native, |row| row.runtime)
 }
 
+/// The runtime ends a program all of whose threads wait for each other in memory: Go's `checkdead`
+/// (runtime/proc.go), and Ruby's `rb_check_deadlock` (thread.c). Both leave a program alone that waits for a
+/// signal.
+pub fn ends_deadlocks(process: &Process) -> bool {
+    matches!(of(process), Runtime::Go | Runtime::Ruby)
+}
+
 /// The signals that the program itself chose to handle; `None` when its handlers could not be read.
 pub fn chosen_signals(process: &Process) -> Option<SignalSet> {
     /// Signals that a supervisor or a person sends on purpose.
@@ -204,7 +211,8 @@ pub fn is_housekeeping(process: &Process, thread: &Thread) -> bool {
     }
     let runtime = of(process);
     let own = TABLE.iter().find(|row| row.runtime == runtime).map_or(&[][..], |row| row.housekeeping);
-    own.iter().any(begins) || POOLS.iter().any(begins)
+    // An executor of the JVM calls its threads `pool-1-thread-1`, and they do what the program gives them.
+    own.iter().any(begins) || runtime != Runtime::Jvm && POOLS.iter().any(begins)
 }
 
 /// Whether a thread's time-out is the runtime's own: Go's monitor sleeps for up to a minute at a futex

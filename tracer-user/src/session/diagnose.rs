@@ -14,8 +14,8 @@ use crate::core::diagnosis::{self, Diagnosis};
 use crate::core::evidence::Evidence;
 use crate::core::identity::ProcessId;
 use crate::core::record::sidecar::Sidecar;
-use crate::kernel;
-use crate::procfs_view::{self, Ask, ProcRoot, Request};
+use crate::procfs_view::{Ask, Request};
+use crate::session::look;
 use crate::store::{Claim, Layout, ResolveConfig, SessionFiles, TraceDir};
 
 /// The processes that a diagnosis is about.
@@ -84,12 +84,7 @@ pub fn evidence(config: &DiagnoseOptions) -> anyhow::Result<Evidence> {
         }
     };
     let request = Request { ask, quiet_window: config.quiet_window };
-    Ok(procfs_view::collect(
-        &ProcRoot::system(),
-        &request,
-        &mut kernel::object_facts(true),
-        &mut kernel::CallCounter::new(true),
-    )?)
+    Ok(look::collect(&request, true)?)
 }
 
 /// Reads evidence that an earlier look recorded; `-` is standard input.

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod diagnose;
 pub mod doctor;
 pub mod live;
+pub mod look;
 pub mod options;
 pub mod preflight;
 pub mod problems;

@@ -67,6 +67,16 @@ pub fn activity(index: &Index<'_>, key: ThreadKey) -> Activity {
     if window == 0 || awake || progress.cpu_ns > most_cpu {
         return Activity::Progress;
     }
+    // An event loop that woke once and now waits for another time has several timers: the next one is a date.
+    let is_loop = matches!(thread.wait, Wait::Epoll { .. } | Wait::Poll { .. });
+    if is_loop && is_timed(&thread.wait) && !progress.same_call && progress.sleeps.is_some_and(|n| n < 2) {
+        let took_nothing = thread.calls.as_ref().is_some_and(|calls| {
+            calls.iter().map(|call| result_of(index, key, call)).max() < Some(Outcome::Look)
+        });
+        if took_nothing {
+            return Activity::Rest;
+        }
+    }
     // A call that goes on and was woken all the same got a part of what it waits for.
     let period_ns = period(thread, &progress, window);
     match &thread.calls {

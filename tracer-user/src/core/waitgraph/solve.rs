@@ -1,10 +1,10 @@
 //! The graph, solved: the least fixpoint of liveness.
 
-use super::activity::Tick;
+use super::activity::{Tick, is_own_wake_up};
 use super::index::{Index, ThreadKey};
 use super::model::{Alternative, Claim, Liveness, Op, Releaser, SeedReason, WaitNode, propagate};
 use super::waits::{self, node};
-use crate::core::evidence::Evidence;
+use crate::core::evidence::{Evidence, ObjectId};
 use crate::core::runtime;
 
 /// The graph: each thread's alternatives, and its liveness.
@@ -34,8 +34,37 @@ impl<'e> WaitGraph<'e> {
         let processes = vec![Liveness::Stuck; nodes.len()];
         let peers = processes.clone();
         let mut graph = Self { index, nodes, liveness, processes, peers, nothing: WaitNode::default() };
+        for process in 0..evidence.processes.len() {
+            graph.rests_until_a_signal(process);
+        }
         graph.solve();
         graph
+    }
+
+    /// A runtime that finds by itself that all threads of its program wait for each other ends such a program. One that
+    /// is there and waits for nothing but itself waits for a signal, whether its handlers show it or not.
+    fn rests_until_a_signal(&mut self, process: usize) {
+        let found = self.index.process(process);
+        if !runtime::ends_deadlocks(found) {
+            return;
+        }
+        let within = |alternative: &Alternative| {
+            let own = |id: ObjectId| is_own_wake_up(&self.index, process, &id);
+            let mut releasers = alternative.conditions.iter().flat_map(|condition| &condition.releasers);
+            alternative.object.is_some_and(own)
+                || alternative.object.is_none()
+                    && releasers.all(|releaser| matches!(releaser, Releaser::Peers(at) if *at == process))
+        };
+        let alone = |node: &WaitNode| {
+            let reason = node.seed.as_ref().map(|seed| &seed.reason);
+            let waits = matches!(reason, None | Some(SeedReason::TimeOut(_) | SeedReason::Naps(_)));
+            waits && node.alternatives.iter().all(within)
+        };
+        if self.nodes[process].iter().all(|node| node.dead || alone(node)) {
+            for node in self.nodes[process].iter_mut().filter(|node| !node.dead) {
+                node.raise(Liveness::Idle, SeedReason::Signal(found.caught));
+            }
+        }
     }
 
     fn solve(&mut self) {
@@ -164,8 +193,13 @@ impl<'e> WaitGraph<'e> {
     }
 
     /// A thread that a runtime keeps for itself acts for no other: a collector, a compiler, a monitor.
+    /// A thread that a runtime keeps for itself, while it rests or ticks. At work (it compiles, or reads a file for the
+    /// program) it does what the program waits for.
     fn is_runtimes_own(&self, key: ThreadKey) -> bool {
         let (process, thread) = (self.index.process(key.process), self.index.thread(key));
+        if self.node(key).seed.as_ref().is_some_and(|seed| seed.reason == SeedReason::Progress) {
+            return false;
+        }
         runtime::is_housekeeping(process, thread) || runtime::is_own_timer(process, thread)
     }
 

@@ -30,8 +30,9 @@ use crate::core::hang_watch::HangWatch;
 use crate::core::identity::{ProcessId, WaitStatus};
 use crate::core::record::Origin;
 use crate::core::summary::LeakedProcess;
-use crate::procfs_view::{self, Ask, CollectError, FileId, ProcRoot, Request, table};
+use crate::procfs_view::{Ask, CollectError, FileId, ProcRoot, Request, table};
 use crate::session::clock;
+use crate::session::look;
 use crate::session::options::{TimeLimits, Watch};
 use crate::signals::pidfd::{PidFd, PidFdError};
 use crate::signals::watched::watched;
@@ -333,14 +334,7 @@ impl<'o> SessionDriver<'o> {
         let request = Request { ask: Ask::Session { id, members: self.recorder.alive() }, quiet_window };
         // What the kernel reported of pipes whose fds cannot be borrowed is added to the evidence afterwards.
         let with_kernel = self.sources.has_kernel();
-        let evidence = tokio::task::spawn_blocking(move || {
-            procfs_view::collect(
-                &ProcRoot::system(),
-                &request,
-                &mut crate::kernel::object_facts(with_kernel),
-                &mut crate::kernel::CallCounter::new(with_kernel),
-            )
-        });
+        let evidence = tokio::task::spawn_blocking(move || look::collect(&request, with_kernel));
         self.evidence = Some(PendingEvidence { trigger, deadline, evidence, fallback });
     }
 

@@ -11,6 +11,9 @@ use crate::core::waitgraph::{Liveness, Op, ThreadKey};
 /// Signals that are sent to end a process.
 const ENDING: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
 
+/// A process that still runs so long after a signal does not end because of it.
+const ENDS_WITHIN_NS: u64 = 2_000_000_000;
+
 fn has(set: Option<SignalSet>, signal: Signal) -> bool {
     set.is_some_and(|set| set.contains(signal))
 }
@@ -32,10 +35,15 @@ fn target(view: &View<'_>, at: usize) -> Option<Finding> {
             && threads().all(|t| has(t.blocked, signal))
             && (has(process.shared_pending, signal) || threads().any(|t| has(t.pending, signal)))
     };
+    // What is about to end ignores signals, too.
+    let long_ago = view.evidence().clock.boot_ns.saturating_sub(view.evidence().clock.quiet_window_ns);
+    let long_ago = long_ago.saturating_sub(ENDS_WITHIN_NS);
     let dropped = |signal: Signal| {
         has(process.ignored, signal)
             && view.evidence().history.as_ref().is_some_and(|h| {
-                h.signals.iter().any(|s| s.target == process.id && s.signal == signal.0 && !s.delivered)
+                h.signals.iter().any(|s| {
+                    s.target == process.id && s.signal == signal.0 && !s.delivered && s.at_boot_ns <= long_ago
+                })
             })
     };
     let (signal, how) = ENDING.into_iter().find_map(|signal| {

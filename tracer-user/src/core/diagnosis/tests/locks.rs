@@ -4,7 +4,8 @@ use super::roles;
 use crate::core::diagnosis::testkit::*;
 use crate::core::diagnosis::{Class, Confidence, Role, Verdict};
 use crate::core::evidence::{
-    Access, FutexOp, FutexShared, LockEntry, LockKind, LockMode, ObjectFacts, ObjectId, Timeout, Wait,
+    Access, AnonKind, FutexOp, FutexShared, LockEntry, LockKind, LockMode, ObjectFacts, ObjectId, Progress,
+    Timeout, Wait, events,
 };
 use crate::core::signal::SignalSet;
 
@@ -256,4 +257,74 @@ fn a_transaction_that_its_client_left_open_blocks_the_other_one() {
     machine.get(ROOT).threads[0].moved = Some(true);
     machine.wait(ROOT, Wait::Running);
     machine.is_calm();
+}
+
+/// A program of this runtime whose two threads wait in memory.
+fn waits_in_memory(exe: &str) -> Machine {
+    let mut machine = Machine::new();
+    machine.get(ROOT).exe = Some(exe.into());
+    machine.wait(ROOT, private_futex(None));
+    machine.thread(ROOT, 201, private_futex(None));
+    machine
+}
+
+#[test]
+fn a_runtime_that_ends_deadlocks_waits_for_a_signal() {
+    assert_eq!(waits_in_memory("/usr/bin/python3.11").say().verdict, Verdict::Deadlock);
+    waits_in_memory("/usr/bin/ruby3.1").is_calm();
+    let mut go = waits_in_memory("/srv/app/server");
+    go.get(ROOT).caught = Some(SignalSet(0xffff_ffff_ffc1_feff));
+    go.is_calm();
+    // A thread that waits for another process is another matter.
+    go.process(101, ROOT, "child");
+    go.empty(PIPE);
+    go.fd(ROOT, 3, PIPE, Access::Read);
+    go.fd(101, 4, PIPE, Access::Write);
+    go.wait(ROOT, read(3));
+    go.fd(101, 5, PIPE_2, Access::Read);
+    go.fd(ROOT, 6, PIPE_2, Access::Write);
+    go.empty(PIPE_2);
+    go.wait(101, read(5));
+    assert_eq!(go.say().verdict, Verdict::Deadlock);
+}
+
+#[test]
+fn a_task_that_sleeps_in_an_executor_is_work() {
+    let mut machine = waits_in_memory("/usr/lib/jvm/bin/java");
+    let mut sleeps = private_futex(None);
+    if let Wait::Futex { timeout, .. } = &mut sleeps {
+        *timeout = Timeout::After(Some(14_000_000_000));
+    }
+    machine.get(ROOT).threads[1].wait = sleeps;
+    machine.get(ROOT).threads[1].comm = Some("pool-1-thread-4".into());
+    machine.is_calm();
+    // A thread that the JVM keeps for itself gives the program nothing.
+    machine.get(ROOT).threads[1].comm = Some("Common-Cleaner".into());
+    assert_eq!(machine.say().verdict, Verdict::Deadlock);
+    // At work it does: it may compile what the program waits for.
+    machine.get(ROOT).threads[1].comm = Some("C2 CompilerThre".into());
+    machine.get(ROOT).threads[1].moved = Some(true);
+    machine.get(ROOT).threads[1].wait = Wait::Running;
+    machine.is_calm();
+}
+
+#[test]
+fn an_event_loop_with_several_timers_waits_for_a_date() {
+    let mut machine = waits_in_memory("/usr/bin/node");
+    machine.0.clock.quiet_window_ns = 8_000_000_000;
+    let wake_up = ObjectId::Anon { kind: AnonKind::EventFd, id: 9 };
+    machine.fd(ROOT, 15, wake_up, Access::ReadWrite);
+    machine.object(wake_up, ObjectFacts::EventFd { count: Some(0) });
+    machine.epoll(ROOT, 14, &[(15, events::IN)]);
+    machine.wait(ROOT, Wait::Epoll { epfd: 14, timeout: Timeout::After(Some(13_000_000_000)) });
+    let thread = &mut machine.get(ROOT).threads[0];
+    thread.moved = Some(true);
+    thread.calls = Some(Vec::new());
+    let woke = Progress { switches: 1, cpu_ns: 90_000, sleeps: Some(1), ..Progress::default() };
+    // It woke once, and waits for another time than before.
+    thread.progress = Some(Progress { same_call: false, ..woke });
+    machine.is_calm();
+    // One that waits for the same time again and again does nothing else.
+    machine.get(ROOT).threads[0].progress = Some(Progress { same_call: true, ..woke });
+    assert_eq!(machine.say().verdict, Verdict::Deadlock);
 }

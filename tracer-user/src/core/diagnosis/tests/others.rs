@@ -39,8 +39,12 @@ fn a_signal_that_was_dropped_because_it_is_ignored() {
     machine.get(101).ignored = Some(SignalSet(1 << 14));
     let target = ProcessId { tgid: 101, start_ticks: 101 };
     let signal = SignalSeen { at_boot_ns: 1, target, sender: None, signal: 15, delivered: false };
-    machine.0.history = Some(History { signals: vec![signal], ..History::default() });
+    machine.0.history = Some(History { signals: vec![signal.clone()], ..History::default() });
     assert_eq!(of(&machine.say(), Class::SignalIneffective), Some(Verdict::OrphanedWait));
+    // A process that is about to end ignores signals, too.
+    let signal = SignalSeen { at_boot_ns: machine.0.clock.boot_ns - 500_000_000, ..signal };
+    machine.0.history = Some(History { signals: vec![signal], ..History::default() });
+    machine.is_calm();
     machine.0.history = Some(History::default());
     machine.is_calm();
 }
