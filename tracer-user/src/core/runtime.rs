@@ -153,6 +153,18 @@ const TABLE: &[Row] = &[
 const POOLS: &[&str] =
     &["gmain", "gdbus", "pool-", "jemalloc_bg", "tokio-runtime", "rayon", "bio_", "OpenBLAS", "async-std"];
 
+/// Of the threads that a runtime keeps for itself, those that work for the program when they work: they read
+/// files, compile, collect garbage while the program waits. The others (a periodic task, a timer) do so
+/// whatever happens.
+const HELPERS: &[&str] =
+    &["libuv-worker", "V8 Default", "node-V8Worker", "C1 Compiler", "C2 Compiler", "GC Thread"];
+
+/// Whether what this thread of a runtime does, when it does something, is work of the program.
+pub fn is_helper(thread: &Thread) -> bool {
+    let name = thread.comm.as_ref().map(|comm| comm.as_bytes()).unwrap_or_default();
+    HELPERS.iter().any(|prefix| name.starts_with(prefix.as_bytes()))
+}
+
 /// What executes this process, by the name of its executable or, for Go, by the signals that its runtime
 /// handles.
 pub fn of(process: &Process) -> Runtime {

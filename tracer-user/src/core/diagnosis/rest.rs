@@ -33,6 +33,10 @@ pub fn progressing(view: &View<'_>) -> Vec<usize> {
         .threads()
         .filter(|key| view.process(key.process).in_scope && !view.process(key.process).is_observer)
         .filter(|key| {
+            let (process, thread) = (view.process(key.process), view.thread(*key));
+            !runtime::is_housekeeping(process, thread) || runtime::is_helper(thread)
+        })
+        .filter(|key| {
             let seed = view.graph.node(*key).seed.as_ref();
             seed.is_some_and(|seed| seed.reason == SeedReason::Progress)
         })

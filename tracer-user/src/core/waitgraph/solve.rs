@@ -41,8 +41,9 @@ impl<'e> WaitGraph<'e> {
         graph
     }
 
-    /// A runtime that finds by itself that all threads of its program wait for each other ends such a program. One that
-    /// is there and waits for nothing but itself waits for a signal, whether its handlers show it or not.
+    /// A runtime that finds by itself that all threads of its program wait for each other ends such a
+    /// program. One that is there and waits for nothing but itself waits for a signal, whether its handlers
+    /// show it or not.
     fn rests_until_a_signal(&mut self, process: usize) {
         let found = self.index.process(process);
         if !runtime::ends_deadlocks(found) {
@@ -149,7 +150,8 @@ impl<'e> WaitGraph<'e> {
             .unwrap_or(Liveness::External)
     }
 
-    /// The liveness of a process: that of its liveliest thread, but for those that a runtime keeps for itself.
+    /// The liveness of a process: that of its liveliest thread, but for those that a runtime keeps for
+    /// itself.
     pub fn process(&self, process: usize) -> Liveness {
         if self.nodes[process].is_empty() && !self.index.process(process).zombie {
             return Liveness::External;
@@ -159,8 +161,8 @@ impl<'e> WaitGraph<'e> {
 
     /// The live threads that could meet some condition of some alternative of `key`, each once.
     ///
-    /// The processes that might open the other end of a FIFO are not among them: any process of the job might, but none
-    /// owes it, so they make no link of a cycle.
+    /// The processes that might open the other end of a FIFO are not among them: any process of the job
+    /// might, but none owes it, so they make no link of a cycle.
     pub fn successors(&self, key: ThreadKey) -> Vec<ThreadKey> {
         let mut out: Vec<ThreadKey> = self
             .node(key)
@@ -193,11 +195,11 @@ impl<'e> WaitGraph<'e> {
     }
 
     /// A thread that a runtime keeps for itself acts for no other: a collector, a compiler, a monitor.
-    /// A thread that a runtime keeps for itself, while it rests or ticks. At work (it compiles, or reads a file for the
-    /// program) it does what the program waits for.
+    /// A thread that a runtime keeps for itself; not one that works for the program now.
     fn is_runtimes_own(&self, key: ThreadKey) -> bool {
         let (process, thread) = (self.index.process(key.process), self.index.thread(key));
-        if self.node(key).seed.as_ref().is_some_and(|seed| seed.reason == SeedReason::Progress) {
+        let works = self.node(key).seed.as_ref().is_some_and(|seed| seed.reason == SeedReason::Progress);
+        if works && runtime::is_helper(thread) {
             return false;
         }
         runtime::is_housekeeping(process, thread) || runtime::is_own_timer(process, thread)
@@ -205,9 +207,9 @@ impl<'e> WaitGraph<'e> {
 
     /// Whether a thread may release what another thread of its process waits for in memory.
     ///
-    /// Not the threads that a runtime keeps for itself, nor a helper (no first thread) that only wakes and sleeps again:
-    /// a heartbeat, a progress bar's monitor. In a process that runs tests, a helper that sleeps until a date (a
-    /// time-out's timer) is none either; elsewhere that is what schedulers look like.
+    /// Not the threads that a runtime keeps for itself, nor a helper (no first thread) that only wakes and
+    /// sleeps again: a heartbeat, a progress bar's monitor. In a process that runs tests, a helper that
+    /// sleeps until a date (a time-out's timer) is none either; elsewhere that is what schedulers look like.
     fn is_peer(&self, key: ThreadKey) -> bool {
         let (process, thread) = (self.index.process(key.process), self.index.thread(key));
         if self.is_runtimes_own(key) {
@@ -222,8 +224,8 @@ impl<'e> WaitGraph<'e> {
         }
     }
 
-    /// Whether anything may still come over an fd that a thread reads in a loop: the liveness of the parties at its other
-    /// end, but for the thread itself.
+    /// Whether anything may still come over an fd that a thread reads in a loop: the liveness of the parties
+    /// at its other end, but for the thread itself.
     pub fn may_become_readable(&self, key: ThreadKey, fd: u32) -> Liveness {
         let node = waits::readable(&self.index, key.process, fd);
         let of = |releaser: &Releaser| match releaser {
