@@ -6,6 +6,7 @@
     reason = "helpers of tests fail the test that calls them, and report why one is skipped"
 )]
 
+mod anomalies;
 mod doctor;
 mod escalation;
 mod hang;
@@ -13,6 +14,7 @@ mod isolated;
 mod job;
 mod leftover;
 mod no_kernel;
+mod reap_limits;
 #[path = "../support/mod.rs"]
 mod support;
 mod terminal;

@@ -11,7 +11,7 @@ use super::{attach, completions, diagnose, doctor, man, preflight, reap, recover
     about,
     subcommand_required = true,
     disable_help_subcommand = true,
-    after_help = "Every option can also be set in the environment, as TRACER_ and its name: TRACER_TRACE_DIR for --trace-dir."
+    after_help = "Every option can also be set in the environment, as TRACER_ and its name: TRACER_TRACE_DIR for --trace-dir. Only what `reap` ends and removes is given on the command line alone."
 )]
 pub struct Cli {
     /// Print more on standard error; twice adds the log of the kernel programs

@@ -22,16 +22,24 @@ pub fn command(environment: impl Fn(&OsStr) -> Option<OsString>) -> clap::Comman
     with_environment(Cli::command(), &environment)
 }
 
-/// Makes every option with a long name readable from the environment, so that no option can be forgotten.
+/// The verb that ends and removes what other jobs may need, and its options that say what and whether. They
+/// are given on the command line alone: a variable that is left from another command must not decide that.
+const DESTRUCTIVE: (&str, [&str; 6]) = ("reap", ["yes", "all-mine", "session", "port", "pid", "socket"]);
+
+/// Makes every other option with a long name readable from the environment, so that none can be forgotten.
 fn with_environment(
     command: clap::Command,
     environment: &impl Fn(&OsStr) -> Option<OsString>,
 ) -> clap::Command {
+    let verb = command.get_name().to_owned();
     command
         .mut_args(|arg| {
             let Some(long) = arg.get_long().filter(|long| !matches!(*long, "help" | "version")) else {
                 return arg;
             };
+            if destroys(&verb, long) {
+                return arg;
+            }
             let name = OsString::from(format!("TRACER_{}", long.to_uppercase().replace('-', "_")));
             let arg = match arg.get_action() {
                 ArgAction::SetTrue => arg.value_parser(BoolishValueParser::new()),
@@ -41,6 +49,10 @@ fn with_environment(
             if empty { arg } else { arg.env(clap::builder::OsStr::from(name)).hide_env(true) }
         })
         .mut_subcommands(|verb| with_environment(verb, environment))
+}
+
+fn destroys(verb: &str, option: &str) -> bool {
+    verb == DESTRUCTIVE.0 && DESTRUCTIVE.1.contains(&option)
 }
 
 /// Parses the arguments. The first one is the program's name.
@@ -124,6 +136,10 @@ mod tests {
                     continue;
                 };
                 let expected = format!("TRACER_{}", long.to_uppercase().replace('-', "_"));
+                if destroys(command.get_name(), long) {
+                    assert_eq!(arg.get_env(), None, "--{long}");
+                    continue;
+                }
                 assert_eq!(arg.get_env().and_then(OsStr::to_str), Some(expected.as_str()), "--{long}");
             }
             command.get_subcommands().for_each(walk);

@@ -12,18 +12,23 @@ use super::value::{self, Format, FormatArg};
 use crate::core::leftover::{Ownership, ReapPlan, ReapReport, ReapSelection};
 use crate::core::text::printable;
 use crate::session::live::terminate::EscalationEvent;
+use crate::session::preflight::PreflightOptions;
 use crate::session::preflight::reap::{ReapOptions, reap};
 
 /// Arguments of the verb.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// End what is left of this session; may be repeated
-    #[arg(long = "session", value_name = "ID", required_unless_present_any = ["ports", "pids", "all_mine"])]
+    #[arg(long = "session", value_name = "ID", required_unless_present_any = ["ports", "pids", "sockets", "all_mine"])]
     sessions: Vec<String>,
     /// End your process that holds this port; may be repeated
     #[arg(long = "port", value_name = "N", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
     ports: Vec<u16>,
-    /// End this process if it is yours; may be repeated
+    /// Remove the stale socket files matching this pattern, and end your processes that listen on such a
+    /// socket; may be repeated
+    #[arg(long = "socket", value_name = "GLOB")]
+    sockets: Vec<String>,
+    /// End this process if it is yours; may be repeated. It may run as another user
     #[arg(long = "pid", value_name = "PID", value_delimiter = ',', value_parser = value::pid)]
     pids: Vec<u32>,
     /// End everything that preflight reports as left
@@ -50,11 +55,12 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
             sessions: args.sessions,
             ports: args.ports,
             pids: args.pids,
+            sockets: !args.sockets.is_empty(),
             all_mine: args.all_mine,
         },
         yes: args.yes,
         grace: args.grace,
-        preflight: args.search.resolve(),
+        preflight: PreflightOptions { sockets: args.sockets, ..args.search.resolve() },
     };
     // The plan is printed before it is carried out.
     let shared = RefCell::new(&mut *output);

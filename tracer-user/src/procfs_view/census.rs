@@ -80,7 +80,47 @@ fn process(own: &ProcDir, row: ProcessRow, buffer: &mut Vec<u8>) -> Proc {
         exe: link("exe"),
         zombie: row.zombie,
         reaper: row.process.tgid == 1 || is_user_manager(&comm, row.ppid),
+        service: own.read("cgroup", buffer).ok().and_then(service),
+        session: row.session,
+        terminal: row.terminal,
+        environment: Vec::new(),
         comm,
+    }
+}
+
+/// The control group of the innermost service in the text of `/proc/PID/cgroup`. A user's service manager is
+/// none: everything of that user is below it.
+fn service(text: &[u8]) -> Option<ByteString> {
+    let of_systemd = |line: &&[u8]| line.starts_with(b"0::/") || line.starts_with(b"1:name=systemd:/");
+    text.split(|byte| *byte == b'\n').filter(of_systemd).find_map(|line| {
+        let path = &line[line.iter().position(|byte| *byte == b'/')?..];
+        let mut end = None;
+        let mut start = 0;
+        for name in path.split(|byte| *byte == b'/') {
+            let next = start + name.len();
+            if name.ends_with(b".service") && !name.starts_with(b"user@") {
+                end = Some(next);
+            }
+            start = next + 1;
+        }
+        end.map(|end| ByteString::from(&path[..end]))
+    })
+}
+
+/// The variables of a process's environment that say where it was started and by which interpreter; empty
+/// when they cannot be read.
+pub fn origin(root: &ProcRoot, process: ProcessId) -> Vec<ByteString> {
+    const NAMES: [&[u8]; 3] = [b"PWD=", b"_=", b"VIRTUAL_ENV="];
+    let Ok(opened) = root.open() else { return Vec::new() };
+    let Ok(own) = opened.process(process.tgid) else { return Vec::new() };
+    let mut buffer = Vec::new();
+    let Ok(text) = own.read("environ", &mut buffer) else { return Vec::new() };
+    let found = text.split(|byte| *byte == 0).filter(|word| NAMES.iter().any(|name| word.starts_with(name)));
+    let found = found.map(ByteString::from).collect();
+    // The directory was opened after the census: the number may be another process's by then.
+    match table::row(root, process.tgid) {
+        Ok(Some(row)) if row.process == process => found,
+        _ => Vec::new(),
     }
 }
 
@@ -257,6 +297,29 @@ mod tests {
         assert_eq!(first.cwd, Some(ByteString::from("/work dir")));
         assert_eq!(first.uid, Some(rustix::process::geteuid().as_raw()));
         assert_eq!((&census.processes[1].cmdline, &census.processes[1].exe), (&Vec::new(), &None));
+    }
+
+    #[test]
+    fn the_service_of_a_process_is_the_innermost_one() {
+        let found = |text: &str| service(text.as_bytes()).map(|it| it.escaped());
+        let of = |path: &str| found(&format!("9:name=x:/\n0::{path}\n"));
+        assert_eq!(of("/system.slice/app.service").as_deref(), Some("/system.slice/app.service"));
+        assert_eq!(of("/system.slice/app.service/worker").as_deref(), Some("/system.slice/app.service"));
+        let user = "/user.slice/user-7.slice/user@7.service";
+        assert_eq!(of(&format!("{user}/app.slice/tab-1.scope")), None);
+        assert_eq!(of(&format!("{user}/app.slice/d.service")), Some(format!("{user}/app.slice/d.service")));
+        assert_eq!(of("/"), None);
+        assert_eq!(found("1:name=systemd:/a.service\n").as_deref(), Some("/a.service"));
+    }
+
+    #[test]
+    fn the_origin_of_a_process_is_in_its_environment() {
+        let proc = FakeProc::new();
+        let text = b"HOME=/root\0PWD=/srv/repo\0_=/srv/repo/x\0PWD_OLD=1\0";
+        FakeProcess::new(7).start(5).file("environ", text).write(&proc);
+        let id = |start_ticks| ProcessId { tgid: 7, start_ticks };
+        assert_eq!(origin(&root(&proc), id(5)), ["PWD=/srv/repo", "_=/srv/repo/x"].map(ByteString::from));
+        assert_eq!(origin(&root(&proc), id(6)), []);
     }
 
     #[test]

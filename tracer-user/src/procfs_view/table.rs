@@ -1,6 +1,7 @@
 //! The process table: which processes exist, which is whose parent, and the little that following a session
 //! takes.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -22,6 +23,10 @@ pub struct ProcessRow {
     pub ppid: u32,
     /// It has ended and was not reaped.
     pub zombie: bool,
+    /// Pid of the leader of its login session.
+    pub session: u32,
+    /// It has a controlling terminal.
+    pub terminal: bool,
 }
 
 /// Start and end of a process.
@@ -60,6 +65,8 @@ pub fn row(root: &ProcRoot, tgid: u32) -> io::Result<Option<ProcessRow>> {
         process: ProcessId { tgid, start_ticks: stat.start_ticks },
         ppid: stat.ppid,
         zombie: stat.is_dead(),
+        session: stat.session,
+        terminal: stat.tty != 0,
     };
     Ok(read_stat(root, tgid)?.map(row))
 }
@@ -115,6 +122,23 @@ pub fn extras(root: &ProcRoot, tgid: u32) -> IdentityExtras {
 /// Inode of this process's pid namespace; `None` when it cannot be read.
 pub fn own_pid_namespace(root: &ProcRoot) -> Option<u64> {
     namespace_of(root, "self", "pid")
+}
+
+/// Inodes of the mount namespaces that processes are in; `None` when a process cannot be examined.
+pub fn mount_namespaces(root: &ProcRoot) -> Option<BTreeSet<u64>> {
+    let mut found = BTreeSet::new();
+    for row in all(root).ok()?.into_iter().filter(|row| !row.zombie) {
+        let tgid = row.process.tgid;
+        match namespace_of(root, &tgid.to_string(), "mnt") {
+            Some(inode) => {
+                found.insert(inode);
+            }
+            // It ended meanwhile, or may not be looked into.
+            None if self::row(root, tgid).is_ok_and(|now| now.is_none_or(|now| now.zombie)) => {}
+            None => return None,
+        }
+    }
+    Some(found)
 }
 
 fn namespace_of(root: &ProcRoot, process: &str, kind: &str) -> Option<u64> {
@@ -188,7 +212,10 @@ mod tests {
         let root = ProcRoot::at(proc.path());
         FakeProcess::new(7).comm(b"a (b) c\n\xff").parent(3).start(4242).write(&proc);
         let process = ProcessId { tgid: 7, start_ticks: 4242 };
-        assert_eq!(row(&root, 7).unwrap(), Some(ProcessRow { process, ppid: 3, zombie: false }));
+        assert_eq!(
+            row(&root, 7).unwrap(),
+            Some(ProcessRow { process, ppid: 3, zombie: false, session: 7, terminal: false })
+        );
         assert_eq!(comm(&root, 7), Some(ByteString(b"a (b) c\n\xff".to_vec())));
         assert_eq!(row(&root, 8).unwrap(), None);
         FakeProcess::new(8).write(&proc);

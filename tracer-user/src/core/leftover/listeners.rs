@@ -1,6 +1,8 @@
 //! Listening ports and sockets: left by an earlier run, in the way of the next, or only noted.
 
-use super::judge::{Judge, age, keys, named, owner_of};
+use super::files::pattern_of;
+use super::judge::{age, keys, named, owner_of};
+use super::ownership::Judge;
 use super::scene::{Listener, PreflightRequest, Proc};
 use super::{LeftoverFinding, LeftoverKind, LeftoverProcess, LeftoverStatus, Ownership};
 
@@ -35,11 +37,13 @@ impl Judge<'_> {
             (Some(port), _) => format!("port {port} ({} {}){place}", listener.protocol, listener.address),
             (None, _) => format!("socket {}{place}", listener.address),
         };
-        // The port that `reap --port` can free.
-        let port = listener.port.filter(|_| here);
+        // What `reap` can free it by: the port, or the name of a requested socket.
+        let port = listener.port.filter(|_| here).map(|port| format!("--port {port}"));
+        let asked_path = listener.path.as_ref().filter(|_| listener.asked);
+        let by = port.or_else(|| asked_path.map(|path| format!("--socket {}", pattern_of(path))));
         let verdict = match (left.and_then(|at| processes.get(at)), processes.first()) {
-            (Some(holder), _) => held_by_leftover(&what, port, holder),
-            (None, Some(holder)) => held_by_other(&what, port, holder, requested)?,
+            (Some(holder), _) => held_by_leftover(&what, by, holder),
+            (None, Some(holder)) => held_by_other(&what, by, holder, requested)?,
             (None, None) if requested => ListenerVerdict {
                 status: LeftoverStatus::InUse,
                 sentence: format!("{what} is held by a process that cannot be seen from here"),
@@ -62,15 +66,16 @@ impl Judge<'_> {
             port: listener.port,
             namespace: listener.namespace.clone(),
             session,
+            requested: listener.asked,
+            protected: None,
         })
     }
 }
 
-fn held_by_leftover(what: &str, port: Option<u16>, holder: &LeftoverProcess) -> ListenerVerdict {
-    let selection = match (&holder.ownership, port) {
-        (Ownership::Session { session, .. }, _) => format!("--session {session}"),
-        (_, Some(port)) => format!("--port {port}"),
-        (_, None) => format!("--pid {}", holder.pid),
+fn held_by_leftover(what: &str, by: Option<String>, holder: &LeftoverProcess) -> ListenerVerdict {
+    let selection = match &holder.ownership {
+        Ownership::Session { session, .. } => format!("--session {session}"),
+        _ => by.unwrap_or_else(|| format!("--pid {}", holder.pid)),
     };
     ListenerVerdict {
         status: LeftoverStatus::Left,
@@ -82,7 +87,7 @@ fn held_by_leftover(what: &str, port: Option<u16>, holder: &LeftoverProcess) -> 
 /// A listener whose holder is not left; `None` when nothing is to be said of it.
 fn held_by_other(
     what: &str,
-    port: Option<u16>,
+    by: Option<String>,
     holder: &LeftoverProcess,
     requested: bool,
 ) -> Option<ListenerVerdict> {
@@ -91,7 +96,7 @@ fn held_by_other(
     let mut command = None;
     let (status, sentence) = match &holder.ownership {
         Ownership::Checkout { .. } if requested => {
-            command = port.map(|port| format!("tracer-user reap --port {port} --yes"));
+            command = by.map(|by| format!("tracer-user reap {by} --yes"));
             (LeftoverStatus::InUse, format!("{what} is held by {held}, {owner}, whose parent still runs"))
         }
         Ownership::Checkout { .. } => (LeftoverStatus::Note, format!("{what} is held by {held}, {owner}")),

@@ -1,15 +1,19 @@
 //! Leftovers of earlier runs: each process, listener and file that exists is left, in use, unknown, or only
 //! noted.
 //!
-//! A process's name proves nothing. A process is *owned* when a session of this tracer started it (the
-//! kernel's record or the session log says so, by pid and start time), or when it runs from the checkout in
-//! question (working directory, executable or an argument under it) as the same user. It is *left* when it is
-//! owned and its session is over, or the process that started it is gone. Every other process of the machine
-//! is a stranger: it can be in the way, and is then named as such, but it is never ended and never counted as
-//! left.
+//! A process's name proves nothing, nor does the time at which something was made. A process is *owned* when
+//! a session of this tracer started it (the kernel's record or the session log says so, by pid and start
+//! time), or when it runs from the checkout in question (working directory, executable or an argument under
+//! it) as the same user, and neither in a service nor on the terminal of another login session. A process
+//! that is requested by its pid needs less: its environment, its interpreter or its parent may name the
+//! checkout, and it may run as another user. It is *left* when it is owned and its session is over, or the
+//! process that started it is gone. Every other process of the machine is a stranger: it can be in the way,
+//! and is then named as such, but it is never ended and never counted as left.
 
+mod files;
 mod judge;
 mod listeners;
+mod ownership;
 mod plan;
 mod ports;
 mod scene;
@@ -25,8 +29,8 @@ pub use judge::judge;
 pub use plan::{PlannedEnd, REAP_SCHEMA, ReapPlan, ReapReport, ReapSelection};
 pub use ports::named_ports;
 pub use scene::{
-    Checkout, FileKind, FileState, LeftoverFile, Listener, PreflightRequest, Proc, Scene, SessionTie,
-    UnfinishedSession,
+    Checkout, ExposedFile, FileKind, FileState, LeftoverFile, Listener, PreflightRequest, Proc, Scene,
+    SessionTie, UnfinishedSession,
 };
 
 /// The report's schema.
@@ -117,6 +121,9 @@ pub struct LeftoverProcess {
     pub pid: u32,
     /// Start time, clock ticks since boot.
     pub start_ticks: u64,
+    /// Its user; null when unknown.
+    #[serde(default)]
+    pub uid: Option<u32>,
     /// Its name.
     pub comm: ByteString,
     /// Its arguments, secrets redacted.
@@ -152,6 +159,12 @@ pub struct LeftoverFinding {
     pub namespace: Option<String>,
     /// The session that left it; null when there is none.
     pub session: Option<String>,
+    /// It is a socket that was requested with `--socket`.
+    #[serde(default)]
+    pub requested: bool,
+    /// Why `reap` does not remove it as this user; null when it does.
+    #[serde(default)]
+    pub protected: Option<String>,
 }
 
 /// The report of `preflight`.
@@ -159,8 +172,11 @@ pub struct LeftoverFinding {
 pub struct PreflightReport {
     /// `tracer.preflight/1`.
     pub schema: String,
-    /// Nothing is left, and nothing is in the way.
+    /// Nothing is left, nothing is in the way, and no search ended before its end.
     pub clean: bool,
+    /// The user who asked.
+    #[serde(default)]
+    pub uid: u32,
     /// The checkout whose processes count as owned; null when there is none.
     pub checkout: Option<ByteString>,
     /// The findings, gravest first.

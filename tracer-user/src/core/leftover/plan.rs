@@ -20,6 +20,8 @@ pub struct ReapSelection {
     pub ports: Vec<u16>,
     /// These processes, if they are owned.
     pub pids: Vec<u32>,
+    /// The sockets that were requested of `preflight`.
+    pub sockets: bool,
     /// All leftovers.
     pub all_mine: bool,
 }
@@ -56,7 +58,12 @@ impl ReapPlan {
                 if finding.kind == LeftoverKind::Zombie || !seen.insert((process.pid, process.start_ticks)) {
                     continue;
                 }
-                if process.ownership.may_be_reaped() {
+                if let Some(user) = selection.other_user(report.uid, process) {
+                    plan.refused.push(format!(
+                        "{}: not ended: it runs as user {user}; --pid {} ends it",
+                        finding.sentence, process.pid
+                    ));
+                } else if process.ownership.may_be_reaped() {
                     plan.end.push(PlannedEnd { process: process.clone(), why: why.clone() });
                 } else {
                     plan.refused.push(format!(
@@ -70,7 +77,10 @@ impl ReapPlan {
                 plan.refused.push(finding.sentence.clone());
             }
             if finding.status == LeftoverStatus::Left && finding.kind != LeftoverKind::Listener {
-                plan.remove.extend(finding.path.clone());
+                match &finding.protected {
+                    None => plan.remove.extend(finding.path.clone()),
+                    Some(_) => plan.refused.push(finding.sentence.clone()),
+                }
             }
         }
         plan.end.sort_by_key(|ending| (ending.process.start_ticks, ending.process.pid));
@@ -105,6 +115,13 @@ fn stranger(ownership: &Ownership) -> String {
 }
 
 impl ReapSelection {
+    /// The user of a process of the checkout who is another than the one who asks. Such a process has to be
+    /// named by its pid. Those of a session are what that session's job made them.
+    fn other_user(&self, uid: u32, process: &LeftoverProcess) -> Option<u32> {
+        let by_checkout = matches!(process.ownership, Ownership::Checkout { .. });
+        process.uid.filter(|it| by_checkout && *it != uid && !self.pids.contains(&process.pid))
+    }
+
     /// Why a finding is selected; `None` when it is not.
     pub fn wants(&self, finding: &LeftoverFinding) -> Option<String> {
         if let Some(session) = finding.session.as_ref().filter(|session| self.sessions.contains(session))
@@ -122,6 +139,10 @@ impl ReapSelection {
         );
         if processes && finding.processes.iter().any(|process| self.pids.contains(&process.pid)) {
             return Some("requested by its pid".to_owned());
+        }
+        let sockets = matches!(finding.kind, LeftoverKind::SocketFile | LeftoverKind::Listener);
+        if self.sockets && sockets && finding.requested {
+            return Some("requested by the name of its socket".to_owned());
         }
         let all = self.all_mine
             && finding.status == LeftoverStatus::Left
@@ -177,27 +198,28 @@ mod tests {
         let process = LeftoverProcess {
             pid,
             start_ticks: u64::from(1000 - pid),
+            uid: Some(1000),
             comm: "x".into(),
             cmdline: vec![],
             age_seconds: 1,
             ownership,
         };
         LeftoverFinding {
-            kind,
-            status,
-            key: String::new(),
-            sentence: format!("pid {pid}"),
-            command: None,
             processes: vec![process],
-            path: None,
             port: (kind == LeftoverKind::Listener).then_some(8080),
-            namespace: None,
-            session: None,
+            ..LeftoverFinding::new(kind, status, String::new(), format!("pid {pid}"))
         }
     }
 
     fn report(findings: Vec<LeftoverFinding>) -> PreflightReport {
-        PreflightReport { schema: String::new(), clean: false, checkout: None, findings, problems: vec![] }
+        PreflightReport {
+            schema: String::new(),
+            clean: false,
+            uid: 1000,
+            checkout: None,
+            findings,
+            problems: vec![],
+        }
     }
 
     fn ours() -> Ownership {
@@ -234,6 +256,32 @@ mod tests {
         ]);
         let plan = ReapPlan::of(&report, &ReapSelection { all_mine: true, ..ReapSelection::default() });
         assert_eq!(plan.processes().iter().map(|id| id.tgid).collect::<Vec<_>>(), [9, 7]);
+    }
+
+    #[test]
+    fn a_process_of_another_user_is_ended_only_by_its_pid() {
+        let report = PreflightReport {
+            uid: 0,
+            ..report(vec![finding(LeftoverKind::Orphan, LeftoverStatus::Left, 7, ours())])
+        };
+        let all = ReapSelection { all_mine: true, ..ReapSelection::default() };
+        let plan = ReapPlan::of(&report, &all);
+        assert!(plan.is_empty() && plan.refused[0].contains("--pid 7 ends it"), "{plan:?}");
+        let named = ReapSelection { pids: vec![7], ..ReapSelection::default() };
+        assert_eq!(ReapPlan::of(&report, &named).end.len(), 1);
+    }
+
+    #[test]
+    fn a_protected_file_is_refused() {
+        let file = LeftoverFinding {
+            path: Some("/srv/x/a.sock".into()),
+            protected: Some("/srv/x belongs to user 7".to_owned()),
+            processes: Vec::new(),
+            ..finding(LeftoverKind::SocketFile, LeftoverStatus::Left, 7, ours())
+        };
+        let plan =
+            ReapPlan::of(&report(vec![file]), &ReapSelection { all_mine: true, ..ReapSelection::default() });
+        assert_eq!((plan.is_empty(), plan.refused.len()), (true, 1), "{plan:?}");
     }
 
     #[test]

@@ -26,6 +26,16 @@ pub struct Proc {
     pub zombie: bool,
     /// Orphans are reparented to it: it is init, or known to be a child subreaper.
     pub reaper: bool,
+    /// The control group of the service that it is in, up to `NAME.service`; `None` when it is in none, or
+    /// that is unknown.
+    pub service: Option<ByteString>,
+    /// Pid of the leader of its login session.
+    pub session: u32,
+    /// It has a controlling terminal.
+    pub terminal: bool,
+    /// What its environment says of where it was started: `PWD`, `_` and `VIRTUAL_ENV`. Read for requested
+    /// processes alone.
+    pub environment: Vec<ByteString>,
 }
 
 /// The proof that a process belongs to a session.
@@ -90,8 +100,26 @@ pub struct LeftoverFile {
     /// Why it may be removed: it belongs to a session or to the checkout, or was requested. `None`: any
     /// program of this user may own it.
     pub owned: Option<String>,
-    /// The finished session during which it was last written; `None` when there is none.
+    /// It matches a requested pattern.
+    pub asked: bool,
+    /// The finished session that made it; `None` when there is no proof of one.
     pub session: Option<String>,
+    /// The finished session during which it was last written. That proves nothing: every other program wrote
+    /// at that time, too.
+    pub written_during: Option<String>,
+    /// Root does not remove it; `None` when nothing forbids that.
+    pub exposed: Option<ExposedFile>,
+}
+
+/// Another user can change a directory on the way to a file, so that root does not remove the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExposedFile {
+    /// The directory.
+    pub directory: ByteString,
+    /// Its owner, when that is neither root nor this user; `None` when its mode lets others write to it.
+    pub owner: Option<u32>,
+    /// Owner of the file.
+    pub file_owner: u32,
 }
 
 /// A session whose owner died.
@@ -115,6 +143,10 @@ pub struct Checkout {
 pub struct Scene {
     /// CLOCK_BOOTTIME, nanoseconds.
     pub boot_ns: u64,
+    /// The user who asks.
+    pub uid: u32,
+    /// Pid of this process.
+    pub own_pid: u32,
     /// All processes.
     pub processes: Vec<Proc>,
     /// This process and its ancestors, up to init.
@@ -133,6 +165,8 @@ pub struct Scene {
     pub pins: Vec<String>,
     /// What could not be examined, one line each.
     pub problems: Vec<String>,
+    /// Where a search ended before its end, one line each. What was not searched is not clean.
+    pub incomplete: Vec<String>,
 }
 
 /// What the user requests beside the general report.
@@ -144,4 +178,8 @@ pub struct PreflightRequest {
     pub pids: Vec<u32>,
     /// Keys of findings that existed before. They are not reported.
     pub baseline: BTreeSet<String>,
+    /// The option by which `reap` finds the same checkout again, as one types it, after a space.
+    pub repo_option: String,
+    /// The options by which `reap` and `recover` find the same sessions again, as one types them.
+    pub place_options: String,
 }

@@ -14,6 +14,10 @@ fn proc(tgid: u32, ppid: u32) -> Proc {
         exe: Some("/usr/bin/python3".into()),
         zombie: false,
         reaper: tgid == 1,
+        service: None,
+        session: tgid,
+        terminal: false,
+        environment: Vec::new(),
     }
 }
 
@@ -25,6 +29,7 @@ fn in_repo(mut it: Proc) -> Proc {
 fn scene(processes: Vec<Proc>) -> Scene {
     Scene {
         boot_ns: 1_000_000_000_000,
+        uid: 1000,
         processes: std::iter::once(proc(1, 0)).chain(processes).collect(),
         checkout: Some(Checkout { dir: "/srv/repo".into(), uid: 1000 }),
         ..Scene::default()
@@ -143,7 +148,10 @@ fn files_are_left_only_when_proven_stale_and_owned() {
         kind: FileKind::SharedMemory,
         state,
         owned: owned.map(str::to_owned),
+        asked: false,
         session: None,
+        written_during: Some("s1".into()),
+        exposed: None,
     };
     scene.files = vec![
         file("/dev/shm/a", FileState::Stale("no process maps it".into()), Some("made in session s1")),
@@ -171,4 +179,114 @@ fn an_owned_zombie_is_noted_with_its_parent() {
         [(LeftoverKind::Zombie, LeftoverStatus::Note)]
     );
     assert!(report.clean);
+}
+
+#[test]
+fn what_a_daemon_of_the_checkout_started_elsewhere_is_not_left() {
+    let mut of_another_user = in_repo(proc(12, 10));
+    of_another_user.uid = Some(1001);
+    let scene = scene(vec![
+        in_repo(proc(10, 1)),
+        proc(11, 10),
+        of_another_user,
+        in_repo(proc(13, 10)),
+        in_repo(proc(14, 11)),
+    ]);
+    assert_eq!(left(&scene), [10, 13]);
+}
+
+#[test]
+fn a_service_and_a_process_on_anothers_terminal_are_not_left() {
+    let mut service = in_repo(proc(10, 1));
+    service.service = Some("/system.slice/app.service".into());
+    let mut shell = in_repo(proc(12, 11));
+    (shell.terminal, shell.session) = (true, 12);
+    let mut job = in_repo(proc(13, 1));
+    (job.terminal, job.session) = (true, 12);
+    let mut scene = scene(vec![service, proc(11, 1), shell, job, in_repo(proc(20, 1))]);
+    scene.own_pid = 20;
+    scene.own_ancestry = [20].into();
+    assert!(left(&scene).is_empty());
+    // The same from within that service and on that terminal.
+    let own = scene.processes.last_mut().expect("this process");
+    (own.service, own.terminal, own.session) = (Some("/system.slice/app.service".into()), true, 12);
+    assert_eq!(left(&scene), [10, 13]);
+}
+
+#[test]
+fn a_requested_process_needs_less_proof() {
+    let with = |variable: &str| {
+        let mut it = proc(10, 1);
+        it.uid = Some(1001);
+        it.environment = vec![variable.into()];
+        it
+    };
+    let ownership = |processes: Vec<Proc>| {
+        let asked = PreflightRequest { pids: vec![10], ..PreflightRequest::default() };
+        let report = judge(&scene(processes), &asked);
+        let of_it = |it: &&LeftoverProcess| it.pid == 10;
+        let ownership =
+            report.findings.iter().flat_map(|it| &it.processes).find(of_it).map(|it| it.ownership.clone());
+        ownership.expect("it was requested")
+    };
+    for variable in ["PWD=/srv/repo/x", "_=/srv/repo/.venv/bin/python", "VIRTUAL_ENV=/srv/repo/.venv"] {
+        assert!(ownership(vec![with(variable)]).may_be_reaped(), "{variable}");
+    }
+    assert_eq!(ownership(vec![with("PWD=/srv/repository")]), Ownership::Stranger);
+    let mut child = proc(10, 9);
+    assert!(ownership(vec![in_repo(proc(9, 1)), child.clone()]).may_be_reaped());
+    child.uid = Some(0);
+    assert_eq!(ownership(vec![in_repo(proc(9, 1)), child]), Ownership::Stranger);
+}
+
+#[test]
+fn what_is_old_and_nobodys_is_noted() {
+    let mut scene = scene(vec![proc(10, 1)]);
+    let notes = |scene: &Scene| judge(scene, &PreflightRequest::default()).findings.len();
+    assert_eq!(notes(&scene), 0);
+    scene.boot_ns = 4_000_000_000_000;
+    let report = judge(&scene, &PreflightRequest::default());
+    assert_eq!((report.clean, report.findings[0].status), (true, LeftoverStatus::Note));
+    assert!(report.findings[0].sentence.contains("its owner is unknown"), "{report:?}");
+}
+
+#[test]
+fn a_search_that_ended_early_is_not_clean() {
+    let mut scene = scene(vec![]);
+    scene.incomplete.push("/srv/repo: only 9 entries were searched".into());
+    let report = judge(&scene, &PreflightRequest::default());
+    assert!(!report.clean && report.problems.len() == 1, "{report:?}");
+}
+
+#[test]
+fn commands_name_what_they_remove() {
+    let mut scene = scene(vec![]);
+    let file = |path: &str, asked, session: Option<&str>, exposed| LeftoverFile {
+        path: path.into(),
+        kind: FileKind::Socket,
+        state: FileState::Stale("no socket is bound to it".into()),
+        owned: Some("it was requested".into()),
+        asked,
+        session: session.map(str::to_owned),
+        written_during: None,
+        exposed,
+    };
+    let exposed = ExposedFile { directory: "/srv".into(), owner: Some(7), file_owner: 7 };
+    scene.files = vec![
+        file("/tmp/a[1] b.sock", true, None, None),
+        file("/tmp/b.sock", false, Some("s1"), None),
+        file("/srv/c.sock", false, None, Some(exposed)),
+    ];
+    let asked = PreflightRequest { repo_option: " --repo /srv/repo".into(), ..PreflightRequest::default() };
+    let report = judge(&scene, &asked);
+    let commands: Vec<_> = report.findings.iter().filter_map(|it| it.command.as_deref()).collect();
+    assert_eq!(
+        commands,
+        [
+            "tracer-user reap --socket '/tmp/a[[]1[]] b.sock' --yes --repo /srv/repo",
+            "tracer-user reap --session s1 --yes --repo /srv/repo",
+            "sudo -u '#7' tracer-user reap --all-mine --yes --repo /srv/repo",
+        ]
+    );
+    assert!(report.findings[2].protected.is_some());
 }

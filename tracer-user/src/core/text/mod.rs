@@ -2,8 +2,10 @@
 
 mod bytes;
 mod escape;
+mod shell;
 mod units;
 
 pub use bytes::ByteString;
 pub use escape::{escape, printable, unescape};
+pub use shell::shell_word;
 pub use units::{duration, grouped, list};

@@ -5,8 +5,9 @@ pub mod port_conflict;
 pub mod reap;
 mod sessions;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -18,9 +19,9 @@ use crate::core::identity::ProcessId;
 use crate::core::leftover::{
     Checkout, LeftoverFinding, LeftoverKind, PreflightReport, PreflightRequest, Proc, Scene, judge,
 };
-use crate::core::text::ByteString;
+use crate::core::text::{ByteString, shell_word};
 use crate::procfs_view::ProcRoot;
-use crate::procfs_view::census::census;
+use crate::procfs_view::census::{census, origin};
 use crate::procfs_view::leftover_files::Candidate;
 
 /// The schema of a baseline.
@@ -62,6 +63,10 @@ pub struct PreflightResult {
     pub files: Vec<Candidate>,
     /// The ids of all existing sessions.
     pub sessions: BTreeSet<String>,
+    /// The processes that were judged.
+    pub processes: BTreeSet<ProcessId>,
+    /// The processes that hold each bound UNIX socket, by the socket's path.
+    pub holders: BTreeMap<PathBuf, Vec<ProcessId>>,
 }
 
 /// Examines what earlier runs left.
@@ -69,24 +74,71 @@ pub struct PreflightResult {
 /// # Errors
 /// When `/proc`, the checkout or the baseline cannot be read, or a pattern is malformed.
 pub fn find_leftovers(options: &PreflightOptions) -> anyhow::Result<PreflightResult> {
+    find_with(options, &files::BoundFiles::new())
+}
+
+/// Examines what earlier runs left, files of processes that have just ended included.
+fn find_with(options: &PreflightOptions, bound: &files::BoundFiles) -> anyhow::Result<PreflightResult> {
     let root = ProcRoot::system();
     let (mut scene, windows, sessions) = gather(&root, &options.places, options.repo.as_deref())?;
     let requested = files::expand(&options.sockets)?;
     for listener in &mut scene.listeners {
         listener.asked = listener.path.as_ref().is_some_and(|path| files::matches(&options.sockets, path));
     }
-    let ownership =
-        files::FileOwnership { checkout: scene.checkout.as_ref(), requested: &requested, windows: &windows };
-    let found = files::find(&root, &ownership, &scene.processes, &mut scene.problems);
+    for it in scene.processes.iter_mut().filter(|it| options.pids.contains(&it.id.tgid)) {
+        it.environment = origin(&root, it.id);
+    }
+    let mut holders = BTreeMap::new();
+    for listener in &scene.listeners {
+        let path = listener.path.as_ref().filter(|path| path.as_bytes().starts_with(b"/"));
+        if let Some(path) = path {
+            let path = PathBuf::from(std::ffi::OsStr::from_bytes(path.as_bytes()));
+            holders.insert(path, listener.holders.clone());
+        }
+    }
+    let ownership = files::FileOwnership {
+        checkout: scene.checkout.as_ref(),
+        requested: &requested,
+        bound,
+        windows: &windows,
+    };
+    let (problems, incomplete) = (&mut scene.problems, &mut scene.incomplete);
+    let found = files::find(&root, &ownership, &scene.processes, problems, incomplete);
     let (files, judged): (Vec<_>, Vec<_>) = found.into_iter().unzip();
     scene.files = judged;
     let baseline = options.baseline.as_deref().map(read_baseline).transpose()?.unwrap_or_default();
-    let request = PreflightRequest { ports: options.ports.clone(), pids: options.pids.clone(), baseline };
+    let request = PreflightRequest {
+        ports: options.ports.clone(),
+        pids: options.pids.clone(),
+        baseline,
+        repo_option: options.repo.as_deref().map(|dir| option("--repo", dir)).unwrap_or_default(),
+        place_options: place_options(&options.places),
+    };
     let report = judge(&scene, &request);
     if let Some(path) = &options.save {
         save_baseline(path, &report)?;
     }
-    Ok(PreflightResult { report, files, sessions })
+    let processes = scene.processes.iter().map(|it| it.id).collect();
+    Ok(PreflightResult { report, files, sessions, processes, holders })
+}
+
+/// The options for the same places, where the environment does not name them already.
+fn place_options(places: &Places) -> String {
+    let places = [
+        ("--trace-dir", "TRACER_TRACE_DIR", &places.trace_dir),
+        ("--log-dir", "TRACER_LOG_DIR", &places.log_dir),
+    ];
+    let named = places.into_iter().filter_map(|(name, variable, dir)| {
+        let dir = dir.as_deref()?;
+        (std::env::var_os(variable).as_deref() != Some(dir.as_os_str())).then(|| option(name, dir))
+    });
+    named.collect()
+}
+
+/// An option with a directory, as one types it, after a space.
+fn option(name: &str, dir: &Path) -> String {
+    let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    format!(" {name} {}", shell_word(&ByteString(dir.as_os_str().as_bytes().to_vec())))
 }
 
 /// The listeners that are in the way: those that earlier runs left, and those that hold one of these ports.
@@ -115,6 +167,8 @@ fn gather(
     census.problems.extend(Vec::from(sessions.problems));
     let scene = Scene {
         boot_ns: clock::boot_ns(),
+        uid: rustix::process::geteuid().as_raw(),
+        own_pid: std::process::id(),
         own_ancestry: ancestry(&census.processes, std::process::id()),
         processes: census.processes,
         ties: sessions.ties,
@@ -124,6 +178,7 @@ fn gather(
         unfinished: sessions.unfinished,
         pins: sessions.pins,
         problems: census.problems,
+        incomplete: sessions.incomplete,
     };
     Ok((scene, sessions.windows, sessions.ids))
 }
@@ -138,14 +193,20 @@ fn ancestry(processes: &[Proc], from: u32) -> BTreeSet<u32> {
     found
 }
 
-/// The living processes of `of` and their living descendants, by the present process table.
-pub fn with_descendants(of: &[ProcessId], table: &[(ProcessId, u32)]) -> Vec<ProcessId> {
+/// The living processes of `of` and their living descendants, by the present process table. Processes of
+/// `except` are left out, with what only they have started.
+pub fn with_descendants(
+    of: &[ProcessId],
+    table: &[(ProcessId, u32)],
+    except: &BTreeSet<ProcessId>,
+) -> Vec<ProcessId> {
     let mut found: Vec<ProcessId> =
         of.iter().copied().filter(|id| table.iter().any(|(other, _)| other == id)).collect();
     let mut at = 0;
     while let Some(parent) = found.get(at).copied() {
         let children = table.iter().filter(|(id, ppid)| {
-            *ppid == parent.tgid && id.start_ticks >= parent.start_ticks && !found.contains(id)
+            let child = *ppid == parent.tgid && id.start_ticks >= parent.start_ticks;
+            child && !found.contains(id) && !except.contains(id)
         });
         let children: Vec<_> = children.map(|(id, _)| *id).collect();
         found.extend(children);
@@ -156,7 +217,6 @@ pub fn with_descendants(of: &[ProcessId], table: &[(ProcessId, u32)]) -> Vec<Pro
 
 /// The directory of the checkout without links, and its owner.
 fn checkout(asked: Option<&Path>) -> anyhow::Result<Option<Checkout>> {
-    use std::os::unix::ffi::OsStrExt as _;
     use std::os::unix::fs::MetadataExt as _;
     let dir = match asked {
         Some(dir) => Some(dir.canonicalize().with_context(|| format!("--repo {}", dir.display()))?),
@@ -205,7 +265,9 @@ mod tests {
     fn descendants_are_found_through_each_other_and_never_older_than_their_parent() {
         let id = |tgid: u32, start_ticks: u64| ProcessId { tgid, start_ticks };
         let table = [(id(10, 5), 1), (id(12, 7), 11), (id(11, 6), 10), (id(13, 1), 10), (id(14, 9), 1)];
-        assert_eq!(with_descendants(&[id(10, 5)], &table), [id(10, 5), id(11, 6), id(12, 7)]);
-        assert_eq!(with_descendants(&[id(10, 4)], &table), []);
+        let none = BTreeSet::new();
+        assert_eq!(with_descendants(&[id(10, 5)], &table, &none), [id(10, 5), id(11, 6), id(12, 7)]);
+        assert_eq!(with_descendants(&[id(10, 4)], &table, &none), []);
+        assert_eq!(with_descendants(&[id(10, 5)], &table, &[id(11, 6)].into()), [id(10, 5)]);
     }
 }

@@ -5,12 +5,15 @@ use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
-use super::{PreflightOptions, PreflightResult, find_leftovers, with_descendants};
+use super::files::{BoundBy, BoundFiles};
+use super::{PreflightOptions, PreflightResult, find_leftovers, find_with, with_descendants};
 use crate::core::escalation::Termination;
+use crate::core::identity::ProcessId;
 use crate::core::leftover::{
-    LeftoverFinding, LeftoverStatus, REAP_SCHEMA, ReapPlan, ReapReport, ReapSelection,
+    LeftoverFinding, LeftoverStatus, Ownership, REAP_SCHEMA, ReapPlan, ReapReport, ReapSelection,
 };
-use crate::procfs_view::leftover_files;
+use crate::core::text::ByteString;
+use crate::procfs_view::leftover_files::{self, Candidate, CandidateKind, Removal};
 use crate::procfs_view::{ProcRoot, table};
 use crate::session::live::terminate::end;
 use crate::signals::escalation::EscalationEvent;
@@ -41,6 +44,10 @@ pub fn reap(
     let mut preflight = options.preflight.clone();
     preflight.ports.extend(&options.selection.ports);
     preflight.pids.extend(&options.selection.pids);
+    anyhow::ensure!(
+        options.selection.sockets != preflight.sockets.is_empty(),
+        "a selection of sockets and the patterns for it belong together"
+    );
     let before = find_leftovers(&preflight)?;
     if let Some(unknown) = options.selection.sessions.iter().find(|id| !before.sessions.contains(*id)) {
         bail!("no session {unknown}; `tracer-user sessions list` names the finished ones");
@@ -59,12 +66,14 @@ pub fn reap(
     if !options.yes || reaped.plan.is_empty() {
         return Ok(reaped);
     }
+    let mut bound = BoundFiles::new();
     if !reaped.plan.end.is_empty() {
-        reaped.ended = end_processes(&reaped.plan, options.grace, step)?;
+        bound = bound_by(&before, &reaped.plan);
+        reaped.ended = end_processes(&reaped.plan, &before.processes, options.grace, step)?;
     }
     // Ended processes leave files of their own, which are stale only now.
-    let between = find_leftovers(&preflight)?;
-    remove_files(&before, &between, options, &mut reaped);
+    let between = find_with(&preflight, &bound)?;
+    remove_files(&between, &bound, options, &mut reaped);
     let after = find_leftovers(&preflight)?.report;
     let wanted = |finding: &LeftoverFinding| {
         let by_selection =
@@ -77,30 +86,57 @@ pub fn reap(
     Ok(reaped)
 }
 
+/// The socket files that the processes to end, and no others, are bound to.
+fn bound_by(before: &PreflightResult, plan: &ReapPlan) -> BoundFiles {
+    let mut bound = BoundFiles::new();
+    for (path, holders) in &before.holders {
+        let planned = |holder: &ProcessId| {
+            plan.end
+                .iter()
+                .find(|it| (it.process.pid, it.process.start_ticks) == (holder.tgid, holder.start_ticks))
+        };
+        let Some(Some(ending)) = holders.first().map(planned) else { continue };
+        if !holders.iter().all(|holder| planned(holder).is_some()) {
+            continue;
+        }
+        let session = match &ending.process.ownership {
+            Ownership::Session { session, .. } => Some(session.clone()),
+            _ => None,
+        };
+        let proof = format!("pid {}, which was ended, was bound to it", ending.process.pid);
+        bound.insert(path.clone(), BoundBy { proof, session });
+    }
+    bound
+}
+
 fn end_processes(
     plan: &ReapPlan,
+    judged: &BTreeSet<ProcessId>,
     grace: Duration,
     step: impl FnMut(EscalationEvent<'_>),
 ) -> anyhow::Result<Vec<Termination>> {
     let root = ProcRoot::system();
     let roots = plan.processes();
+    // What was judged and is not in the plan is not proven to be owned. What was started since is.
+    let others: BTreeSet<_> = judged.iter().copied().filter(|it| !roots.contains(it)).collect();
     let meant = || {
         // When it is unreadable for a moment, the pidfds of the known processes still say which of them live.
         let all = table::all(&root).unwrap_or_default();
         let table: Vec<_> = all.iter().filter(|it| !it.zombie).map(|it| (it.process, it.ppid)).collect();
-        with_descendants(&roots, &table)
+        with_descendants(&roots, &table, &others)
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     Ok(runtime.context("cannot start")?.block_on(end(meant, grace, step)))
 }
 
-fn remove_files(
-    before: &PreflightResult,
-    now: &PreflightResult,
-    options: &ReapOptions,
-    reaped: &mut ReapReport,
-) {
-    let stale_before: BTreeSet<_> = before.files.iter().map(|file| &file.path).collect();
+fn remove_files(now: &PreflightResult, bound: &BoundFiles, options: &ReapOptions, reaped: &mut ReapReport) {
+    let ended = |pid: u32| reaped.ended.iter().any(|it| it.pid == pid && it.is_gone());
+    let of_ended = |file: &Candidate| match file.kind {
+        CandidateKind::Socket => bound.contains_key(&file.path),
+        CandidateKind::PidFile(pid) => ended(pid),
+        CandidateKind::SharedMemory => false,
+    };
+    let mut removals = Vec::new();
     for finding in now.report.findings.iter().filter(|it| it.status == LeftoverStatus::Left) {
         let Some(path) = &finding.path else { continue };
         let Some(file) = now.files.iter().find(|file| file.path.as_os_str().as_bytes() == path.as_bytes())
@@ -108,13 +144,19 @@ fn remove_files(
             continue;
         };
         // The files of processes that were ended belong to the selection, too.
-        let of_ended = !reaped.ended.is_empty() && !stale_before.contains(&file.path);
-        if !of_ended && options.selection.wants(finding).is_none() {
-            continue;
+        if of_ended(file) || options.selection.wants(finding).is_some() {
+            removals.push((path, file));
         }
+    }
+    for (path, file) in removals {
         match leftover_files::remove(file) {
-            Ok(true) => reaped.removed.push(path.clone()),
-            Ok(false) => {}
+            Ok(Removal::Removed) => reaped.removed.push(path.clone()),
+            Ok(Removal::Changed) => {}
+            Ok(Removal::Exposed(exposure)) => reaped.problems.push(format!(
+                "{} is not removed as root: another user can change {}",
+                path.escaped(),
+                ByteString(exposure.path.as_os_str().as_bytes().to_vec()).escaped()
+            )),
             Err(error) => reaped.problems.push(format!("{} cannot be removed: {error}", path.escaped())),
         }
     }

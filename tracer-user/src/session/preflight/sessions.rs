@@ -10,6 +10,7 @@ use crate::core::leftover::{Proc, SessionTie, UnfinishedSession};
 use crate::core::record::sidecar::{Enrollment, Sidecar};
 use crate::core::retention::RetentionPolicy;
 use crate::procfs_view::ProcRoot;
+use crate::session::clock;
 use crate::session::options::Places;
 use crate::session::problems::Problems;
 use crate::session::recover::{FateSource as _, LocalHost, Pinned, pin_name};
@@ -34,6 +35,8 @@ pub struct Sessions {
     pub pins: Vec<String>,
     /// What could not be read.
     pub problems: Problems,
+    /// Sessions that were not looked at, in one line.
+    pub incomplete: Vec<String>,
 }
 
 /// Examines live traces and the session log.
@@ -132,13 +135,20 @@ fn log(places: &Places, here: &LocalHost, found: &mut Sessions) -> anyhow::Resul
     let log = SessionLog::open(&config)?;
     let Some(file) = index::open(log.dir(), log.uid())? else { return Ok(()) };
     let rows: Vec<_> = index::rows(file).collect::<Result<_, _>>()?;
+    let now = clock::anchor();
+    let booted = now.wall.as_second() - i64::try_from(now.boot_ns / 1_000_000_000).unwrap_or(0);
+    let mut passed_over = 0;
     for (newer, row) in rows.into_iter().rev().enumerate() {
         let Row::Good(row) = row else { continue };
         found.ids.insert(row.session_id.clone());
+        let window = window(&row.timestamp, row.duration_seconds);
+        // What ran before this boot left no process.
+        let of_this_boot = window.as_ref().is_none_or(|window| *window.end() >= booted);
         if newer >= SESSIONS {
+            passed_over += usize::from(of_this_boot);
             continue;
         }
-        if let Some(window) = window(&row.timestamp, row.duration_seconds) {
+        if let Some(window) = window {
             found.windows.push((row.session_id.clone(), window));
         }
         let Ok(Some(summary)) = log.read_summary(&row.dir_name) else { continue };
@@ -153,6 +163,12 @@ fn log(places: &Places, here: &LocalHost, found: &mut Sessions) -> anyhow::Resul
                 proof: "it was alive when the session was over".to_owned(),
             });
         }
+    }
+    if passed_over > 0 {
+        found.incomplete.push(format!(
+            "{passed_over} sessions of this boot were not examined, only the last {SESSIONS}; \
+             `tracer-user sessions clear` and --max-sessions keep the log short"
+        ));
     }
     Ok(())
 }
