@@ -15,7 +15,7 @@ use tracer_user::core::snapshot::ProcSnapshot;
 use tracer_user::core::summary::{OwnerFate, SessionEnding};
 use tracer_user::core::time::Anchor;
 use tracer_user::session::live::SessionRecorder;
-use tracer_user::store::{Claim, ClaimError, Limits, LogConfig, ResolveConfig, SessionLog, TraceDir};
+use tracer_user::store::{Claim, ClaimError, Limits, LogConfig, ResolveConfig, SessionLog, TraceDir, index};
 
 fn anchor() -> Anchor {
     Anchor { wall: Timestamp::from_second(1_790_000_000).unwrap(), boot_ns: 1_000_000_000_000 }
@@ -172,6 +172,30 @@ fn a_session_with_a_used_id_gets_a_directory_of_its_own() {
         .to_vec();
     assert_eq!(names, ["same", "same.2"]);
     assert_eq!(log.read_summary("same.2").unwrap().unwrap().dir_name, "same.2");
+}
+
+/// The index is a file that anything may have written. Its rows name directories that retention removes.
+#[test]
+fn a_row_of_the_index_that_names_a_path_removes_nothing_outside_of_the_log() {
+    let temp = tempfile::tempdir().unwrap();
+    let traces = trace_dir(temp.path());
+    let victim = temp.path().join("victim");
+    std::fs::create_dir(&victim).unwrap();
+    std::fs::write(victim.join("precious"), "x").unwrap();
+    let config = LogConfig { path: temp.path().join("log"), retention: RetentionPolicy::count(1) };
+    let log = SessionLog::open(&config).unwrap();
+    let index = temp.path().join("log/sessions.jsonl");
+    for (name, pid) in [("a", 42), ("b", 43), ("c", 44)] {
+        let session = SessionRecorder::create(&traces, enrollment(name, pid), Limits::default()).unwrap();
+        session.finish(&log, &finish(), Box::new(|| Ok(()))).unwrap();
+        let text = std::fs::read_to_string(&index).unwrap();
+        let (own, path) = (format!("\"dir_name\":\"{name}\""), "\"dir_name\":\"../../victim\"");
+        std::fs::write(&index, text.replace(&own, path)).unwrap();
+    }
+    assert!(victim.join("precious").exists());
+    let bad = index::rows(index::open(log.dir(), log.uid()).unwrap().unwrap());
+    let bad: Vec<_> = bad.map(Result::unwrap).filter(|row| matches!(row, index::Row::Bad(..))).collect();
+    assert!(!bad.is_empty(), "the rows are reported as not understood");
 }
 
 #[test]

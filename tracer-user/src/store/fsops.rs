@@ -167,6 +167,7 @@ impl OwnedDir {
     /// # Errors
     /// EEXIST when something has the new name and it may not be replaced.
     pub fn rename(&self, from: &OsStr, to: &OsStr, replace: bool) -> io::Result<()> {
+        check_names([from, to])?;
         let flags = if replace { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
         Ok(rustix::fs::renameat_with(self.fd(), from, self.fd(), to, flags)?)
     }
@@ -176,6 +177,7 @@ impl OwnedDir {
     /// # Errors
     /// EEXIST when something has that name there.
     pub fn rename_to(&self, from: &OsStr, other: &Self, to: &OsStr) -> io::Result<()> {
+        check_names([from, to])?;
         Ok(rustix::fs::renameat_with(self.fd(), from, other.fd(), to, RenameFlags::NOREPLACE)?)
     }
 
@@ -184,6 +186,7 @@ impl OwnedDir {
     /// # Errors
     /// When it cannot be created or opened.
     pub fn make_dir(&self, name: &OsStr) -> io::Result<Self> {
+        check_names([name])?;
         match rustix::fs::mkdirat(self.fd(), name, DIR_MODE) {
             Ok(()) | Err(Errno::EXIST) => self.open_dir(name),
             Err(errno) => Err(errno.into()),
@@ -214,6 +217,7 @@ impl OwnedDir {
     /// # Errors
     /// When the file system refuses.
     pub fn unlink(&self, name: &OsStr) -> io::Result<bool> {
+        check_names([name])?;
         match rustix::fs::unlinkat(self.fd(), name, AtFlags::empty()) {
             Ok(()) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
@@ -304,9 +308,13 @@ impl OwnedDir {
 }
 
 /// The name is one component of a path, and names something in the directory itself.
-fn is_name(name: &OsStr) -> bool {
+pub fn is_name(name: &OsStr) -> bool {
     let bytes = name.as_bytes();
-    !bytes.is_empty() && bytes != b"." && bytes != b".." && !bytes.contains(&b'/')
+    !bytes.is_empty() && bytes != b"." && bytes != b".." && !bytes.contains(&b'/') && !bytes.contains(&0)
+}
+
+fn check_names<const N: usize>(names: [&OsStr; N]) -> io::Result<()> {
+    if names.into_iter().all(is_name) { Ok(()) } else { Err(Errno::INVAL.into()) }
 }
 
 /// Writes all bytes, however many the kernel accepts at a time.

@@ -3,7 +3,7 @@
 //! Rows are added at the end, or the whole file is replaced by a shorter one, both under the log's lock. A
 //! reader needs no lock: it sees one whole version of the file, and at worst a torn last row.
 
-use super::fsops::{OpenError, OwnedDir, random_name, write_all};
+use super::fsops::{OpenError, OwnedDir, is_name, random_name, write_all};
 use super::lines::{Lines, RawLine};
 use crate::core::summary::IndexRow;
 use rustix::fd::{AsFd, OwnedFd};
@@ -33,6 +33,9 @@ pub enum RowError {
     /// It is longer than the limit.
     #[error("a row of {0} bytes")]
     TooLong(u64),
+    /// Its directory is not one in the log.
+    #[error("the directory {0:?} is no name")]
+    Name(String),
 }
 
 /// Opens the index for reading; `None` when there is none yet.
@@ -52,7 +55,9 @@ pub fn open(dir: &OwnedDir, owner: u32) -> Result<Option<OwnedFd>, OpenError> {
 /// # Errors
 /// When it is not understood. No input panics.
 pub fn parse_row(bytes: &[u8]) -> Result<IndexRow, RowError> {
-    Ok(serde_json::from_slice(bytes)?)
+    let row: IndexRow = serde_json::from_slice(bytes)?;
+    // A path would lead out of the log, where sessions are moved and removed by this name.
+    if is_name(OsStr::new(&row.dir_name)) { Ok(row) } else { Err(RowError::Name(row.dir_name)) }
 }
 
 /// All rows of an open index, in order.
