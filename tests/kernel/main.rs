@@ -12,6 +12,7 @@ mod exit;
 mod layout;
 mod load;
 mod offsets;
+mod pins;
 mod runs;
 mod sandbox;
 mod slots;

@@ -11,7 +11,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat, open, openat, statfs};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, open, openat, statat, statfs};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 
@@ -21,8 +21,12 @@ use super::error::KernelError;
 const MOUNT_POINT: &str = "/sys/fs/bpf";
 /// `BPF_FS_MAGIC` (`include/uapi/linux/magic.h`).
 const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
-/// Longest time that another session may take to load or unload the shared hook.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long another process that holds the directory is waited for. A job does not begin before its session
+/// has the lock or has gone on without it. With the other waits of a start (`session/live/start.rs`,
+/// `store/trace_dir.rs`) that is 200 ms.
+pub const START_WAIT: Duration = Duration::from_millis(60);
+/// How long that is waited for where no job waits: loading the hook takes longer on a busy machine.
+pub const OTHER_WAIT: Duration = Duration::from_secs(1);
 
 /// The directory of this user.
 pub struct Directory {
@@ -113,26 +117,32 @@ impl Directory {
         self.path.join(name)
     }
 
-    /// Waits until no other session changes what is shared, for a bounded time.
-    pub fn lock(&self) -> Result<Locked<'_>, KernelError> {
-        let deadline = Instant::now() + LOCK_TIMEOUT;
+    /// Waits until no other session changes what is shared, at most this long. `None`: another process held
+    /// the lock for all of that time.
+    pub fn try_lock(&self, at_most: Duration) -> Result<Option<Locked<'_>>, KernelError> {
+        let deadline = Instant::now() + at_most;
         loop {
             match flock(self.fd.as_fd(), FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(Locked { directory: self }),
+                Ok(()) => return Ok(Some(Locked { directory: self })),
                 Err(Errno::WOULDBLOCK | Errno::INTR) if Instant::now() < deadline => {
                     std::thread::sleep(Duration::from_millis(2));
                 }
-                Err(error) => {
-                    return Err(fault(
-                        &self.path,
-                        format!(
-                            "another session has locked it for more than {} s ({error})",
-                            LOCK_TIMEOUT.as_secs()
-                        ),
-                    ));
-                }
+                Err(Errno::WOULDBLOCK | Errno::INTR) => return Ok(None),
+                Err(error) => return Err(fault(&self.path, format!("cannot be locked: {error}"))),
             }
         }
+    }
+
+    /// As [`Self::try_lock`], where nothing can be done without the lock.
+    pub fn lock(&self) -> Result<Locked<'_>, KernelError> {
+        let why = || format!("another process has held its lock for {} ms", OTHER_WAIT.as_millis());
+        self.try_lock(OTHER_WAIT)?.ok_or_else(|| fault(&self.path, why()))
+    }
+
+    /// Whether the directory of a session is still the one that was opened by [`Self::own`].
+    pub fn is_there(&self, name: &str, session: &OwnedFd) -> bool {
+        let (open, named) = (fstat(session), statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW));
+        matches!((open, named), (Ok(open), Ok(named)) if (open.st_dev, open.st_ino) == (named.st_dev, named.st_ino))
     }
 
     /// Takes a session's lock without waiting. Its owner holds it from the moment the directory exists, for

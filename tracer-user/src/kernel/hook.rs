@@ -4,6 +4,9 @@
 //! does a whole `hook-<version>`. A session makes its directory before it looks for the hook, and the hook is
 //! removed only when no session that uses it is left. `link` is pinned last, so a hook with a link is whole.
 //! A hook without one was left by a tracer that was killed while it loaded it, and is made anew.
+//!
+//! A session that does not get the lock in time loads a hook of its own, in its own directory. That hook goes
+//! with the session.
 
 use std::path::{Path, PathBuf};
 
@@ -22,6 +25,8 @@ use super::object;
 const LINK: &str = "link";
 /// Prefix of a hook's directory, before the version.
 const HOOK: &str = "hook-";
+/// Name of a session's own hook, in the session's directory.
+const OWN: &str = "hook";
 /// Prefix of a session's mark that it uses a hook, before the version.
 const MARK: &str = "uses-";
 
@@ -40,8 +45,17 @@ pub fn mark() -> String {
     format!("{MARK}{}", object::version())
 }
 
+/// The directory of a session's own hook.
+pub fn own_path(session: &Path) -> PathBuf {
+    session.join(OWN)
+}
+
 /// The directory of the hook that a session uses. It is another version's when the session's owner was one.
 pub fn of_session(directory: &Directory, session: &Path) -> Result<PathBuf, KernelError> {
+    let own = own_path(session);
+    if own.is_dir() {
+        return Ok(own);
+    }
     let names = std::fs::read_dir(session).into_iter().flatten().flatten().map(|entry| entry.file_name());
     let version = names.filter_map(|name| name.to_str()?.strip_prefix(MARK).map(str::to_owned)).next();
     let version = version.ok_or_else(|| KernelError::Refused {
@@ -70,7 +84,8 @@ pub fn prepare(locked: &Locked<'_>) -> Result<bool, KernelError> {
 }
 
 /// Attaches the loaded program and pins its link: from here on the hook is whole.
-pub fn install(_locked: &Locked<'_>, hook: &Path, program: &mut BtfTracePoint) -> Result<(), KernelError> {
+/// The directory is locked, or the hook is a session's own.
+pub fn install(hook: &Path, program: &mut BtfTracePoint) -> Result<(), KernelError> {
     let what = || "attaching the hook on context switches".to_owned();
     let id = program.attach().map_err(|error| KernelError::of(what(), error))?;
     let link: FdLink = program.take_link(id).map_err(|error| KernelError::of(what(), error))?.into();
@@ -78,8 +93,9 @@ pub fn install(_locked: &Locked<'_>, hook: &Path, program: &mut BtfTracePoint) -
 }
 
 /// Lowers the hook's threshold to what a session asks for. It is never raised while the hook lives: another
-/// session may rely on it, and each session ignores what is too short for itself.
-pub fn lower_threshold(_locked: &Locked<'_>, hook: &Path, threshold_ns: u64) -> Result<(), KernelError> {
+/// session may rely on it, and each session ignores what is too short for itself. The directory is locked, or
+/// the hook is a session's own.
+pub fn lower_threshold(hook: &Path, threshold_ns: u64) -> Result<(), KernelError> {
     let what = "setting the stall threshold";
     let mut settings: Array<MapData, MapValue<HookSettings>> = pinned_map(hook, names::SWITCH_HOOK)?;
     let now = settings.get(&0, 0).map_err(|error| KernelError::of(what, error))?.0.threshold_ns;
@@ -93,15 +109,16 @@ pub fn lower_threshold(_locked: &Locked<'_>, hook: &Path, threshold_ns: u64) -> 
 /// Removes every hook that no session uses.
 pub fn remove_unused(locked: &Locked<'_>) -> Result<(), KernelError> {
     let directory = locked.directory();
-    let names = directory.names();
-    for hook in names.iter().filter(|name| is_hook(name)) {
+    unused(locked).iter().try_for_each(|hook| bpffs::remove(&directory.path().join(hook)))
+}
+
+/// The names of the hooks that no session uses.
+pub fn unused(locked: &Locked<'_>) -> Vec<String> {
+    let directory = locked.directory();
+    let (hooks, sessions): (Vec<_>, Vec<_>) = directory.names().into_iter().partition(|name| is_hook(name));
+    let used = |hook: &String| {
         let mark = hook.replacen(HOOK, MARK, 1);
-        let used = names
-            .iter()
-            .any(|session| !is_hook(session) && directory.path().join(session).join(&mark).exists());
-        if !used {
-            bpffs::remove(&directory.path().join(hook))?;
-        }
-    }
-    Ok(())
+        sessions.iter().any(|session| directory.path().join(session).join(&mark).exists())
+    };
+    hooks.into_iter().filter(|hook| !used(hook)).collect()
 }

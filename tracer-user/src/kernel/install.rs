@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aya::programs::links::FdLink;
 use aya::programs::{BtfTracePoint, Program, RawTracePoint};
@@ -58,40 +58,70 @@ fn install_at(
 ) -> Result<(Option<OwnedFd>, Option<KernelLog>), KernelError> {
     let params = LoadParams::of(layout, settings.kernel_log)?;
     let path = directory.session(&settings.session);
-    let hook_path = hook::path(directory);
 
     // The session's mark comes first, see `hook`. A session that finds the hook whole releases the lock
     // before the slow part: fifty sessions that begin at once would otherwise wait for each other's loading.
-    // A session that has to load the hook keeps the lock until the hook is whole.
-    let locked = directory.lock()?;
+    // A session that has to load the hook keeps the lock until the hook is whole. One that does not get the
+    // lock in time loads a hook of its own.
+    let locked = directory.try_lock(bpffs::START_WAIT)?;
     bpffs::create_directory(&path)?;
     let lock = directory.own(&settings.session);
-    bpffs::create_directory(&path.join(hook::mark()))?;
+    if locked.is_none() && !lock.as_ref().is_some_and(|lock| directory.is_there(&settings.session, lock)) {
+        return Err(KernelError::Refused {
+            what: format!("making {}", path.display()),
+            why: "another process takes it for a dead session's".to_owned(),
+        });
+    }
+    let hook_path = if locked.is_some() { hook::path(directory) } else { hook::own_path(&path) };
+    if locked.is_some() {
+        bpffs::create_directory(&path.join(hook::mark()))?;
+    } else {
+        bpffs::create_directory(&hook_path)?;
+    }
     if let Some(traces) = &settings.traces {
         pins::name_traces(&path, traces);
     }
-    let unfinished = if hook::prepare(&locked)? {
-        Some(locked)
-    } else {
-        hook::lower_threshold(&locked, &hook_path, settings.stall_threshold_ns)?;
-        None
+    let with_hook = match &locked {
+        None => true,
+        Some(locked) => hook::prepare(locked)?,
     };
+    // Held until the hook is whole.
+    let locked = locked.filter(|_| with_hook);
+    if !with_hook {
+        hook::lower_threshold(&hook_path, settings.stall_threshold_ns)?;
+    }
     let mut loader = params.loader();
     hook::share_maps(&mut loader, &hook_path);
     load::shrink(&mut loader, &names::WINDOW_MAPS);
     let mut ebpf = load::load_object(&mut loader)?;
-    let programs = programs(layout, unfinished.is_some()).filter(|name| Some(*name) != left_out);
-    load_programs(&mut ebpf, &params.tracepoints, &path, programs)?;
-    if let Some(locked) = unfinished {
-        hook::lower_threshold(&locked, &hook_path, settings.stall_threshold_ns)?;
-        hook::install(&locked, &hook_path, program(&mut ebpf, names::ON_SWITCH)?)?;
+    let programs = programs(layout, with_hook).filter(|name| Some(*name) != left_out);
+    load_programs(&mut ebpf, &params.tracepoints, Some(&path), programs)?;
+    if with_hook {
+        hook::lower_threshold(&hook_path, settings.stall_threshold_ns)?;
+        hook::install(&hook_path, program(&mut ebpf, names::ON_SWITCH)?)?;
     }
+    drop(locked);
     for name in names::SESSION_MAPS {
         let map = ebpf.map(name).ok_or_else(|| not_in_object(name))?;
         map.pin(path.join(name)).map_err(|error| KernelError::of(format!("pinning {name}"), error))?;
     }
     let log = if settings.kernel_log { Some(KernelLog::of(&mut ebpf)?) } else { None };
     Ok((lock, log))
+}
+
+/// Loads and attaches all programs as a session would, and pins none of them: what was tried ends with this
+/// process at the latest. Returns the optional fields that this kernel does not have.
+pub fn try_out() -> Result<Vec<String>, KernelError> {
+    let layout = Layout::of_running_kernel()?;
+    let params = LoadParams::of(layout, false)?;
+    let mut loader = params.loader();
+    load::shrink(&mut loader, &names::WINDOW_MAPS);
+    let mut ebpf = load::load_object(&mut loader)?;
+    load_programs(&mut ebpf, &params.tracepoints, None, programs(layout, true))?;
+    let what = || "attaching the hook on context switches".to_owned();
+    let hook: &mut BtfTracePoint = program(&mut ebpf, names::ON_SWITCH)?;
+    hook.attach().map_err(|error| KernelError::of(what(), error))?;
+    Ok(layout.missing.clone())
 }
 
 /// The programs to load for a session on this kernel. The one that takes longest comes first.
@@ -102,11 +132,12 @@ fn programs(layout: &Layout, with_hook: bool) -> impl Iterator<Item = ProgramNam
 }
 
 /// Loads the programs at the same time: the kernel verifies each for milliseconds, on as many CPUs as there
-/// are. The session's own are also attached and pinned, the hook's only loaded (see [`hook::install`]).
+/// are. The session's own are also attached and, with a directory, pinned, the hook's only loaded (see
+/// [`hook::install`]).
 fn load_programs(
     ebpf: &mut Ebpf,
     tracepoints: &Btf,
-    path: &Path,
+    path: Option<&Path>,
     names: impl Iterator<Item = ProgramName>,
 ) -> Result<(), KernelError> {
     let mut programs: HashMap<&str, &mut Program> = ebpf.programs_mut().collect();
@@ -118,7 +149,9 @@ fn load_programs(
                 Some(tracepoint) if name == names::ON_SWITCH => {
                     load_attachable(program, tracepoint, tracepoints).map(drop)
                 }
-                Some(tracepoint) => attach(program, tracepoint, tracepoints, &path.join(name.name)),
+                Some(tracepoint) => {
+                    attach(program, tracepoint, tracepoints, path.map(|path| path.join(name.name)))
+                }
                 None => keep(program, name, path),
             };
             let thread = std::thread::Builder::new().spawn_scoped(scope, load);
@@ -149,19 +182,27 @@ fn load_attachable<'a>(
 }
 
 /// Loads a program, attaches it and pins its link: it runs from here on, whatever becomes of this process.
-fn attach(program: &mut Program, tracepoint: &str, tracepoints: &Btf, pin: &Path) -> Result<(), KernelError> {
+/// Without a pin it runs as long as it is loaded.
+fn attach(
+    program: &mut Program,
+    tracepoint: &str,
+    tracepoints: &Btf,
+    pin: Option<PathBuf>,
+) -> Result<(), KernelError> {
     let what = || format!("attaching to {tracepoint}");
     let program = load_attachable(program, tracepoint, tracepoints)?;
     let id = program.attach().map_err(|error| KernelError::of(what(), error))?;
+    let Some(pin) = pin else { return Ok(()) };
     let link: FdLink = program.take_link(id).map_err(|error| KernelError::of(what(), error))?.into();
     link.pin(pin).map(drop).map_err(|error| KernelError::of(what(), error))
 }
 
-/// Loads a program that is run on demand, and pins it.
-fn keep(program: &mut Program, name: ProgramName, path: &Path) -> Result<(), KernelError> {
+/// Loads a program that is run on demand, and pins it in a directory.
+fn keep(program: &mut Program, name: ProgramName, path: Option<&Path>) -> Result<(), KernelError> {
     let what = |verb: &str| format!("{verb} the program {}", name.name);
     let program: &mut RawTracePoint =
         program.try_into().map_err(|error| KernelError::of(what("loading"), error))?;
     program.load().map_err(|error| KernelError::of(what("loading"), error))?;
+    let Some(path) = path else { return Ok(()) };
     program.pin(path.join(name.name)).map_err(|error| KernelError::of(what("pinning"), error))
 }

@@ -39,7 +39,9 @@ pub use error::KernelError;
 pub use inspect::Inspector;
 pub use layout::layout_of;
 pub use object_facts::object_facts;
-pub use pins::{PinnedSession, Unowned, pinned_sessions, remove_session, unowned_sessions};
+pub use pins::{
+    PinnedSession, Unowned, UnownedPins, pinned_sessions, remove_session, remove_unused_hooks, unowned,
+};
 pub use settings::Settings;
 pub use tracer::{KernelTracer, Lost};
 pub use window::{CallCount, WindowCounter, WindowCounts};

@@ -56,18 +56,30 @@ pub struct Unowned {
     pub traces: Option<PathBuf>,
     /// Whether that path is of this process's mount namespace.
     pub here: bool,
+    /// Inode of the mount namespace that the path is of; `None` when it is not recorded.
+    pub namespace: Option<u64>,
     _lock: OwnedFd,
 }
 
-/// The sessions with pins whose owner is dead.
+/// The pins that no living process owns.
+#[derive(Default)]
+pub struct UnownedPins {
+    /// Those of sessions.
+    pub sessions: Vec<Unowned>,
+    /// The names of hooks on context switches that no session uses.
+    pub hooks: Vec<String>,
+}
+
+/// The pins whose owner is dead.
 ///
 /// # Errors
 /// When the directory cannot be used or stays locked.
-pub fn unowned_sessions() -> Result<Vec<Unowned>, KernelError> {
-    let Some(directory) = Directory::open_existing()? else { return Ok(Vec::new()) };
+pub fn unowned() -> Result<UnownedPins, KernelError> {
+    let Some(directory) = Directory::open_existing()? else { return Ok(UnownedPins::default()) };
     // A process that makes a session's directory takes its lock before it releases this one.
-    let _no_session_begins = directory.lock()?;
-    let unowned = session_names(&directory).filter_map(|name| {
+    let no_session_begins = directory.lock()?;
+    let hooks = hook::unused(&no_session_begins);
+    let sessions = session_names(&directory).filter_map(|name| {
         let lock = directory.own(&name)?;
         let path = directory.session(&name);
         let namespace = std::fs::read_link(path.join(NAMESPACE)).ok();
@@ -75,11 +87,26 @@ pub fn unowned_sessions() -> Result<Vec<Unowned>, KernelError> {
             made_at: bpffs::made_at(&path),
             traces: std::fs::read_link(path.join(TRACES)).ok(),
             here: namespace.is_some() && namespace == mount_namespace(),
+            namespace: namespace.as_deref().and_then(inode_of_namespace),
             name,
             _lock: lock,
         })
     });
-    Ok(unowned.collect())
+    Ok(UnownedPins { sessions: sessions.collect(), hooks })
+}
+
+/// Removes the hooks that no session uses.
+///
+/// # Errors
+/// When the directory cannot be used or stays locked, or the hooks cannot be removed.
+pub fn remove_unused_hooks() -> Result<(), KernelError> {
+    let Some(directory) = Directory::open_existing()? else { return Ok(()) };
+    hook::remove_unused(&directory.lock()?)
+}
+
+/// The inode in the text of a namespace link, `mnt:[4026531841]`.
+fn inode_of_namespace(link: &Path) -> Option<u64> {
+    link.to_str()?.strip_prefix("mnt:[")?.strip_suffix(']')?.parse().ok()
 }
 
 fn mount_namespace() -> Option<PathBuf> {
@@ -101,7 +128,7 @@ pub fn name_traces(session: &Path, traces: &Path) {
 /// When pins cannot be removed.
 pub fn remove_session(name: &str) -> Result<(), KernelError> {
     let Some(directory) = Directory::open_existing()? else { return Ok(()) };
-    if !directory.names().iter().any(|found| found == name) {
+    if !session_names(&directory).any(|found| found == name) {
         return Ok(());
     }
     let path = directory.session(name);
@@ -110,9 +137,13 @@ pub fn remove_session(name: &str) -> Result<(), KernelError> {
 
 /// Unpins a session, and the hook when it was the last. A session that is gone is not an error.
 pub fn remove(directory: &Directory, session: &Path) -> Result<(), KernelError> {
-    // Detaching takes long and needs no lock. The session's directory, with its mark on the hook, goes last.
+    // Detaching takes long, so the session's mark on the hook goes last. None of this needs the lock: it only
+    // takes away a user of the hook.
     bpffs::remove_files(session);
-    let locked = directory.lock()?;
     bpffs::remove(session)?;
-    hook::remove_unused(&locked)
+    // The process that holds the lock for long, or the next session, recovery or check, removes the hook.
+    match directory.try_lock(bpffs::OTHER_WAIT)? {
+        Some(locked) => hook::remove_unused(&locked),
+        None => Ok(()),
+    }
 }

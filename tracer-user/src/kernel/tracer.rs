@@ -74,6 +74,18 @@ impl KernelTracer {
         Self::start_without(settings, None)
     }
 
+    /// Loads and attaches the programs as a session would, and pins nothing. Returns the optional fields that
+    /// this kernel does not have.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn try_out() -> Result<Vec<String>, KernelError> {
+        pid_namespace::require_initial()?;
+        // A session needs the directory, too.
+        Directory::open_or_create()?;
+        install::try_out()
+    }
+
     /// As [`Self::start`], without the program that reports ends. A kernel of 7.0 or later may miss any of
     /// its runs, and this misses all of them: the other programs have to report every end.
     ///

@@ -8,9 +8,10 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Resource, getrlimit};
 
 use super::options::Places;
+use super::recover::{FateSource as _, Pinned};
 use crate::core::requirements::{DoctorReport, KernelTrial, MachineFacts};
 use crate::core::retention::RetentionPolicy;
-use crate::kernel::{KernelTracer, Settings};
+use crate::kernel::KernelTracer;
 use crate::procfs_view::machine::MachineView;
 use crate::signals::pidfd::PidFd;
 use crate::store::LogConfig;
@@ -19,8 +20,6 @@ use crate::store::trace_dir::{ResolveConfig, TraceDir};
 
 /// The multicast group of the proc connector (`CN_IDX_PROC`).
 const PROC_EVENTS: u32 = 1;
-/// Longer than any stall that could happen during the trial.
-const NEVER_NS: u64 = 3_600_000_000_000;
 
 /// The options of `doctor`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,6 +50,8 @@ fn findings(machine: &MachineView, options: &DoctorOptions) -> MachineFacts {
         initial_pid_namespace: machine.in_initial_pid_namespace(),
         bpffs_mounted: machine.has_bpffs(),
         kernel_events: (!options.no_kernel).then(try_kernel),
+        collected_pins: (!options.no_kernel)
+            .then(|| Pinned.abandoned(true).map_err(|error| error.to_string())),
         pidfd: PidFd::of_number(std::process::id()).map(drop).map_err(|error| error.to_string()),
         proc_connector: try_proc_connector().map_err(|error| error.to_string()),
         hidepid: machine.hidepid(),
@@ -65,19 +66,10 @@ fn findings(machine: &MachineView, options: &DoctorOptions) -> MachineFacts {
     }
 }
 
-/// Loads and attaches the programs as a session would, under a unique name, and removes them.
+/// Loads and attaches the programs as a session would. Nothing is pinned: what was tried ends with this
+/// process, however that ends.
 fn try_kernel() -> KernelTrial {
-    let settings = Settings {
-        session: format!("doctor-{}", std::process::id()),
-        stall_threshold_ns: NEVER_NS,
-        kernel_log: false,
-        traces: None,
-    };
-    let tried = KernelTracer::start(&settings).and_then(|tracer| {
-        let missing_fields = tracer.missing_fields().to_vec();
-        tracer.finish().map(|()| missing_fields)
-    });
-    match tried {
+    match KernelTracer::try_out() {
         Ok(missing_fields) => KernelTrial::Worked { missing_fields },
         Err(error) => KernelTrial::Failed(error.to_string()),
     }

@@ -17,6 +17,10 @@ use std::time::Duration;
 /// Environment variables that are set under a test runner.
 const TEST_RUNNERS: [&str; 4] = ["PYTEST_CURRENT_TEST", "NEXTEST", "CARGO_TARGET_TMPDIR", "TRACER_TEST"];
 
+/// How long the beginning of a session waits for a recovery that collects pins. A part of the 200 ms that a job
+/// waits at most.
+const BEGIN_WAIT: Duration = Duration::from_millis(20);
+
 /// `f_type` of tmpfs.
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 /// `f_type` of ramfs.
@@ -243,10 +247,10 @@ impl TraceDir {
     /// there. While any process holds it, pins without a sidecar are left alone.
     ///
     /// # Errors
-    /// When a recovery holds the directory for longer than a second.
+    /// When a recovery holds the directory for longer than [`BEGIN_WAIT`]. The session begins all the same.
     pub fn begin(&self) -> io::Result<Beginning> {
         let dir = self.open_again()?;
-        lock_within(dir.fd(), try_lock_shared, Duration::from_secs(1))?;
+        lock_within(dir.fd(), try_lock_shared, BEGIN_WAIT)?;
         Ok(Beginning { _dir: dir })
     }
 

@@ -64,6 +64,7 @@ pub fn judge(found: &MachineFacts) -> Vec<Requirement> {
     all.extend([
         bpffs(found),
         kernel_events(found),
+        pins(found),
         pid_namespace(found),
         proc_connector(found),
         hidepid(found),
@@ -190,6 +191,22 @@ fn kernel_events(found: &MachineFacts) -> Requirement {
             LOST_WITHOUT_EVENTS,
             "see the missing requirements above; until then /proc, pidfds and polling are used",
         ),
+    }
+}
+
+fn pins(found: &MachineFacts) -> Requirement {
+    match &found.collected_pins {
+        None => fine("pins", "not looked for"),
+        Some(Ok(pins)) if pins.is_empty() => fine("pins", "none without an owner"),
+        Some(Ok(pins)) => {
+            fine("pins", format!("removed {} that had no owner: {}", pins.len(), pins.join(", ")))
+        }
+        // The directory of another user is reported with what it prevents.
+        Some(Err(why)) if !matches!(found.kernel_events, Some(KernelTrial::Worked { .. })) => {
+            fine("pins", why)
+        }
+        Some(Err(why)) => fine("pins", why)
+            .degraded("the kernel goes on recording for tracers that died", "run `tracer-user recover`"),
     }
 }
 

@@ -38,6 +38,8 @@ pub struct MachineFacts {
     pub bpffs_mounted: bool,
     /// The result of loading the kernel programs; `None` when that was not tried.
     pub kernel_events: Option<KernelTrial>,
+    /// Pins of dead tracers that were found and removed, or why that failed; `None` when that was not tried.
+    pub collected_pins: Option<Result<Vec<String>, String>>,
     /// pidfd_open(2) on this process works, or its error.
     pub pidfd: Result<(), String>,
     /// Subscribing to the proc connector works, or its error.

@@ -17,6 +17,7 @@ fn good() -> MachineFacts {
         initial_pid_namespace: Some(true),
         bpffs_mounted: true,
         kernel_events: Some(KernelTrial::Worked { missing_fields: vec![] }),
+        collected_pins: Some(Ok(vec!["1-2-3".into()])),
         pidfd: Ok(()),
         proc_connector: Ok(()),
         hidepid: None,
@@ -53,7 +54,7 @@ fn a_good_machine_works() {
 fn each_missing_requirement_is_reported_and_degrades_the_whole() {
     use RequirementVerdict::{Degraded, Not};
     type Spoil = fn(&mut MachineFacts);
-    let cases: [(&str, RequirementVerdict, Spoil); 19] = [
+    let cases: [(&str, RequirementVerdict, Spoil); 20] = [
         ("kernel_version", Not, |f| {
             f.kernel_release = Some("5.10.0-30-amd64".into());
             f.kernel_events = Some(KernelTrial::Failed("no".into()));
@@ -73,6 +74,7 @@ fn each_missing_requirement_is_reported_and_degrades_the_whole() {
         ("kernel_events", Degraded, |f| {
             f.kernel_events = Some(KernelTrial::Worked { missing_fields: vec!["pid.ino".into()] });
         }),
+        ("pins", Degraded, |f| f.collected_pins = Some(Err("locked".into()))),
         ("pid_namespace", Degraded, |f| f.initial_pid_namespace = Some(false)),
         ("hidepid", Degraded, |f| (f.hidepid, f.capabilities) = (Some("invisible".into()), Some(0))),
         ("ptrace_scope", Degraded, |f| f.ptrace_scope = Some(3)),

@@ -27,7 +27,7 @@ use crate::store::{Layout, Limits, LogConfig, ResolveConfig, SessionLog, TraceDi
 /// At the beginning of a session, traces that were written to more recently than this are left alone.
 const RECOVER_MIN_AGE: Duration = Duration::from_secs(30);
 /// How long the beginning of a session waits for the recovery of others.
-const RECOVER_BUDGET: Duration = Duration::from_millis(200);
+const RECOVER_BUDGET: Duration = Duration::from_millis(120);
 
 /// A session that has begun. Nothing of the job has run.
 pub struct StartedSession<'o> {

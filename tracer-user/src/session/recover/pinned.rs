@@ -2,18 +2,14 @@
 
 use super::source::{FateSource, KernelRecord, PinError};
 use crate::core::event::{Event, ProcessFate};
-use crate::kernel::{KernelTracer, pinned_sessions, remove_session, unowned_sessions};
-use crate::session::clock;
+use crate::kernel::{KernelTracer, pinned_sessions, remove_session, remove_unused_hooks, unowned};
+use crate::procfs_view::{ProcRoot, table};
 use crate::store::TraceDir;
 use std::collections::BTreeSet;
 use std::io;
 
 /// The shortest stall that is reported when it ended without an owner, nanoseconds.
 const STALL_THRESHOLD_NS: u64 = 1_000_000_000;
-
-/// Pins that do not name their trace directory are left alone until they are this old, seconds. Their owner
-/// died while it made or removed them, or it is of a version that took no lock on them and may be alive.
-const UNNAMED_AGE: i64 = 3_600;
 
 /// The pins under the BPF file system.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,12 +35,17 @@ impl FateSource for Pinned {
     }
 
     fn abandoned(&self, remove_them: bool) -> Result<Vec<String>, PinError> {
-        let now = clock::anchor().wall.as_second();
         let mut abandoned = Vec::new();
-        for pins in unowned_sessions()? {
+        let found = unowned()?;
+        for pins in found.sessions {
+            // Their owner is dead. Where they name no trace directory, it died while it made or removed them,
+            // and no sidecar names them.
             let has_no_owner = match &pins.traces {
-                Some(traces) => pins.here && TraceDir::is_gone(traces, &pins.name),
-                None => pins.made_at.is_some_and(|made| now - made >= UNNAMED_AGE),
+                Some(traces) if pins.here => TraceDir::is_gone(traces, &pins.name),
+                // The path is of another mount namespace. It is gone with the last process there.
+                Some(_) => !table::mount_namespaces(&ProcRoot::system())
+                    .is_some_and(|living| pins.namespace.is_none_or(|it| living.contains(&it))),
+                None => true,
             };
             if !has_no_owner {
                 continue;
@@ -54,6 +55,10 @@ impl FateSource for Pinned {
             }
             abandoned.push(pins.name);
         }
+        if remove_them && !found.hooks.is_empty() {
+            remove_unused_hooks()?;
+        }
+        abandoned.extend(found.hooks);
         Ok(abandoned)
     }
 }
