@@ -33,6 +33,8 @@ pub fn run(args: &Args) -> Result<()> {
     exec(cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny=warnings"]))?;
     step("the library without features");
     library()?;
+    step("cargo deny");
+    dependencies()?;
     step("build-ebpf --check");
     build_ebpf::run(&build_ebpf::Args { check: true })?;
     step("kernels");
@@ -66,6 +68,24 @@ fn library() -> Result<()> {
     let of_the_tool: Vec<&str> = names.filter(|name| ["aya", "clap", "tokio"].contains(name)).collect();
     if !of_the_tool.is_empty() {
         bail!("the library without features depends on {}", of_the_tool.join(", "));
+    }
+    Ok(())
+}
+
+/// Licenses, sources and known flaws of the dependencies, where `cargo deny` is installed. Its build takes
+/// longer than the other checks together, so nothing here installs it. What of it needs no network has to
+/// succeed.
+fn dependencies() -> Result<()> {
+    let deny = |checks: &[&str]| status(cargo().args(["deny", "--log-level=error", "check"]).args(checks));
+    if !output(cargo().arg("--list"))?.lines().any(|line| line.trim_start().starts_with("deny")) {
+        println!("cargo-deny is not installed: dependencies are not checked (`cargo install cargo-deny`)");
+        return Ok(());
+    }
+    if !deny(&["bans", "licenses", "sources"])?.success() {
+        bail!("`cargo deny check` refuses a dependency");
+    }
+    if !deny(&["advisories"])?.success() {
+        println!("a dependency has a known flaw, or the list of flaws cannot be fetched: see above");
     }
     Ok(())
 }

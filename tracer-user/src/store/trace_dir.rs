@@ -17,8 +17,8 @@ use std::time::Duration;
 /// Environment variables that are set under a test runner.
 const TEST_RUNNERS: [&str; 4] = ["PYTEST_CURRENT_TEST", "NEXTEST", "CARGO_TARGET_TMPDIR", "TRACER_TEST"];
 
-/// How long the beginning of a session waits for a recovery that collects pins. A part of the 200 ms that a job
-/// waits at most.
+/// How long the beginning of a session waits for a recovery that collects pins. A part of the 200 ms that a
+/// job waits at most.
 const BEGIN_WAIT: Duration = Duration::from_millis(20);
 
 /// `f_type` of tmpfs.

@@ -81,6 +81,7 @@ pub fn problems(root: &Path, help: &str) -> Result<BTreeSet<Problem>> {
     }
     let files = rust_file::read(&sources)?;
     problems.extend(layers::problems(&files));
+    problems.extend(layers::unsafe_counts(&files));
     for sources in CRATES {
         problems.extend(circles::problems(sources, &files)?);
     }
