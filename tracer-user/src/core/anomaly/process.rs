@@ -189,7 +189,8 @@ impl ProcessWatch {
     }
 
     fn check_state(&mut self, now: &ProcSnapshot, boot_ns: u64, found: &mut Vec<Anomaly>) {
-        let zombie = now.state.map(ProcState::has_ended);
+        // A process whose main thread has ended while others live looks like a zombie, with its threads.
+        let zombie = now.state.map(|state| state.has_ended() && now.threads.is_none_or(|count| count <= 1));
         if self.zombie.observe(zombie, 1, boot_ns) == Some(Transition::Begin) {
             let values = detail([("state", json!(now.state)), ("ppid", json!(now.ppid))]);
             found.push(self.raise(Kind::ZombieDetected, Phase::Once, None, values));

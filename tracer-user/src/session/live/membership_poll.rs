@@ -60,6 +60,11 @@ impl MembershipPoller {
         }
     }
 
+    /// Execs are among the changes.
+    pub fn sees_execs(&self) -> bool {
+        self.connector.is_some()
+    }
+
     /// The next poll scans all of `/proc`, however recent the last scan is.
     pub fn make_due(&mut self) {
         self.scanned_at = None;

@@ -4,7 +4,7 @@
 //! polled ([`super::membership_poll`]): a process belongs to the session when its parent does, or when it was
 //! reparented to the tracer, which then is a child subreaper.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -20,7 +20,9 @@ use crate::core::identity::{ProcessId, WaitStatus};
 use crate::core::record::{ExitSource, HeaderLine, LostPlace, Origin};
 use crate::core::redact;
 use crate::core::session_state::{Input, Join, SampleSet};
+use crate::core::snapshot::ProcSnapshot;
 use crate::core::summary::LeakedProcess;
+use crate::core::text::ByteString;
 use crate::kernel::{KernelTracer, Lost};
 use crate::procfs_view::snapshot::Sampler;
 use crate::procfs_view::{FileId, ProcRoot, table};
@@ -46,7 +48,19 @@ pub struct SessionSources {
     reported_lost: Lost,
     /// Kept between drains, so that a drain allocates nothing.
     events: Vec<Event>,
+    /// Processes that ended since the last sample. Most are reaped at once, so none is looked at before the
+    /// next one.
+    just_ended: Vec<ProcessId>,
+    /// A sample was taken.
+    sampled: bool,
+    /// Processes that ended before the last sample, and were not reaped then.
+    unreaped: BTreeSet<ProcessId>,
+    /// Names in the last sample that were not those of the last exec.
+    renamed: HashMap<ProcessId, ByteString>,
 }
+
+/// Ended processes that are looked for in the next sample, at most.
+const MAX_JUST_ENDED: usize = 4096;
 
 impl SessionSources {
     /// The sources of a new session.
@@ -60,6 +74,10 @@ impl SessionSources {
             proc_root,
             reported_lost: Lost::default(),
             events: Vec::new(),
+            just_ended: Vec::new(),
+            sampled: false,
+            unreaped: BTreeSet::new(),
+            renamed: HashMap::new(),
         }
     }
 
@@ -148,6 +166,7 @@ impl SessionSources {
             }
             recorder.push(Input::Kernel(event));
         }
+        self.just_ended.extend(&ended);
         // Only now: an end that is not in the trace yet has to stay in the kernel's map, in case this process
         // dies.
         kernel.forget_ended(ended);
@@ -164,11 +183,52 @@ impl SessionSources {
 
     /// Samples every process of the session, and reports what was lost.
     pub fn sample(&mut self, recorder: &mut SessionRecorder<'_>) {
-        let snapshots = self.sampler.sample(recorder.alive(), clock::boot_ns());
+        if !std::mem::replace(&mut self.sampled, true) {
+            self.find_zombies(recorder);
+        }
+        self.unreaped.extend(self.just_ended.drain(..));
+        let processes = recorder.alive().into_iter().chain(self.unreaped.iter().copied());
+        let mut snapshots = self.sampler.sample(processes, clock::boot_ns());
         // The kernel may have reported what the snapshots show, such as a new name after an exec.
         self.catch_up(recorder);
+        self.just_ended.truncate(MAX_JUST_ENDED);
+        self.check_names(recorder, &mut snapshots);
+        let here: HashSet<ProcessId> = snapshots.iter().map(ProcSnapshot::process).collect();
+        self.unreaped.retain(|process| here.contains(process));
         recorder.push(Input::Sample(SampleSet { snapshots }));
         self.report_lost(recorder);
+    }
+
+    /// Adds the children of the session's processes that ended before the session began and were not reaped.
+    fn find_zombies(&mut self, recorder: &SessionRecorder<'_>) {
+        let tracker = recorder.state().tracker();
+        let members: HashSet<u32> = tracker.alive().map(|process| process.tgid).collect();
+        let rows = table::all(&self.proc_root).unwrap_or_default();
+        let zombies = rows.iter().filter(|row| row.zombie && members.contains(&row.ppid));
+        self.unreaped.extend(zombies.map(|row| row.process).filter(|it| tracker.member(*it).is_none()));
+    }
+
+    /// Leaves out the names of a sample that an exec at the same time explains. A program has its new name
+    /// before the kernel reports the exec, and an exec that was reported by now may be younger than a
+    /// snapshot. So a name that is not that of the last exec counts when two samples in a row show it.
+    fn check_names(&mut self, recorder: &mut SessionRecorder<'_>, snapshots: &mut [ProcSnapshot]) {
+        let sees_execs = self.poller.as_ref().is_none_or(MembershipPoller::sees_execs);
+        let before = std::mem::take(&mut self.renamed);
+        for snapshot in snapshots {
+            let process = snapshot.process();
+            let member = recorder.state().tracker().member(process);
+            let Some(expected) = member.and_then(|member| member.comm().cloned()) else { continue };
+            let Some(name) = snapshot.comm.clone().filter(|name| *name != expected) else { continue };
+            let lasts = before.get(&process) == Some(&name);
+            if lasts && !sees_execs {
+                executed(recorder, process, name);
+                continue;
+            }
+            if !lasts {
+                snapshot.comm = None;
+            }
+            self.renamed.insert(process, name);
+        }
     }
 
     /// Adds to evidence what the kernel reported of the session.
@@ -279,17 +339,24 @@ impl SessionSources {
                 MembershipChange::Executed(process) => {
                     // It is gone already when it has no name any more.
                     let Some(comm) = table::comm(&self.proc_root, process.tgid) else { continue };
-                    let exec = Exec { process, by_thread: None, comm: comm.0, filename: None };
-                    let event = Event { boot_ns: clock::boot_ns(), body: EventBody::Exec(exec) };
-                    recorder.push(Input::Kernel(event));
+                    executed(recorder, process, comm);
                 }
-                MembershipChange::Ended(process, status) => ended(recorder, process, status),
+                MembershipChange::Ended(process, status) => {
+                    self.just_ended.push(process);
+                    ended(recorder, process, status);
+                }
                 MembershipChange::Lost(count) => {
                     recorder.push(Input::Lost { count, place: LostPlace::Ring });
                 }
             }
         }
     }
+}
+
+/// Records an exec that was learned from something else than the kernel's record.
+fn executed(recorder: &mut SessionRecorder<'_>, process: ProcessId, comm: ByteString) {
+    let exec = Exec { process, by_thread: None, comm: comm.0, filename: None };
+    recorder.push(Input::Kernel(Event { boot_ns: clock::boot_ns(), body: EventBody::Exec(exec) }));
 }
 
 /// Records an end that was learned from something else than the kernel's record.
