@@ -43,7 +43,7 @@ if __name__ == "__main__":
 pub struct Place {
     directory: tempfile::TempDir,
     /// Its own `/dev/shm`, where a test needs one.
-    namespace: Option<MountNamespace>,
+    pub namespace: Option<MountNamespace>,
 }
 
 impl Place {
@@ -59,7 +59,7 @@ impl Place {
     }
 
     /// With shared memory that no other process of the machine uses.
-    fn with_own_shared_memory() -> Self {
+    pub fn with_own_shared_memory() -> Self {
         Self { namespace: Some(MountNamespace::new("tmpfs", "/dev/shm")), ..Self::new() }
     }
 

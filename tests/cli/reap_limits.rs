@@ -3,13 +3,13 @@
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::leftover::{Place, about};
 use crate::support::child::{TestChild, output};
-use crate::support::{TRACER, is_root};
+use crate::support::{PATIENCE, TRACER, is_root};
 
 /// Another user (`nobody`), whose directory it is: makes stale sockets in `sub`, then exchanges `sub` with a
 /// link to the victims' directory, over and over.
@@ -181,6 +181,69 @@ time.sleep(1000)";
     let (_, reaped) = place.tracer(&["reap", "--all-mine", "--yes"]);
     let ended = [0, 1, 2, 3].map(|index| starter.tracked_ends_within(index, Duration::ZERO));
     assert_eq!(ended, [true, true, false, false], "{reaped:#}");
+}
+
+/// What the processes of a session left when they were killed, outside of any checkout, is the session's, by
+/// what they were seen to hold. What another program made at the same time is not.
+#[test]
+fn a_file_belongs_to_the_session_whose_process_held_it() {
+    if !is_root() {
+        return;
+    }
+    let place = Place::with_own_shared_memory();
+    let directory = place.path("traces");
+    let job = "import os, socket, sys
+s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen()
+memory = open('/dev/shm/mine', 'w'); memory.write('x'); memory.flush()
+print('ready', flush=True); sys.stdin.readline(); os._exit(0)";
+    let make = "import socket, sys
+socket.socket(socket.AF_UNIX).bind(sys.argv[1]); open('/dev/shm/strangers', 'w').write('x')";
+    let (mine, strangers) = (directory.join("mine.sock"), directory.join("strangers.sock"));
+    let mut run = place.command(TRACER, "other");
+    run.args(["run", "--quiet", "--no-kernel", "--session-id", "held", "--interval", "100ms", "--"]);
+    run.args(["python3", "-c", job]).arg(&mine);
+    let mut run = TestChild::with_pipes(run);
+    run.expect("ready");
+    let stranger = output(place.command("python3", "other").args(["-c", make]).arg(&strangers));
+    assert!(stranger.status.success(), "{stranger:?}");
+    let deadline = Instant::now() + PATIENCE;
+    let traces = directory.join("tracer-user-0");
+    let noted = || -> usize {
+        let files = std::fs::read_dir(&traces).into_iter().flatten().flatten();
+        let texts = files.filter_map(|it| std::fs::read_to_string(it.path()).ok());
+        texts.map(|text| text.matches("held_file").count()).sum()
+    };
+    while noted() < 2 {
+        assert!(Instant::now() < deadline, "the files were not noted");
+        std::thread::yield_now();
+    }
+    run.send_line("end");
+    assert!(run.wait().success());
+
+    // Shared memory that is young is left alone.
+    let memory = Path::new("/dev/shm/mine");
+    let report = loop {
+        let report = place.tracer(&["preflight"]).1;
+        if about(&report, memory).is_some() || Instant::now() > deadline {
+            break report;
+        }
+    };
+    for path in [&mine, memory] {
+        let found = about(&report, path).expect("it is reported");
+        assert_eq!(
+            (found["status"].as_str(), found["session"].as_str()),
+            (Some("left"), Some("held")),
+            "{found:#}"
+        );
+        assert_eq!(found["command"], "tracer-user reap --session held --yes");
+    }
+    let note = about(&report, &strangers).expect("it is noted");
+    assert_eq!((note["status"].as_str(), &note["command"]), (Some("note"), &Value::Null), "{note:#}");
+    let (code, reaped) = place.tracer(&["reap", "--session", "held", "--yes"]);
+    assert_eq!((code, reaped["removed"].as_array().map(Vec::len)), (Some(0), Some(2)), "{reaped:#}");
+    let shared = place.namespace.as_ref().expect("its own").root().join("dev/shm");
+    assert!(!mine.exists() && strangers.exists());
+    assert!(!shared.join("mine").exists() && shared.join("strangers").exists());
 }
 
 /// A socket outside of the checkout goes with the process of the session that was bound to it. One that

@@ -11,6 +11,7 @@
 //! and is then named as such, but it is never ended and never counted as left.
 
 mod files;
+mod held;
 mod judge;
 mod listeners;
 mod ownership;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use super::text::ByteString;
 
+pub use held::{HELD_FILE, HeldFile};
 pub use judge::judge;
 pub use plan::{PlannedEnd, REAP_SCHEMA, ReapPlan, ReapReport, ReapSelection};
 pub use ports::named_ports;

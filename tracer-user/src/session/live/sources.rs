@@ -17,6 +17,7 @@ use crate::core::event::{Event, EventBody, Exec, Exit};
 use crate::core::evidence::Evidence;
 use crate::core::gates::RootFate;
 use crate::core::identity::{ProcessId, WaitStatus};
+use crate::core::leftover::HELD_FILE;
 use crate::core::record::{ExitSource, HeaderLine, LostPlace, Origin};
 use crate::core::redact;
 use crate::core::session_state::{Input, Join, SampleSet};
@@ -24,7 +25,7 @@ use crate::core::snapshot::ProcSnapshot;
 use crate::core::summary::LeakedProcess;
 use crate::core::text::ByteString;
 use crate::kernel::{KernelTracer, Lost};
-use crate::procfs_view::snapshot::Sampler;
+use crate::procfs_view::snapshot::{HeldFiles, Sampler};
 use crate::procfs_view::{FileId, ProcRoot, table};
 use crate::session::clock;
 use crate::session::root_fate::{ProcessRef, probe};
@@ -44,6 +45,7 @@ pub struct SessionSources {
     poller: Option<MembershipPoller>,
     proc_root: ProcRoot,
     sampler: Sampler,
+    held: HeldFiles,
     /// The losses that are in the trace already.
     reported_lost: Lost,
     /// Kept between drains, so that a drain allocates nothing.
@@ -71,6 +73,7 @@ impl SessionSources {
             poller: kernel.is_none().then(MembershipPoller::new),
             kernel,
             sampler: Sampler::new(proc_root.clone()),
+            held: HeldFiles::new(proc_root.clone()),
             proc_root,
             reported_lost: Lost::default(),
             events: Vec::new(),
@@ -195,7 +198,11 @@ impl SessionSources {
         self.check_names(recorder, &mut snapshots);
         let here: HashSet<ProcessId> = snapshots.iter().map(ProcSnapshot::process).collect();
         self.unreaped.retain(|process| here.contains(process));
+        let held = self.held.look(&snapshots);
         recorder.push(Input::Sample(SampleSet { snapshots }));
+        for file in held {
+            recorder.note(HELD_FILE, file.to_string());
+        }
         self.report_lost(recorder);
     }
 

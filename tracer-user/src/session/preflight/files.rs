@@ -1,17 +1,18 @@
 //! Files that are left: `procfs_view` finds them and proves that they are unused.
 //!
-//! A file is owned by its place in the checkout, by request, or because a process that is known to be owned
-//! bound it. The time at which it was written proves nothing: other programs wrote then, too.
+//! A file is owned by its place in the checkout, by request, because a process that was ended was bound to
+//! it, or because the trace of a session shows that one of its processes held it. The time at which it was
+//! written proves nothing: other programs wrote then, too.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+use super::sessions::SessionWindow;
 use crate::core::identity::NS_PER_TICK;
-use crate::core::leftover::{Checkout, ExposedFile, FileKind, FileState, LeftoverFile, Proc};
+use crate::core::leftover::{Checkout, ExposedFile, FileKind, FileState, HeldFile, LeftoverFile, Proc};
 use crate::core::text::ByteString;
 use crate::procfs_view::ProcRoot;
 use crate::procfs_view::census::{FileUsers, file_users};
@@ -45,8 +46,10 @@ pub struct FileOwnership<'a> {
     pub requested: &'a BTreeSet<PathBuf>,
     /// One of these ended processes was bound to it.
     pub bound: &'a BoundFiles,
-    /// When finished sessions ran: id, and seconds since 1970. For the message alone.
-    pub windows: &'a [(String, RangeInclusive<i64>)],
+    /// When finished sessions ran.
+    pub windows: &'a [SessionWindow],
+    /// The files that processes of a finished session held.
+    pub held: &'a dyn Fn(&SessionWindow) -> Vec<HeldFile>,
 }
 
 impl FileOwnership<'_> {
@@ -63,14 +66,24 @@ impl FileOwnership<'_> {
         } else if self.requested.contains(&candidate.path) {
             Some("it was requested".to_owned())
         } else {
-            None
+            return self.held_by(candidate).unzip();
         };
         (why, None)
     }
 
+    /// The proof that a process of a session held it while that session ran, and the session.
+    fn held_by(&self, candidate: &Candidate) -> Option<(String, String)> {
+        let mut windows = self.windows.iter().filter(|it| it.seconds.contains(&candidate.modified));
+        windows.find_map(|window| {
+            let held = (self.held)(window);
+            let it = held.iter().find(|it| (it.dev, it.ino) == (candidate.id.dev, candidate.id.ino))?;
+            Some((format!("pid {} of session {} held it", it.pid, window.session), window.session.clone()))
+        })
+    }
+
     fn written_during(&self, candidate: &Candidate) -> Option<String> {
-        let window = self.windows.iter().find(|(_, window)| window.contains(&candidate.modified));
-        window.map(|(session, _)| session.clone())
+        let window = self.windows.iter().find(|it| it.seconds.contains(&candidate.modified));
+        window.map(|window| window.session.clone())
     }
 }
 

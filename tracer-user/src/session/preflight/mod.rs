@@ -5,8 +5,8 @@ pub mod port_conflict;
 pub mod reap;
 mod sessions;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -96,11 +96,17 @@ fn find_with(options: &PreflightOptions, bound: &files::BoundFiles) -> anyhow::R
             holders.insert(path, listener.holders.clone());
         }
     }
+    let known = RefCell::new(BTreeMap::new());
     let ownership = files::FileOwnership {
         checkout: scene.checkout.as_ref(),
         requested: &requested,
         bound,
         windows: &windows,
+        held: &|window: &sessions::SessionWindow| {
+            let mut known = known.borrow_mut();
+            let read = || sessions::held_files(&options.places, window);
+            known.entry(window.dir_name.clone()).or_insert_with(read).clone()
+        },
     };
     let (problems, incomplete) = (&mut scene.problems, &mut scene.incomplete);
     let found = files::find(&root, &ownership, &scene.processes, problems, incomplete);
@@ -153,8 +159,8 @@ pub fn listeners(places: &Places, ports: Vec<u16>) -> anyhow::Result<Vec<Leftove
     Ok(report.findings.into_iter().filter(port_conflict).collect())
 }
 
-/// When finished sessions ran: id, and seconds since 1970.
-type Windows = Vec<(String, RangeInclusive<i64>)>;
+/// When finished sessions ran.
+type Windows = Vec<sessions::SessionWindow>;
 
 /// Everything but files, and the ids of all existing sessions.
 fn gather(

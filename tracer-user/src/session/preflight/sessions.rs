@@ -6,7 +6,8 @@ use std::ops::RangeInclusive;
 use jiff::Timestamp;
 
 use crate::core::identity::ProcessId;
-use crate::core::leftover::{Proc, SessionTie, UnfinishedSession};
+use crate::core::leftover::{HELD_FILE, HeldFile, Proc, SessionTie, UnfinishedSession};
+use crate::core::record::Body;
 use crate::core::record::sidecar::{Enrollment, Sidecar};
 use crate::core::retention::RetentionPolicy;
 use crate::procfs_view::ProcRoot;
@@ -27,8 +28,8 @@ pub struct Sessions {
     pub ties: BTreeMap<ProcessId, SessionTie>,
     /// Sessions whose owner died.
     pub unfinished: Vec<UnfinishedSession>,
-    /// When finished sessions ran: id, and seconds since 1970.
-    pub windows: Vec<(String, RangeInclusive<i64>)>,
+    /// When finished sessions ran.
+    pub windows: Vec<SessionWindow>,
     /// The ids of all existing sessions.
     pub ids: BTreeSet<String>,
     /// Pins that provably have no owner.
@@ -37,6 +38,30 @@ pub struct Sessions {
     pub problems: Problems,
     /// Sessions that were not looked at, in one line.
     pub incomplete: Vec<String>,
+}
+
+/// When a finished session ran. That does not make its files the session's, but tells which trace to ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionWindow {
+    /// Its id.
+    pub session: String,
+    /// Its directory in the log.
+    pub dir_name: String,
+    /// Seconds since 1970.
+    pub seconds: RangeInclusive<i64>,
+}
+
+/// The files that processes of a finished session held; empty when its trace cannot be read.
+pub fn held_files(places: &Places, window: &SessionWindow) -> Vec<HeldFile> {
+    let config = LogConfig::from_environment(places.log_dir.clone(), RetentionPolicy::default());
+    let Ok(stored) = crate::session::sessions::show(&config, &window.dir_name, false) else {
+        return Vec::new();
+    };
+    let held = stored.trace.iter().filter_map(|line| match &line.body {
+        Body::Note(note) if note.code == HELD_FILE => HeldFile::parse(&note.text),
+        _ => None,
+    });
+    held.collect()
 }
 
 /// Examines live traces and the session log.
@@ -149,7 +174,11 @@ fn log(places: &Places, here: &LocalHost, found: &mut Sessions) -> anyhow::Resul
             continue;
         }
         if let Some(window) = window {
-            found.windows.push((row.session_id.clone(), window));
+            found.windows.push(SessionWindow {
+                session: row.session_id.clone(),
+                dir_name: row.dir_name.clone(),
+                seconds: window,
+            });
         }
         let Ok(Some(summary)) = log.read_summary(&row.dir_name) else { continue };
         if summary.boot_id.is_none() || summary.boot_id != here.boot_id {
