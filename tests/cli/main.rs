@@ -15,6 +15,7 @@ mod job;
 mod leftover;
 mod no_kernel;
 mod reap_limits;
+mod schemas;
 #[path = "../support/mod.rs"]
 mod support;
 mod terminal;

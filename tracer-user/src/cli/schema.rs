@@ -8,8 +8,8 @@ use strum::VariantNames as _;
 /// Arguments of the verb.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// A kind of trace line (header, snapshot, fork, …), or trace, enrollment, summary, index, meta, doctor,
-    /// preflight, reap; all of them without it
+    /// A kind of trace line (header, snapshot, fork, …), or trace, enrollment, summary, index, meta,
+    /// diagnose, evidence, doctor, preflight, reap; all of them without it
     #[arg(value_parser = clap::builder::PossibleValuesParser::new(SchemaKind::VARIANTS), hide_possible_values = true)]
     kind: Option<String>,
 }

@@ -14,7 +14,7 @@ pub const NS_PER_TICK: u64 = tracer_ebpf::limits::NS_PER_TICK;
 pub const INITIAL_PIDNS_INO: u64 = 0xEFFF_FFFC;
 
 /// A process of this boot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct ProcessId {
     /// Thread group id: in the initial pid namespace where the kernel reported it, else as `/proc` shows it.
     pub tgid: u32,

@@ -1,5 +1,7 @@
 //! The JSON schemas of everything that is written.
 
+use super::diagnosis::Diagnosis;
+use super::evidence::Evidence;
 use super::leftover::{PreflightReport, ReapReport};
 use super::record::sidecar::Enrollment;
 use super::record::{
@@ -52,6 +54,10 @@ pub enum SchemaKind {
     Index,
     /// `meta.json`.
     Meta,
+    /// The report of `diagnose`, `tracer.diagnosis/1`.
+    Diagnose,
+    /// What `diagnose --format evidence` writes, `tracer.evidence/1`.
+    Evidence,
     /// The report of `doctor`.
     Doctor,
     /// The report of `preflight`.
@@ -84,6 +90,8 @@ pub fn schema(kind: SchemaKind) -> Value {
         SchemaKind::Summary => schema_for!(Summary).to_value(),
         SchemaKind::Index => schema_for!(IndexRow).to_value(),
         SchemaKind::Meta => schema_for!(SessionMeta).to_value(),
+        SchemaKind::Diagnose => schema_for!(Diagnosis).to_value(),
+        SchemaKind::Evidence => schema_for!(Evidence).to_value(),
         SchemaKind::Doctor => schema_for!(DoctorReport).to_value(),
         SchemaKind::Preflight => schema_for!(PreflightReport).to_value(),
         SchemaKind::Reap => schema_for!(ReapReport).to_value(),

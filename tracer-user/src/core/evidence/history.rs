@@ -1,12 +1,13 @@
 //! What a session's kernel events told before the moment of the evidence.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ByteString, ObjectId};
 use crate::core::identity::{ProcessId, WaitStatus};
 
 /// What happened before. Bounded by whoever keeps it: the oldest entries may be missing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct History {
     /// Events are known from here on, CLOCK_BOOTTIME nanoseconds.
@@ -24,7 +25,7 @@ pub struct History {
 }
 
 /// A process ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExitSeen {
     /// CLOCK_BOOTTIME nanoseconds.
     pub at_boot_ns: u64,
@@ -48,7 +49,7 @@ pub struct ExitSeen {
 }
 
 /// A process was made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ForkSeen {
     /// CLOCK_BOOTTIME nanoseconds.
     pub at_boot_ns: u64,
@@ -59,7 +60,7 @@ pub struct ForkSeen {
 }
 
 /// A write that is blocked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BlockedWrite {
     /// Who.
     pub process: ProcessId,
@@ -76,7 +77,7 @@ pub struct BlockedWrite {
 }
 
 /// A signal was sent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SignalSeen {
     /// CLOCK_BOOTTIME nanoseconds.
     pub at_boot_ns: u64,

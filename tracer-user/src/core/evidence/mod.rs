@@ -29,6 +29,7 @@ pub use thread::{
     ChildTarget, FutexOp, FutexShared, PollFd, Progress, Syscall, Thread, ThreadState, Timeout, Wait, events,
 };
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::identity::ProcessId;
@@ -51,7 +52,7 @@ pub enum EvidenceError {
 }
 
 /// One moment of the machine.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Evidence {
     /// [`SCHEMA`].
@@ -118,7 +119,7 @@ impl Evidence {
 }
 
 /// When the evidence was taken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Clock {
     /// Wall clock at the second sample, nanoseconds since 1970 UTC.
@@ -130,7 +131,7 @@ pub struct Clock {
 }
 
 /// The machine.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Host {
     /// `/proc/sys/kernel/random/boot_id`.
@@ -146,7 +147,7 @@ pub struct Host {
 }
 
 /// What was asked about.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// Every process of the machine.
@@ -159,7 +160,7 @@ pub enum Scope {
 }
 
 /// How far the look reached: what a proof may rest on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Reach {
     /// `/proc` showed every process of the machine: the initial pid namespace, no `hidepid`.
@@ -171,7 +172,7 @@ pub struct Reach {
 }
 
 /// The tests that failed when a runner was last run, as it wrote them down itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LastFailed {
     /// The runner that is there now.
     pub process: ProcessId,
@@ -180,7 +181,7 @@ pub struct LastFailed {
 }
 
 /// Something that could not be read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// Whose, when it is a process's.
     pub process: Option<ProcessId>,

@@ -1,12 +1,13 @@
 //! What fds refer to: the resources of the graph.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ByteString;
 use crate::core::signal::SignalSet;
 
 /// Which kernel object. Two fds with equal ids refer to the same one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ObjectId {
     /// Anonymous pipe.
@@ -94,7 +95,7 @@ pub enum ObjectId {
 }
 
 /// Side of a pseudo-terminal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PtySide {
     /// The emulator's (`/dev/ptmx`).
@@ -104,7 +105,7 @@ pub enum PtySide {
 }
 
 /// What kind of anonymous inode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AnonKind {
     /// epoll.
@@ -132,7 +133,7 @@ pub enum AnonKind {
 }
 
 /// An object and what is known of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Object {
     /// Which.
     pub id: ObjectId,
@@ -141,7 +142,7 @@ pub struct Object {
 }
 
 /// What is known of an object.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ObjectFacts {
     /// Nothing but that it exists.
@@ -226,7 +227,7 @@ pub enum ObjectFacts {
 }
 
 /// What is known of a pipe or FIFO.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PipeFacts {
     /// Bytes in it (FIONREAD).
@@ -269,7 +270,7 @@ impl PipeFacts {
 }
 
 /// Type of a UNIX socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UnixKind {
     /// SOCK_STREAM.
@@ -281,7 +282,7 @@ pub enum UnixKind {
 }
 
 /// State of a UNIX socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UnixState {
     /// Has a peer.
@@ -295,7 +296,7 @@ pub enum UnixState {
 }
 
 /// What is known of a UNIX socket.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct UnixFacts {
     /// Type.
@@ -325,7 +326,7 @@ pub struct UnixFacts {
 }
 
 /// State of a TCP socket (UDP shows as established or closed).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TcpState {
     /// 01.
@@ -353,7 +354,7 @@ pub enum TcpState {
 }
 
 /// An address of an IP socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct SocketAddress {
     /// Address.
     pub ip: std::net::IpAddr,
@@ -368,7 +369,7 @@ impl std::fmt::Display for SocketAddress {
 }
 
 /// What is known of an IP socket.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InetFacts {
     /// A stream (TCP), else datagrams.
@@ -394,7 +395,7 @@ pub struct InetFacts {
 }
 
 /// An item of an epoll interest set (`tfd:` line of fdinfo).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EpollItem {
     /// fd number when it was added. It may have been closed or reused since.
     pub fd: u32,
@@ -405,7 +406,7 @@ pub struct EpollItem {
 }
 
 /// Kind of a file lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LockKind {
     /// flock: belongs to the open file description.
@@ -419,7 +420,7 @@ pub enum LockKind {
 }
 
 /// Mode of a file lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LockMode {
     /// Shared.
@@ -429,7 +430,7 @@ pub enum LockMode {
 }
 
 /// A line of `/proc/locks`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LockEntry {
     /// Its number in the file; a waiter's line has its blocker's.
     pub number: u32,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ByteString, LockKind, LockMode, ObjectId, Thread};
@@ -9,7 +10,7 @@ use crate::core::identity::{ProcessId, WaitStatus};
 use crate::core::signal::SignalSet;
 
 /// A process.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Process {
     /// Which.
     pub id: ProcessId,
@@ -164,7 +165,7 @@ impl Process {
 }
 
 /// The controlling terminal.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Terminal {
     /// `tty_nr` of `/proc/PID/stat`, as major and minor.
@@ -174,7 +175,7 @@ pub struct Terminal {
 }
 
 /// A file descriptor.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Fd {
     /// Its number.
     pub number: u32,
@@ -197,7 +198,7 @@ pub struct Fd {
 }
 
 /// How an fd was opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Access {
     /// O_RDONLY.
@@ -223,7 +224,7 @@ impl Access {
 }
 
 /// A lock held through an fd.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FdLock {
     /// Which kind.
     pub kind: LockKind,
@@ -232,14 +233,14 @@ pub struct FdLock {
 }
 
 /// Who ptraces a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ptraced {
     /// Tracer's tgid.
     pub tgid: u32,
 }
 
 /// `/proc/PID/io`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct IoCounters {
     /// Bytes read by any means (rchar).
@@ -265,7 +266,7 @@ impl IoCounters {
 }
 
 /// Limits a process may have met.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Limits {
     /// Soft RLIMIT_NOFILE.
@@ -283,7 +284,7 @@ pub struct Limits {
 }
 
 /// Something of a process that could not be read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Unread {
     /// What: `fds`, `syscall`, `environ`, …
     pub what: String,

@@ -1,12 +1,13 @@
 //! A thread: what it does at this moment, and whether it did anything during the quiet window.
 
 use crate::core::signal::SignalSet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ByteString, CallCount, LockKind, ObjectId};
 
 /// A thread of a process.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Thread {
     /// Thread id.
@@ -42,7 +43,7 @@ pub struct Thread {
 }
 
 /// What changed in a thread between the two samples.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Progress {
     /// Context switches, both kinds.
@@ -67,7 +68,7 @@ impl Progress {
 }
 
 /// The state letter of `/proc/PID/stat`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ThreadState {
     /// `R`: runs, or could.
@@ -109,7 +110,7 @@ impl ThreadState {
 }
 
 /// A system call as `/proc/PID/task/TID/syscall` shows it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Syscall {
     /// Number on this machine's architecture.
@@ -123,7 +124,7 @@ pub struct Syscall {
 /// What a thread is blocked in: a system call with its arguments understood.
 ///
 /// Calls that differ only in how they pass the same request are one variant; the name is in [`Thread::syscall`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Wait {
     /// Runs, in user space or in the kernel.
@@ -323,7 +324,7 @@ impl Wait {
 }
 
 /// How long a call may sleep.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Timeout {
     /// For ever.
@@ -343,7 +344,7 @@ impl Timeout {
 }
 
 /// An entry of a poll or select set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PollFd {
     /// The fd.
     pub fd: u32,
@@ -372,7 +373,7 @@ pub mod events {
 }
 
 /// A futex operation that sleeps.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FutexOp {
     /// FUTEX_WAIT, FUTEX_WAIT_BITSET, futex_wait.
@@ -387,7 +388,7 @@ pub enum FutexOp {
 }
 
 /// The memory of a futex that is shared between processes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct FutexShared {
     /// Device of the mapped file (shared anonymous memory has one, too).
@@ -403,7 +404,7 @@ pub struct FutexShared {
 }
 
 /// Whose exit or stop a wait4 or waitid waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ChildTarget {
     /// Any child.
