@@ -11,6 +11,7 @@ mod corpus;
 mod false_alarms;
 mod field;
 mod pytest_recipe;
+mod recorded;
 mod runner;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs hang scenarios and compares the diagnosis of a built tracer-user with what each scenario expects.
 
-    run.py TRACER_USER [-d SCENARIO_DIR] [NAME ...]
+    run.py TRACER_USER [-d SCENARIO_DIR] [--record DIR] [NAME ...]
 
 A scenario is a Python file in the scenario directory. It sets up one situation, usually a hang, creates the file
 named by $READY and stays. Its processes have a word `role=NAME` in their arguments, by which the expectation names
@@ -18,6 +18,8 @@ them. Its EXPECT, a literal dict, is what a correct diagnosis contains:
 Prints a line for each scenario: `ok`, `gap` when a known gap is still there, or `FAIL`. A known gap that is gone
 fails too: its `known_gap` has to be removed. Then prints 'N passed, N known gaps, N failed'. The exit status is 1
 when one failed.
+
+With --record the evidence behind each diagnosis is kept as DIR/NAME.json.
 """
 import argparse, ast, json, os, pathlib, signal, subprocess, sys, tempfile, time
 
@@ -109,8 +111,8 @@ def end(ready):
             return
 
 
-def diagnose(tracer, path, expect):
-    """The diagnosis of a scenario, which is ended afterwards."""
+def diagnose(tracer, path, expect, record):
+    """The diagnosis of a scenario, which is ended afterwards. Its evidence is written into the folder `record`, if any."""
     with tempfile.TemporaryDirectory() as work:
         ready, printed = (os.path.join(work, name) for name in ("ready", "out"))
         with open(printed, "w") as out:
@@ -127,14 +129,21 @@ def diagnose(tracer, path, expect):
                 time.sleep(0.05)
             time.sleep(expect.get("settle", 1.5))
             try:
+                report = os.path.join(work, "report")
+                keep = ["--format", "evidence", "--report", f"json={report}"] if record else ["--format", "json"]
                 answer = subprocess.run(
-                    [tracer, "diagnose", "--pid", str(root.pid), "--format", "json"],
+                    [tracer, "diagnose", "--pid", str(root.pid), *keep],
                     capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
                 )
             except subprocess.TimeoutExpired:
                 raise Broken("diagnose gave no answer in 60 s")
             try:
+                if record:
+                    (record / f"{path.stem}.json").write_text(answer.stdout)
+                    return json.loads(pathlib.Path(report).read_text())
                 return json.loads(answer.stdout)
+            except FileNotFoundError:
+                raise Broken(f"exit {answer.returncode}, no report; stderr: {answer.stderr.strip()[-200:]}")
             except json.JSONDecodeError:
                 raise Broken(f"exit {answer.returncode}, no JSON on stdout; stderr: {answer.stderr.strip()[-200:]}")
         finally:
@@ -142,10 +151,10 @@ def diagnose(tracer, path, expect):
             root.wait()
 
 
-def run(tracer, path):
+def run(tracer, path, record):
     expect = literal(path, "EXPECT")
     try:
-        return judge(expect, mismatch(expect, diagnose(tracer, path, expect)))
+        return judge(expect, mismatch(expect, diagnose(tracer, path, expect, record)))
     except Broken as error:
         return "FAIL", str(error)
 
@@ -154,15 +163,18 @@ def main():
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument("tracer")
     args.add_argument("-d", "--dir", type=pathlib.Path, default=HERE / "scenarios")
+    args.add_argument("--record", type=pathlib.Path)
     args.add_argument("names", nargs="*")
     args = args.parse_intermixed_args()
     paths = [path for path in sorted(args.dir.resolve().glob("*.py")) if not args.names or path.stem in args.names]
     unknown = set(args.names) - {path.stem for path in paths}
     if unknown:
         sys.exit(f"no such scenario: {', '.join(sorted(unknown))}")
+    if args.record:
+        args.record.mkdir(parents=True, exist_ok=True)
     outcomes = []
     for path in paths:
-        outcome, text = run(os.path.abspath(args.tracer), path)
+        outcome, text = run(os.path.abspath(args.tracer), path, args.record)
         outcomes.append(outcome)
         print(f"{outcome:<4} {path.stem}{': ' + text if text else ''}", flush=True)
     count = outcomes.count
