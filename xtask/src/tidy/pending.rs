@@ -11,7 +11,6 @@ pub const LANGUAGE: &[&str] = &[
     "tracer-user/src/core/report",
     "tracer-user/src/core/signal.rs",
     "tracer-user/src/core/text",
-    "tracer-user/src/core/waitgraph",
     "tracer-user/src/kernel",
     "tracer-user/src/procfs_view",
     "xtask/src/bench/quiet_jobs.rs",

@@ -1,13 +1,13 @@
 //! What a thread did during the quiet window: progress, a tick, or rest.
 //!
-//! *Progress* means that something came of it: bytes through a file that is not the process's own wake-up, a child born
-//! or collected, CPU time beyond housekeeping. A *tick* is a wake-up by the thread's own time-out after which it is back
-//! in the same wait: it is progress of no one, and yet a doubt, because the thread might act at the next one. At *rest*
-//! a thread did not wake.
+//! *Progress* means an effect: bytes through a file that is not the process's own wake-up, a
+//! child born or collected, CPU time beyond housekeeping. A *tick* is a wake-up by the thread's own time-out
+//! after which it is back in the same wait. It is not progress, but it is a doubt, because the thread might
+//! act at the next one. At *rest* a thread did not wake.
 //!
-//! With the system calls of the window counted ([`Thread::calls`]) this is seen. Without them it is inferred from the
-//! switches, the CPU time and the bytes of `/proc`, and everything that is not surely a tick counts as progress: less
-//! evidence never makes a hang.
+//! The counted system calls of the window ([`Thread::calls`]) show this. Without them it is inferred from the
+//! switches, the CPU time and the bytes of `/proc`, and everything that is not surely a tick counts as
+//! progress: less evidence never makes a hang.
 
 use super::index::{Index, ThreadKey};
 use crate::core::evidence::{
@@ -24,28 +24,28 @@ pub enum Activity {
     Rest,
     /// It woke and went back to the same wait.
     Tick(Tick),
-    /// Something came of what it did.
+    /// What it did had an effect.
     Progress,
 }
 
 /// A thread that wakes by its own time-out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tick {
-    /// Time from one wake-up to the next, nanoseconds; `None` when it cannot be told.
+    /// Time from one wake-up to the next, nanoseconds; `None` when it is unknown.
     pub period_ns: Option<u64>,
-    /// It looks at something outside of its process each time (a file, a directory, an address, another process), so
-    /// another program can end its wait.
+    /// It looks at something outside of its process each time (a file, a directory, an address, another
+    /// process), so another program can end its wait.
     pub looks_outside: bool,
 }
 
 /// A tick uses less CPU time than this part of the window.
 const CPU_PART: u64 = 25;
-/// Whatever the window, this much CPU time is no work, nanoseconds.
+/// CPU time up to this is no work in a window of any length, nanoseconds.
 const CPU_FLOOR_NS: u64 = 4_000_000;
-/// The window that the next limits are for; in a longer one there may be as many more. Nanoseconds.
+/// The window that the next limits are for. They grow in proportion with a longer one. Nanoseconds.
 const WINDOW_NS: u64 = 400_000_000;
-/// Bytes per window up to which an exchange with another process is a question whether anything is there (a keep-alive,
-/// a poll of a broker), not work.
+/// Bytes per window up to which an exchange with another process is a question whether anything is there (a
+/// keep-alive, a poll of a broker), not work.
 const CHAT_BYTES: u64 = 512;
 /// Calls per window up to which the same holds.
 const CHAT_CALLS: u64 = 8;
@@ -77,13 +77,13 @@ pub fn activity(index: &Index<'_>, key: ThreadKey) -> Activity {
             return Activity::Rest;
         }
     }
-    // A call that goes on and was woken all the same got a part of what it waits for.
+    // A call that continues although it was woken got a part of what it waits for.
     let period_ns = period(thread, &progress, window);
     match &thread.calls {
         Some(calls) if calls.is_empty() && !is_timed(&thread.wait) => Activity::Progress,
         Some(calls) => match calls.iter().map(|call| result_of(index, key, call)).max() {
             Some(Outcome::Work) => Activity::Progress,
-            // Something other than a time-out woke it, and it took nothing: it will be back for it.
+            // Something other than a time-out woke it, and it took nothing: it will come back for it.
             Some(Outcome::Quiet | Outcome::Poll) | None if !is_timed(&thread.wait) && !naps(calls) => {
                 Activity::Progress
             }
@@ -101,7 +101,7 @@ fn inferred(process: &Process, thread: &Thread, progress: &Progress, period_ns: 
     // Bytes over sockets are in no counter of /proc, so a wait on files may have brought some.
     let silent = io.map_or(waits_alone, |io| !moved_bytes(io));
     if progress.same_call && is_timed(&thread.wait) && silent {
-        // Whether it looks at anything each time cannot be seen. A nap between two looks is what most loops are.
+        // Whether it looks at anything each time is not visible. Most loops nap between two looks.
         let looks_outside = matches!(thread.wait, Wait::Sleep { .. }) || !waits_alone;
         return Activity::Tick(Tick { period_ns, looks_outside });
     }
@@ -142,7 +142,7 @@ fn period(thread: &Thread, progress: &Progress, window: u64) -> Option<u64> {
     asked.filter(|ns| *ns > 0).or_else(|| wakes.map(|wakes| window / wakes))
 }
 
-/// What came of the calls of one kind, from nothing to work.
+/// The effect of the calls of one kind, from nothing to work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
     /// They concern the process alone: waits, clocks, memory, its own wake-ups.
@@ -192,7 +192,7 @@ fn result_of(index: &Index<'_>, key: ThreadKey, call: &CallCount) -> Outcome {
         "write" | "writev" | "pwrite64" | "pwritev" | "pwritev2" | "sendto" | "sendmsg" | "sendmmsg" => {
             bytes(index, key, call, false)
         }
-        // Whatever else only fails takes nothing.
+        // Any other call that only fails takes nothing.
         _ if call.positive == 0 && call.zero == 0 => Outcome::Look,
         _ => Outcome::Work,
     }
@@ -222,7 +222,7 @@ fn has_own_wake_up(index: &Index<'_>, process: usize) -> bool {
     fds.iter().any(|fd| is_own_wake_up(index, process, &fd.object))
 }
 
-/// The thread opened and closed files during the window: what it read, it read of them.
+/// The thread opened and closed files during the window, so what it read came from them.
 fn opens_files(index: &Index<'_>, key: ThreadKey) -> bool {
     let made = |names: &[&str]| {
         let calls = index.thread(key).calls.as_deref().unwrap_or_default();
@@ -233,8 +233,8 @@ fn opens_files(index: &Index<'_>, key: ThreadKey) -> bool {
     made(&["open", "openat", "openat2"]) && made(&["close"])
 }
 
-/// The object is one by which the process wakes itself: an eventfd or timer of its own, or a pipe or socket pair both of
-/// whose ends no other process holds.
+/// The object is one by which the process wakes itself: an eventfd or timer of its own, or a pipe or socket
+/// pair both of whose ends no other process holds.
 pub fn is_own_wake_up(index: &Index<'_>, process: usize, id: &ObjectId) -> bool {
     // A process that could not be looked into may hold an end, too.
     if index.relevant_unread(process).is_some() {

@@ -1,4 +1,4 @@
-//! Strongly connected components of the stuck threads: the cycles that the story is about.
+//! Strongly connected components of the stuck threads: the cycles that findings explain.
 
 use std::collections::HashMap;
 
@@ -11,11 +11,11 @@ pub struct Component {
     pub threads: Vec<ThreadKey>,
     /// It is a cycle: more than one thread, or one that waits for itself.
     pub cyclic: bool,
-    /// No edge leads out of it to another stuck thread.
+    /// No edge leads from it to another stuck thread.
     pub sink: bool,
 }
 
-/// The components of the stuck threads, each after all that it leads to.
+/// The components of the stuck threads, each after all components that it leads to.
 ///
 /// Tarjan's algorithm without recursion: the chains of a big machine must not overflow the stack.
 pub fn components(graph: &WaitGraph<'_>) -> Vec<Component> {
@@ -46,7 +46,8 @@ pub fn components(graph: &WaitGraph<'_>) -> Vec<Component> {
     out
 }
 
-/// A thread that only asks what hangs (the tracer, a watchdog that waits for it): no part of what was there before.
+/// A thread that only asks what hangs (the tracer, a watchdog that waits for it): it is no part of the job's
+/// own waits.
 fn is_bystander(graph: &WaitGraph<'_>, key: ThreadKey) -> bool {
     graph.index.leads_to_observer(key.process) || graph.index.watches_observer(key)
 }

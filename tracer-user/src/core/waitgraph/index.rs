@@ -81,8 +81,8 @@ impl<'e> Index<'e> {
         index
     }
 
-    /// Which processes are the tracer that looks, or do nothing but wait for its end: a shell or a watchdog that
-    /// started it.
+    /// The processes that are the tracer itself, or only wait for its end: a shell or a watchdog that started
+    /// it.
     fn find_observers(&self) -> Vec<bool> {
         let mut found = vec![false; self.evidence.processes.len()];
         let observers = (0..found.len()).filter(|at| self.process(*at).is_observer).collect::<Vec<_>>();
@@ -104,12 +104,12 @@ impl<'e> Index<'e> {
         found
     }
 
-    /// The process is the tracer that looks, or waits for its end alone.
+    /// The process is the tracer itself, or only waits for its end.
     pub fn leads_to_observer(&self, at: usize) -> bool {
         self.to_observer[at]
     }
 
-    /// The thread waits for the end of the tracer that looks, while other threads of its process do not: it asks on
+    /// The thread waits for the end of the tracer, while other threads of its process do not: it asks on
     /// their behalf.
     pub fn watches_observer(&self, key: ThreadKey) -> bool {
         let process = self.process(key.process);
@@ -131,7 +131,8 @@ impl<'e> Index<'e> {
         self.tests.get(&at).map(String::as_str)
     }
 
-    /// The process runs tests: it belongs to one, or is a runner. Whatever rests in it, it is no service at rest.
+    /// The process runs tests: it belongs to one, or is a runner. A thread that rests in it is not a service
+    /// at rest.
     pub fn runs_tests(&self, at: usize) -> bool {
         self.tests.contains_key(&at) || attribution::is_runner(self.process(at))
     }
@@ -160,12 +161,12 @@ impl<'e> Index<'e> {
             .flat_map(|(process, p)| (0..p.threads.len()).map(move |thread| ThreadKey { process, thread }))
     }
 
-    /// The process that this number names.
+    /// The process with this number.
     pub fn by_tgid(&self, tgid: u32) -> Option<usize> {
         self.by_tgid.get(&tgid).copied()
     }
 
-    /// The thread that this number names.
+    /// The thread with this number.
     pub fn by_tid(&self, tid: u32) -> Option<ThreadKey> {
         self.by_tid.get(&tid).copied()
     }
@@ -176,13 +177,13 @@ impl<'e> Index<'e> {
         process.ns_pid.is_some_and(|number| number != process.id.tgid)
     }
 
-    /// `caller` knows the process by this number.
+    /// The process has this number in the pid namespace of `caller`.
     pub fn is_called(&self, at: usize, caller: usize, number: u32) -> bool {
         let (process, by) = (self.process(at), self.process(caller));
         if self.is_inside(caller) && process.pidns.is_some() && process.pidns == by.pidns {
             process.ns_pid == Some(number)
         } else {
-            // What a caller inside calls a process of a namespace further in cannot be read.
+            // The number that a caller inside a namespace uses for a process of a nested one cannot be read.
             process.id.tgid == number || self.is_inside(caller)
         }
     }
@@ -192,7 +193,7 @@ impl<'e> Index<'e> {
         self.children.get(&self.process(at).id.tgid).map_or(&[], Vec::as_slice)
     }
 
-    /// Who is ptraced by it.
+    /// The processes that it ptraces.
     pub fn tracees(&self, at: usize) -> &[usize] {
         self.tracees.get(&self.process(at).id.tgid).map_or(&[], Vec::as_slice)
     }
@@ -226,9 +227,11 @@ impl<'e> Index<'e> {
         }
     }
 
-    /// A process of the question, or of the waiter's login session, kept its fds to itself: it may hold what nobody seems to hold.
+    /// The fds of a process in scope, or in the waiter's login session, could not be read: it may hold an end
+    /// that appears to have no holder.
     ///
-    /// Ends travel by birth; a stranger gets one only if it is sent, and the kernel's own counts show that.
+    /// Ends are inherited at fork. An unrelated process gets one only if it is sent, and the kernel's own
+    /// counts show that.
     pub fn relevant_unread(&self, of: usize) -> Option<usize> {
         let process = self.process(of);
         self.unread.iter().copied().find(|at| {
@@ -237,27 +240,29 @@ impl<'e> Index<'e> {
         })
     }
 
-    /// Every process's fds could be read, on the whole machine; but for init outside of the question, which inherits orphans and not what they hold.
+    /// The fds of every process of the machine could be read. Init outside of the scope is excepted: it
+    /// inherits orphans and not their fds.
     pub fn saw_every_fd(&self) -> bool {
         let matters = |at: &usize| self.process(*at).id.tgid != 1 || self.process(*at).in_scope;
         self.evidence.reach.whole_machine && !self.unread.iter().any(matters)
     }
 
-    /// The process and its ancestors, nearest first. Ends also where the evidence names a process as its own ancestor.
+    /// The process and its ancestors, nearest first. It also ends where the evidence names a process as its
+    /// own ancestor.
     pub fn ancestors(&self, at: usize) -> impl Iterator<Item = usize> {
         let next = move |at: &usize| self.by_tgid(self.process(*at).ppid).filter(|parent| parent != at);
         std::iter::successors(Some(at), next).take(self.evidence.processes.len())
     }
 
-    /// `ancestor` is the parent of `of`, or its parent's, and so on.
+    /// `ancestor` is the parent of `of`, or the parent of that one, and so on.
     pub fn is_ancestor(&self, ancestor: usize, of: usize) -> bool {
         self.ancestors(of).skip(1).any(|at| at == ancestor)
     }
 
-    /// `holder` got its end of `shared` from somebody who has ended since, and stands outside the family in which `reader` lives: it, or an ancestor
-    /// of it below their common one, lost its parent.
+    /// `holder` inherited its end of `shared` from a process that has ended since, and is outside the family
+    /// of `reader`: it, or one of its ancestors below their common one, lost its parent.
     pub fn is_adrift(&self, holder: usize, reader: usize, shared: &ObjectId) -> bool {
-        // Whoever descends from the reader is of its family, however the two got into their login session.
+        // A descendant of the reader is of its family, however the two got into their login session.
         if self.is_ancestor(reader, holder) {
             return false;
         }
@@ -277,9 +282,13 @@ impl<'e> Index<'e> {
         false
     }
 
-    /// The process was handed to init or a subreaper. Proof without names, in one of these forms: the kernel's events saw another parent; it belongs to
-    /// a login session whose living leader it does not descend from (membership comes by birth alone); or it shares an anonymous object, which birth
-    /// alone hands on, with `reader`, of whose session it is none, and its parent is init, a known reaper, or holds no end of that object.
+    /// The process was reparented to init or a subreaper. No name is needed for the proof, which is one of
+    /// these:
+    /// - The kernel's events recorded another parent.
+    /// - It belongs to a login session whose living leader it does not descend from. Membership is only
+    ///   inherited at fork.
+    /// - It shares an anonymous object, which is only inherited at fork, with `reader` and is in another
+    ///   session, and its parent is init, a known reaper, or holds no end of that object.
     fn lost_its_parent(&self, at: usize, reader: usize, shared: &ObjectId) -> bool {
         let process = self.process(at);
         if let Some(history) = &self.evidence.history
@@ -288,7 +297,8 @@ impl<'e> Index<'e> {
             return fork.parent.tgid != process.ppid;
         }
         let leader = process.sid.and_then(|sid| self.by_tgid(sid)).filter(|leader| *leader != at);
-        // A job that was itself handed to init does not descend from the leader either, and that says nothing of its parts.
+        // A job that was itself reparented to init does not descend from the leader either, which says
+        // nothing about its parts.
         if let Some(leader) = leader
             && (leader == reader || self.is_ancestor(leader, reader))
         {

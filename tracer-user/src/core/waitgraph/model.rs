@@ -7,15 +7,16 @@ use super::index::ThreadKey;
 use crate::core::evidence::{ObjectId, Timeout};
 use crate::core::signal::SignalSet;
 
-/// A time-out that ends within this is near: whoever waits for such a thread is not hung yet. Nanoseconds.
+/// A time-out that ends within this is near: a thread that waits for such a thread is not hung yet.
+/// Nanoseconds.
 pub const SOON_NS: u64 = 10_000_000_000;
 
-/// A plain sleep that ends within this is near, too: a program that sleeps for a minute with a lock or a pipe
-/// in its hand is slow. One that sleeps for longer is told, with the date at which it wakes. Nanoseconds.
+/// A plain sleep that ends within this is near, too: a program that sleeps for a minute while it holds a lock
+/// or a pipe is slow. A longer sleep is reported with the date at which it ends. Nanoseconds.
 pub const SLEEPS_FOR_NS: u64 = 300_000_000_000;
 
-/// A time-out of an event loop from here on is no date but "no deadline": trio asks for 86 400 s, others for
-/// more. Nanoseconds.
+/// A time-out of an event loop of at least this means "no deadline": trio asks for 86 400 s, others for more.
+/// Nanoseconds.
 pub const NO_DEADLINE_NS: u64 = 12 * 3600 * 1_000_000_000;
 
 /// What has to happen for a wait to end.
@@ -81,9 +82,9 @@ impl Op {
         }
     }
 
-    /// The releaser owes this act: the waiter has done its part (bytes lie in the pipe, the lock is wanted),
-    /// so a releaser at rest is a releaser that does not pay. Of the other acts a releaser at rest may well
-    /// have no reason to do any.
+    /// The releaser owes this act: the waiter has done its part (bytes are in the pipe, the lock is
+    /// requested), so a releaser at rest fails to act. For the other acts, a releaser at rest may have no
+    /// reason to act.
     pub fn is_owed(self) -> bool {
         matches!(
             self,
@@ -98,21 +99,20 @@ impl Op {
     }
 }
 
-/// How good the reasons are to expect that a thread continues, from none to the best.
+/// How strong the reasons are to expect that a thread continues, from none to the strongest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Liveness {
-    /// None: every party that could release it is itself stuck, or there is none.
+    /// No reason: every releaser is itself stuck, or there is none.
     #[default]
     Stuck,
-    /// A party could release it and has no reason to: it is stopped, or at rest although it owes the act, or
-    /// it inherited its end by accident.
+    /// A releaser exists and has no reason to act: it is stopped, or at rest although it owes the act, or it
+    /// inherited its end by accident.
     Orphaned,
-    /// At rest as things at rest are: a long sleep, a server without a request, a wait for a party that is
-    /// idle itself.
+    /// Ordinary rest: a long sleep, a server without a request, a wait for a party that is idle itself.
     Idle,
     /// It wakes by its own time-out and goes back to sleep. It might act at the next wake-up.
     Ticking,
-    /// The next step is that of a party that cannot be seen from here.
+    /// The next step is up to a party that is not visible from here.
     External,
     /// It continues by itself within seconds.
     Soon,
@@ -120,33 +120,33 @@ pub enum Liveness {
     Active,
 }
 
-/// What a waiter can expect that waits, for this act, for a party with this liveness.
+/// The liveness of a thread that waits for this act of a party with this liveness.
 ///
 /// Monotone in `liveness` for each `op`: the fixpoint needs that.
 pub fn propagate(op: Op, claim: Claim, liveness: Liveness) -> Liveness {
     match liveness {
         Liveness::Stuck => Liveness::Stuck,
         _ if claim == Claim::Daemon => Liveness::Orphaned,
-        // Who holds a lock and naps between two looks may be at work with it. Who naps beside a full pipe
-        // does not read it.
+        // A lock's holder that naps between two looks may be working with it. A process that naps beside a
+        // full pipe does not read it.
         Liveness::Ticking if claim != Claim::Accident && matches!(op, Op::Lock | Op::Semaphore) => liveness,
         Liveness::Idle | Liveness::Ticking if claim == Claim::Accident || op.is_owed() => Liveness::Orphaned,
-        // Behind a terminal sits a person; programs at rest between them and the reader pass the keys on.
+        // A person is at the terminal. Programs at rest between the person and the reader pass the keys on.
         Liveness::Idle | Liveness::Ticking if op == Op::ReadTerminal => Liveness::External,
         _ => liveness,
     }
 }
 
-/// What a releaser has to do with the end that it holds.
+/// The relation of a releaser to the end that it holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Claim {
-    /// It has it on purpose, as far as can be told.
+    /// It has it on purpose, as far as is known.
     #[default]
     Purpose,
-    /// It can act, but nothing makes it: it inherited the end by accident.
+    /// It can act but has no reason to: it inherited the end by accident.
     Accident,
-    /// It inherited the end by accident, and is a daemon: whatever it does, it is meant to live on, and will
-    /// not close it.
+    /// It inherited the end by accident and is a daemon: it is meant to keep running, and will not close the
+    /// end, whatever else it does.
     Daemon,
 }
 
@@ -159,14 +159,14 @@ pub struct Alternative {
     pub object: Option<ObjectId>,
     /// Through which fd of the waiter.
     pub fd: Option<u32>,
-    /// All of these have to be met (AND).
+    /// All of these must be met (AND).
     pub conditions: Vec<Condition>,
 }
 
 /// Something that any one of several releasers can do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Condition {
-    /// Who could (OR). Empty: no one is left.
+    /// The parties that could (OR). Empty: none is left.
     pub releasers: Vec<Releaser>,
 }
 
@@ -177,19 +177,19 @@ pub enum Releaser {
     Process {
         /// Position in the evidence.
         process: usize,
-        /// What it has to do with the end that it holds.
+        /// Its relation to the end that it holds.
         claim: Claim,
     },
-    /// Any thread of this process that shares its memory and is not one that merely wakes and sleeps again.
+    /// Any thread of this process, except one that only wakes and sleeps again. They share its memory.
     Peers(usize),
     /// This thread.
     Thread(ThreadKey),
     /// A party beyond this machine's processes.
     Outside(Outside),
-    /// Any process might (connect to a listener, send a signal): the wait of a program at rest. The text says
-    /// what.
+    /// Any process could (connect to a listener, send a signal): the wait of a program at rest. The text is
+    /// the rest of a sentence about it.
     Anyone(&'static str),
-    /// A party that could not be seen, and why not.
+    /// A party that is not visible, and why not.
     Unseen(String),
 }
 
@@ -214,7 +214,7 @@ impl fmt::Display for Outside {
     }
 }
 
-/// Why a thread can count on continuing without another thread of this machine.
+/// Why a thread can continue without another thread of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SeedReason {
     /// It made progress during the quiet window, or runs.
@@ -223,9 +223,9 @@ pub enum SeedReason {
     NotMeasured,
     /// Its call ends by itself, after at most this many nanoseconds.
     TimeOut(Option<u64>),
-    /// It sleeps, wakes and sleeps again, in a loop that asks for nothing (or for what cannot be seen).
+    /// It sleeps, wakes and sleeps again, in a loop that asks for nothing visible.
     Naps(Tick),
-    /// Its call is about to return: what it waits for is there.
+    /// Its call is about to return: what it waits for has come.
     Ready,
     /// Any of these signals, which it handles or waits for, ends its wait; `None` when they could not be
     /// read.
@@ -238,18 +238,18 @@ pub enum SeedReason {
     Frozen,
     /// In an uninterruptible sleep.
     Uninterruptible,
-    /// What it says of itself: a database backend that executes a statement.
+    /// What it reports about itself: a database backend that executes a statement.
     Says(&'static str),
     /// What it does could not be read.
     Unread(String),
 }
 
-/// What a thread can count on without another thread of this machine.
+/// The liveness of a thread without any other thread of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seed {
-    /// How much.
+    /// Its liveness.
     pub liveness: Liveness,
-    /// Why.
+    /// The reason for it.
     pub reason: SeedReason,
 }
 
@@ -293,7 +293,7 @@ impl WaitNode {
         }
     }
 
-    /// Adds the other's alternatives and seed: whichever comes first ends the wait.
+    /// Adds the alternatives and seed of another node: the first event of any of them ends the wait.
     pub(super) fn or(&mut self, other: Self) {
         if let Some(seed) = other.seed {
             self.raise(seed.liveness, seed.reason);
@@ -305,8 +305,8 @@ impl WaitNode {
         self.alternatives.extend(other.alternatives);
     }
 
-    /// A time-out ends it: a date, which is no reason to expect more than that. One that has come and gone
-    /// already (the thread ticks) is none; see [`Tick`].
+    /// A time-out ends it: a date, which is no reason to expect more than that. A time-out that has passed
+    /// already (the thread ticks) is no seed; see [`Tick`].
     pub(super) fn until(mut self, timeout: Timeout) -> Self {
         match timeout {
             Timeout::Never => {}
@@ -326,7 +326,7 @@ impl WaitNode {
         self
     }
 
-    /// It waits for nothing but the time.
+    /// It waits only for a time-out.
     fn is_plain_sleep(&self) -> bool {
         self.alternatives.is_empty() && self.seed.is_none()
     }
@@ -351,15 +351,15 @@ pub(super) fn by_process(process: usize) -> Releaser {
     Releaser::Process { process, claim: Claim::Purpose }
 }
 
-/// In what kind of call the waiter sleeps.
+/// The kind of call that the waiter sleeps in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Call {
-    /// It sleeps in a call on this one fd: that it sleeps proves that the call cannot proceed, whatever poll
-    /// would say.
+    /// It sleeps in a call on this one fd. That it sleeps proves that the call cannot proceed, whatever poll
+    /// would report.
     Direct,
-    /// The fd is one of a set; this many more sets may be nested in it.
+    /// The fd is one of a set. This many more sets may be nested in it.
     Polled(u32),
-    /// The fd is one of an edge-triggered set that has reported what is there: only something new ends the
+    /// The fd is one of an edge-triggered set that has reported its state already: only a change ends the
     /// wait.
     Edge,
 }
@@ -371,7 +371,7 @@ impl Call {
     }
 }
 
-/// What the waiter wants of the fd.
+/// What the waiter wants to do with the fd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Want {
     /// Something to read, or its end.

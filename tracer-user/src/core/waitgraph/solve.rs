@@ -15,7 +15,7 @@ pub struct WaitGraph<'e> {
     nodes: Vec<Vec<WaitNode>>,
     liveness: Vec<Vec<Liveness>>,
     processes: Vec<Liveness>,
-    /// Of each process, the best of the threads that may release what lies in its memory.
+    /// For each process, the best liveness of the threads that may release what is in its memory.
     peers: Vec<Liveness>,
     nothing: WaitNode,
 }
@@ -99,7 +99,7 @@ impl<'e> WaitGraph<'e> {
         node.alternatives.iter().map(|alternative| self.alternative(alternative)).fold(seed, Liveness::max)
     }
 
-    /// What a waiter can expect of this alternative.
+    /// The liveness that this alternative gives a waiter.
     pub fn alternative(&self, alternative: &Alternative) -> Liveness {
         alternative
             .conditions
@@ -116,7 +116,7 @@ impl<'e> WaitGraph<'e> {
             .unwrap_or_default()
     }
 
-    /// What a waiter can expect of this releaser.
+    /// The liveness that this releaser gives a waiter.
     pub fn through(&self, op: Op, releaser: &Releaser) -> Liveness {
         let claim = match releaser {
             Releaser::Process { claim, .. } => *claim,
@@ -136,12 +136,12 @@ impl<'e> WaitGraph<'e> {
         }
     }
 
-    /// A thread's place; an empty one for a thread that the evidence does not have.
+    /// A thread's node; an empty one for a thread that is not in the evidence.
     pub fn node(&self, key: ThreadKey) -> &WaitNode {
         self.nodes.get(key.process).and_then(|of| of.get(key.thread)).unwrap_or(&self.nothing)
     }
 
-    /// The liveness of a thread; [`Liveness::External`] for one that the evidence does not have.
+    /// The liveness of a thread; [`Liveness::External`] for one that is not in the evidence.
     pub fn thread(&self, key: ThreadKey) -> Liveness {
         self.liveness
             .get(key.process)
@@ -150,8 +150,8 @@ impl<'e> WaitGraph<'e> {
             .unwrap_or(Liveness::External)
     }
 
-    /// The liveness of a process: that of its liveliest thread, but for those that a runtime keeps for
-    /// itself.
+    /// The liveness of a process: that of its liveliest thread, without the housekeeping threads of a
+    /// runtime.
     pub fn process(&self, process: usize) -> Liveness {
         if self.nodes[process].is_empty() && !self.index.process(process).zombie {
             return Liveness::External;
@@ -161,8 +161,8 @@ impl<'e> WaitGraph<'e> {
 
     /// The live threads that could meet some condition of some alternative of `key`, each once.
     ///
-    /// The processes that might open the other end of a FIFO are not among them: any process of the job
-    /// might, but none owes it, so they make no link of a cycle.
+    /// The processes that might open the other end of a FIFO are excluded: any process of the job might, but
+    /// none owes it, so they form no link of a cycle.
     pub fn successors(&self, key: ThreadKey) -> Vec<ThreadKey> {
         let mut out: Vec<ThreadKey> = self
             .node(key)
@@ -194,8 +194,9 @@ impl<'e> WaitGraph<'e> {
         }
     }
 
-    /// A thread that a runtime keeps for itself acts for no other: a collector, a compiler, a monitor.
-    /// A thread that a runtime keeps for itself; not one that works for the program now.
+    /// A housekeeping thread of a runtime while it rests or ticks: a collector, a compiler, a monitor. It
+    /// acts for no other thread. At work (it compiles, or reads a file for the program) it does what the
+    /// program waits for.
     fn is_runtimes_own(&self, key: ThreadKey) -> bool {
         let (process, thread) = (self.index.process(key.process), self.index.thread(key));
         let works = self.node(key).seed.as_ref().is_some_and(|seed| seed.reason == SeedReason::Progress);
@@ -207,9 +208,9 @@ impl<'e> WaitGraph<'e> {
 
     /// Whether a thread may release what another thread of its process waits for in memory.
     ///
-    /// Not the threads that a runtime keeps for itself, nor a helper (no first thread) that only wakes and
-    /// sleeps again: a heartbeat, a progress bar's monitor. In a process that runs tests, a helper that
-    /// sleeps until a date (a time-out's timer) is none either; elsewhere that is what schedulers look like.
+    /// Excluded are the housekeeping threads of a runtime, and a helper (not the first thread) that only
+    /// wakes and sleeps again: a heartbeat, a progress bar's monitor. In a process that runs tests, a helper
+    /// that sleeps until a date (a time-out's timer) is excluded too. Elsewhere schedulers look like that.
     fn is_peer(&self, key: ThreadKey) -> bool {
         let (process, thread) = (self.index.process(key.process), self.index.thread(key));
         if self.is_runtimes_own(key) {
@@ -225,7 +226,7 @@ impl<'e> WaitGraph<'e> {
     }
 
     /// Whether anything may still come over an fd that a thread reads in a loop: the liveness of the parties
-    /// at its other end, but for the thread itself.
+    /// at its other end, without the thread itself.
     pub fn may_become_readable(&self, key: ThreadKey, fd: u32) -> Liveness {
         let node = waits::readable(&self.index, key.process, fd);
         let of = |releaser: &Releaser| match releaser {

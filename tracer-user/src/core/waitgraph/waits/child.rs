@@ -15,7 +15,8 @@ pub(super) fn exit_of(index: &Index<'_>, targets: &[usize]) -> WaitNode {
         // There is no child to wait for, or one to collect: the call returns.
         return WaitNode::ready();
     }
-    // The tracer, and what only waits for it, end soon; beside other children they are not what is waited for.
+    // The tracer, and processes that only wait for it, end soon. Beside other children they are not what is
+    // waited for.
     let mut targets: Vec<usize> = targets.to_vec();
     if targets.iter().any(|at| !index.leads_to_observer(*at)) {
         targets.retain(|at| !index.leads_to_observer(*at));

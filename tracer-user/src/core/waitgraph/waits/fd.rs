@@ -1,4 +1,4 @@
-//! Ways out of waits on file descriptors: who can write to, read from, unlock or accept what.
+//! Alternatives of waits on file descriptors: which process can write, read, unlock or accept.
 
 use super::child::{exit_of, only_children, signal_wait};
 use super::holders::{in_flight, parties};
@@ -11,10 +11,10 @@ use crate::core::waitgraph::model::{
     Call, Liveness, Op, Outside, Releaser, SeedReason, WaitNode, Want, alternative, by_process,
 };
 
-/// How deep epoll sets may lie in each other (the kernel allows 5).
+/// How deep epoll sets may be nested (the kernel allows 5).
 const NESTING: u32 = 5;
 
-/// The ways out of a call that blocks on one fd.
+/// The alternatives of a call that blocks on one fd.
 pub(super) fn on_fd(index: &Index<'_>, at: usize, number: u32, want: Want) -> WaitNode {
     match index.process(at).fd(number) {
         Some(fd) => on_object(index, at, fd.object, Some(number), want, Call::Direct),
@@ -22,7 +22,7 @@ pub(super) fn on_fd(index: &Index<'_>, at: usize, number: u32, want: Want) -> Wa
     }
 }
 
-/// The ways out that one entry of a poll, select or epoll set offers.
+/// The alternatives that one entry of a poll, select or epoll set offers.
 pub(super) fn polled(
     index: &Index<'_>,
     at: usize,
@@ -44,8 +44,8 @@ fn polled_nested(
     let Some(object) = object.or_else(|| index.process(at).fd(number).map(|fd| fd.object)) else {
         return WaitNode::unread(format!("what its fd {number} is could not be read"));
     };
-    // A pipe's end that cannot be written never has room, one that cannot be read never has data (`pipe_poll`, fs/pipe.c);
-    // Go asks for both on every fd.
+    // A pipe's end that cannot be written never has room, one that cannot be read never has data
+    // (`pipe_poll`, fs/pipe.c); Go asks for both on every fd.
     let one_way = matches!(object, ObjectId::Pipe { .. } | ObjectId::Fifo { .. });
     let access = index.process(at).fd(number).filter(|fd| one_way && fd.object == object).map(|fd| fd.access);
     let room = wanted & events::OUT != 0 && access.is_none_or(Access::writes);
@@ -58,8 +58,8 @@ fn polled_nested(
     {
         let node = on_object(index, at, object, Some(number), want, Call::Polled(depth));
         if edge && node.seed.as_ref().is_some_and(|seed| seed.reason == SeedReason::Ready) {
-            // Ready, and yet asleep: an edge-triggered set reports changes alone, and this one it has reported. Room
-            // that is there needs nothing more; further data may still come from the other end.
+            // Ready, and yet asleep: an edge-triggered set reports only changes, and it has reported this
+            // one. Available room needs nothing more. Further data may still come from the other end.
             if want == Want::Data {
                 all.or(on_object(index, at, object, Some(number), want, Call::Edge));
             }
@@ -70,7 +70,7 @@ fn polled_nested(
     all
 }
 
-/// The ways out of epoll_wait.
+/// The alternatives of epoll_wait.
 pub(super) fn epoll(index: &Index<'_>, at: usize, epfd: u32) -> WaitNode {
     match index.process(at).fd(epfd) {
         Some(fd) => epoll_set(index, at, fd.object, NESTING),
@@ -140,14 +140,14 @@ pub(super) fn on_object(
         ObjectId::Socket { .. } => {
             let reach = &index.evidence().reach;
             if reach.unix_peers && reach.inet_sockets {
-                // Of a family that is neither: the kernel tells it things, or another machine does.
+                // Of another family: the kernel sends it messages, or another machine does.
                 WaitNode::seeded(Liveness::Idle, SeedReason::Events)
             } else {
                 WaitNode::unread("what kind of socket it waits on could not be read")
             }
         }
         ObjectId::SysVSem { .. } | ObjectId::SysVMsg { .. } | ObjectId::Unknown => {
-            WaitNode::unread("what its fd refers to could not be told")
+            WaitNode::unread("what its fd refers to could not be determined")
         }
     }
 }
@@ -175,7 +175,7 @@ fn anonymous(
         (AnonKind::TimerFd, ObjectFacts::TimerFd { remaining_ns: Some(remaining), ticks }) => {
             match (remaining, ticks) {
                 (_, Some(1..)) => WaitNode::ready(),
-                // Not armed: whoever shares it would have to set it.
+                // Not armed: a process that shares it would have to set it.
                 (0, _) => WaitNode::one(alternative(Op::Read, Some(id), fd, sharers(index, at, &id))),
                 (ns, _) => WaitNode::default().until(Timeout::After(Some(*ns))),
             }
@@ -198,7 +198,7 @@ fn anonymous(
             },
             (_, None) => WaitNode::unread("the process behind its pidfd could not be read"),
         },
-        // Requests of the kernel and changes of files come from anybody: a server at rest.
+        // Requests of the kernel and changes of files may come from any process: a server at rest.
         (AnonKind::Inotify | AnonKind::Fanotify | AnonKind::UserFault | AnonKind::SeccompNotify, _) => {
             WaitNode::one(alternative(
                 Op::Accept,
@@ -211,7 +211,7 @@ fn anonymous(
     }
 }
 
-/// Who can write to an eventfd or set a timer.
+/// The processes that can write to an eventfd or set a timer.
 fn sharers(index: &Index<'_>, at: usize, id: &ObjectId) -> Vec<Releaser> {
     if is_own_wake_up(index, at, id) {
         return vec![Releaser::Peers(at)];
@@ -250,7 +250,7 @@ fn pipe(index: &Index<'_>, at: usize, id: ObjectId, fd: Option<u32>, want: Want,
     WaitNode::one(alternative(op, Some(id), fd, any))
 }
 
-/// How many of `count` open file descriptions are surely in none of the fds found.
+/// How many of `count` open file descriptions are certainly behind none of the fds found.
 ///
 /// Several fds may share a description, so fewer fds than descriptions is proof, and equal numbers are not.
 fn missing_ends<'a>(found: impl Iterator<Item = &'a Holder<'a>>, count: u32) -> Option<u32> {
@@ -290,7 +290,7 @@ fn pty(index: &Index<'_>, at: usize, number: u32, side: PtySide, fd: Option<u32>
     WaitNode::one(alternative(op, Some(id), fd, parties(index, at, &peer, wanted, op)))
 }
 
-/// The ways out of accept.
+/// The alternatives of accept.
 pub(super) fn accept(index: &Index<'_>, at: usize, number: u32) -> WaitNode {
     match index.process(at).fd(number) {
         Some(fd) => on_object(index, at, fd.object, Some(number), Want::Data, Call::Direct),

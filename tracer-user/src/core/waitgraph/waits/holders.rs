@@ -1,4 +1,4 @@
-//! Who holds the other end of an object, and whether a holder has a reason to use it.
+//! The holders of the other end of an object, and whether a holder has a reason to use it.
 
 use crate::core::evidence::{
     Access, AnonKind, ObjectFacts, ObjectId, Process, TcpState, Thread, Timeout, UnixFacts, UnixState, Wait,
@@ -7,7 +7,8 @@ use crate::core::waitgraph::activity::is_own_wake_up;
 use crate::core::waitgraph::index::{Index, ThreadKey};
 use crate::core::waitgraph::model::{Claim, Op, Releaser, SOON_NS};
 
-/// The processes that hold `id` in a wanted mode; says so where one could not be looked into, or nobody was found.
+/// The processes that hold `id` in a wanted mode, and releasers of their own for a process that could not be
+/// read and for an end without a holder.
 pub(super) fn parties(
     index: &Index<'_>,
     at: usize,
@@ -42,7 +43,8 @@ pub(super) fn parties(
             index.process(other).id.tgid
         )));
     } else if any.is_empty() {
-        // In nobody's table: in a message that lies unread in a socket of the same job, whose owner could take it out, or out of sight.
+        // In no process's table: in an unread message in a socket of the same job, whose owner could receive
+        // it, or out of sight.
         any.extend(in_flight(index, at));
         if any.is_empty() {
             any.push(Releaser::Unseen("no process was found that holds the other end".into()));
@@ -51,7 +53,7 @@ pub(super) fn parties(
     any
 }
 
-/// Those who could take an end out of a message that lies unread in a socket of the waiter's job.
+/// The processes that could receive an end from an unread message in a socket of the waiter's job.
 pub(super) fn in_flight(index: &Index<'_>, at: usize) -> Vec<Releaser> {
     receivers(index, at)
         .into_iter()
@@ -75,9 +77,9 @@ fn receivers(index: &Index<'_>, at: usize) -> Vec<usize> {
     out
 }
 
-/// What the holder has to do with its end. It got it by accident when it is adrift (the process that started it has ended),
-/// or when it keeps the end on a descriptor that no program uses by custom, has never written a byte to anything, and
-/// sleeps: a reader cannot count on it.
+/// The holder's relation to its end. It got the end by accident when it is adrift (the process that started
+/// it has ended), or when it has the end on a descriptor that programs do not use by convention, has never
+/// written a byte to anything, and sleeps: a reader cannot count on it.
 fn claim(
     index: &Index<'_>,
     reader: usize,
@@ -98,7 +100,8 @@ fn claim(
     if index.is_adrift(holder, reader, id) {
         return if is_daemon(index, holder, reader) { Claim::Daemon } else { Claim::Accident };
     }
-    // Somebody has to have ended for an end of file to be due, and whoever the reader talks to by other ends as well got this one on purpose.
+    // An end of file is due only after a process has ended. A process that the reader also talks to over
+    // other ends got this one on purpose.
     if !(saw_an_end(index, reader) || is_fed(index, reader, id)) || converses(index, reader, holder, id) {
         return Claim::Purpose;
     }
@@ -115,8 +118,8 @@ fn claim(
     if stray && silent && asleep && !forked_only { Claim::Accident } else { Claim::Purpose }
 }
 
-/// The holder belongs to a daemon: the top of its family leads a login session of its own and was handed to init. The
-/// reader does not: its parent lives, and waits for what it reads.
+/// The holder belongs to a daemon: the top of its family leads a login session of its own and was handed to
+/// init. The reader does not: its parent is alive and waits for what it reads.
 fn is_daemon(index: &Index<'_>, holder: usize, reader: usize) -> bool {
     let orphan = |at: usize| {
         let process = index.process(at);
@@ -128,8 +131,9 @@ fn is_daemon(index: &Index<'_>, holder: usize, reader: usize) -> bool {
     process.sid == Some(process.id.tgid) && !index.process(reader).shares_session(process) && !orphan(reader)
 }
 
-/// The threads of a connection's server that may be at work on a request: it was taken (no thread waits for more on this
-/// connection), so a thread that only waits for other clients will not answer it. Empty where that cannot be told.
+/// The threads of a connection's server that may be at work on a request: it was taken (no thread waits for
+/// more on this connection), so a thread that only waits for other clients will not answer it. Empty where
+/// that is unknown.
 fn serving_threads(index: &Index<'_>, client: usize, end: &ObjectId) -> Vec<Releaser> {
     let holders = index.holding(end, |_| true);
     let [server] = holders.as_slice() else { return Vec::new() };
@@ -181,9 +185,9 @@ fn looks_at(index: &Index<'_>, process: &Process, thread: &Thread, end: &ObjectI
     }
 }
 
-/// The end is one of a connection that was made and accepted, not of a pair that a fork handed on: it has a server and a
-/// client, and who waits for an answer waits for that very process. The two tell themselves apart by names: an accepted
-/// socket has its listener's, and both ends of a socketpair have none.
+/// The end is one of a connection that was made and accepted, not of an inherited pair: it has a server and a
+/// client, and a wait for an answer is a wait for that process. Names distinguish the two: an accepted socket
+/// has the name of its listener, and both ends of a socketpair have none.
 fn is_connection(index: &Index<'_>, end: &ObjectId) -> bool {
     let named = |id: &ObjectId| match index.facts(id) {
         ObjectFacts::Unix(facts) => facts.path.as_ref().is_some_and(|path| !path.as_bytes().is_empty()),
@@ -198,7 +202,8 @@ fn is_connection(index: &Index<'_>, end: &ObjectId) -> bool {
     }
 }
 
-/// What was sent to the holder of this end lies unread, and the holder idles without looking at it: it waits for other things, and nothing makes it answer.
+/// Data for the holder of this end is unread, and the holder idles without looking at it: it waits for other
+/// things, and has no reason to answer.
 fn overlooks(index: &Index<'_>, holder: usize, end: &ObjectId) -> bool {
     let unread = match index.facts(end) {
         ObjectFacts::Unix(facts) => facts.receive_queue,
@@ -238,7 +243,8 @@ fn saw_an_end(index: &Index<'_>, reader: usize) -> bool {
         || index.children(reader).iter().any(|child| index.process(*child).zombie)
 }
 
-/// The pipe is its standard input, and whoever started it keeps no end to write to: all that was to come has been written.
+/// The pipe is its standard input, and the process that started it has no end to write to: all input has been
+/// written.
 fn is_fed(index: &Index<'_>, reader: usize, id: &ObjectId) -> bool {
     let process = index.process(reader);
     let parent = index.by_tgid(process.ppid);

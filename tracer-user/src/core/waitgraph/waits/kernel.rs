@@ -1,4 +1,4 @@
-//! Waits in the kernel for an answer that is not another end's: a disk, a file server, a supervisor.
+//! Waits in the kernel for an answer of a disk, a file server or a supervisor.
 
 use crate::core::evidence::{AnonKind, ObjectFacts, ObjectId, Thread, Wait};
 use crate::core::waitgraph::index::{Index, ThreadKey};
@@ -19,8 +19,8 @@ pub enum Service {
     Fuse,
 }
 
-/// Kernel functions that wait for a program's answer: a part of their name, and whose. The server's own rest
-/// (`fuse_dev_do_read`) is not among them.
+/// Kernel functions that wait for a program's answer: a part of their name, and the kind of program. The
+/// server's own rest (`fuse_dev_do_read`) is excluded.
 const REQUESTS: &[(&str, Service)] = &[
     ("seccomp_do_user_notification", Service::Seccomp),
     ("handle_userfault", Service::UserFault),
@@ -32,7 +32,7 @@ const REQUESTS: &[(&str, Service)] = &[
 ];
 
 impl Service {
-    /// What it is asked, for a sentence.
+    /// What it is asked for, as a part of a sentence.
     pub fn request(self) -> &'static str {
         match self {
             Self::Seccomp => "a seccomp notification",
@@ -79,7 +79,7 @@ pub fn servers(index: &Index<'_>, service: Service) -> Vec<usize> {
         .collect()
 }
 
-/// A wait for a program's answer to the kernel. `None`: it is none, or the program was not found.
+/// A wait for a program's answer to the kernel. `None`: it is another wait, or the program was not found.
 pub(super) fn request(index: &Index<'_>, key: ThreadKey) -> Option<WaitNode> {
     let service = Service::asked_by(index.thread(key))?;
     let servers = servers(index, service);
@@ -87,8 +87,8 @@ pub(super) fn request(index: &Index<'_>, key: ThreadKey) -> Option<WaitNode> {
     (!releasers.is_empty()).then(|| WaitNode::one(alternative(Op::Kernel, None, None, releasers)))
 }
 
-/// The threads of a server that can answer a request which it has taken: not the ones that wait for the next. All of
-/// them, as one party, when there are no others.
+/// The threads of a server that can answer a request that it has taken: those that do not wait for the next
+/// one. All of them, as one party, when every thread waits.
 fn answering(index: &Index<'_>, server: usize, service: Service) -> Vec<Releaser> {
     let process = index.process(server);
     let takes_next = |thread: &Thread| match thread.wait {
@@ -105,7 +105,7 @@ fn answering(index: &Index<'_>, server: usize, service: Service) -> Vec<Releaser
     if busy.is_empty() { vec![by_process(server)] } else { busy }
 }
 
-/// A sleep that no signal ends, for what could not be found out.
+/// A sleep that no signal ends, for an unknown reason.
 pub(super) fn uninterruptible(thread: &Thread) -> WaitNode {
     let what = match thread.wchan.as_deref() {
         Some(wchan) if !wchan.is_empty() && wchan != "0" => format!("the kernel ({wchan})"),

@@ -1,4 +1,4 @@
-//! Ways out of waits for file locks and SysV objects.
+//! Alternatives of waits for file locks and SysV objects.
 
 use crate::core::evidence::{Fd, LockKind, LockMode, ObjectFacts, ObjectId};
 use crate::core::waitgraph::index::{Index, ThreadKey};
@@ -6,7 +6,8 @@ use crate::core::waitgraph::model::{
     Alternative, Condition, Op, Releaser, WaitNode, alternative, by_process,
 };
 
-/// The ways out of flock and fcntl locks: every conflicting lock has to go, each by any process that shares it.
+/// The alternatives of flock and fcntl locks: every conflicting lock has to be released, each by any process
+/// that shares it.
 pub(super) fn lock(
     index: &Index<'_>,
     key: ThreadKey,
@@ -43,7 +44,8 @@ pub(super) fn lock(
     WaitNode::one(Alternative { op: Op::Lock, object: Some(id), fd: Some(number), conditions: all })
 }
 
-/// Who can release a lock: for fcntl's, the process that took it; for flock's and open file description locks, whoever shares the description.
+/// The processes that can release a lock: for fcntl's, the process that took it; for flock's and open file
+/// description locks, all that share the description.
 fn sharers(index: &Index<'_>, id: &ObjectId, kind: LockKind, mode: LockMode, pid: Option<u32>) -> Vec<usize> {
     if kind == LockKind::Posix {
         return pid
@@ -65,7 +67,8 @@ fn sharers(index: &Index<'_>, id: &ObjectId, kind: LockKind, mode: LockMode, pid
     out
 }
 
-/// The ways out of a wait on SysV semaphores or message queues: whoever operated on it last, as far as it lives.
+/// The alternatives of a wait on SysV semaphores or message queues: the process that operated on it last, if
+/// it is alive.
 pub(super) fn sysv(index: &Index<'_>, at: usize, id: ObjectId) -> WaitNode {
     let ObjectFacts::SysV { last_pids, .. } = index.facts(&id) else {
         let any = vec![Releaser::Unseen("the state of its SysV object could not be read".into())];
@@ -82,7 +85,7 @@ pub(super) fn sysv(index: &Index<'_>, at: usize, id: ObjectId) -> WaitNode {
         return WaitNode::one(alternative(Op::Semaphore, Some(id), None, any));
     }
     if any.is_empty() {
-        // Whoever operated last is gone. Who else might, nothing tells: any other process of the job.
+        // The last operator is gone. Nothing shows which other process might act: any one of the job.
         let others = (0..index.evidence().processes.len()).filter(|other| {
             let process = index.process(*other);
             *other != at && process.in_scope && !process.zombie && !process.is_observer

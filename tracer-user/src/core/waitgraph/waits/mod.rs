@@ -1,4 +1,4 @@
-//! From what a thread is blocked in to its alternatives: a file a kind of wait.
+//! From the call that a thread is blocked in to its alternatives: one file for each kind of wait.
 
 mod child;
 mod fd;
@@ -20,7 +20,7 @@ use super::model::{Liveness, Op, Outside, Releaser, SeedReason, WaitNode, Want, 
 use crate::core::evidence::{ChildTarget, ObjectId, Scope, Thread, ThreadState, Timeout, Wait};
 use crate::core::signal::Signal;
 
-/// A thread's place in the graph.
+/// A thread's node in the graph.
 pub(super) fn node(index: &Index<'_>, key: ThreadKey) -> WaitNode {
     let process = index.process(key.process);
     let thread = index.thread(key);
@@ -34,7 +34,7 @@ pub(super) fn node(index: &Index<'_>, key: ThreadKey) -> WaitNode {
         return WaitNode::seeded(Liveness::Active, SeedReason::Progress);
     }
     if index.watches_observer(key) {
-        // The thread asks what hangs here, on behalf of threads that were there before it: it is no party.
+        // The thread asks what hangs, on behalf of other threads: it is no party.
         return WaitNode::default();
     }
     let tick = match activity(index, key) {
@@ -70,7 +70,8 @@ pub(super) fn node(index: &Index<'_>, key: ThreadKey) -> WaitNode {
     }
 }
 
-/// A thread that did not wake: its wait, with what a process says of itself and the children whose end it hears of.
+/// A thread that did not wake: its wait, with what the process reports about itself and the children whose
+/// end wakes it.
 fn resting(index: &Index<'_>, key: ThreadKey, thread: &Thread) -> WaitNode {
     if let Some(node) = said::waits(index, key, || waiting(index, key, &thread.wait)) {
         return node;
@@ -79,7 +80,7 @@ fn resting(index: &Index<'_>, key: ThreadKey, thread: &Thread) -> WaitNode {
     if said::is_shutting_down(index.process(key.process))
         && node.alternatives.iter().any(|alternative| alternative.op.is_owed())
     {
-        // It takes nothing new: only what it still has to hand out keeps it.
+        // It accepts nothing new: only work that it still has to deliver keeps it running.
         node.alternatives.retain(|alternative| alternative.op.is_owed());
         node.seed = None;
     }
@@ -87,7 +88,7 @@ fn resting(index: &Index<'_>, key: ThreadKey, thread: &Thread) -> WaitNode {
         let handles = index.process(key.process).caught.is_some_and(|set| set.contains(Signal::CHLD));
         let signal = node.seed.as_ref().is_some_and(|seed| matches!(seed.reason, SeedReason::Signal(_)));
         if handles && signal {
-            // It waits for its children; that it could be sent another signal is true of every program.
+            // It waits for its children. That it could be sent another signal holds for every program.
             node.seed = None;
         }
         node.or(exit_of(index, index.children(key.process)));
@@ -111,12 +112,13 @@ fn ticking(index: &Index<'_>, key: ThreadKey, thread: &Thread, tick: Tick) -> Wa
     node
 }
 
-/// What would have to happen for an fd to have something to read.
+/// The events after which an fd has something to read.
 pub(super) fn readable(index: &Index<'_>, process: usize, fd: u32) -> WaitNode {
     fd::on_fd(index, process, fd, Want::Data)
 }
 
-/// A handler for SIGCHLD turns the end of any child into a wake-up of a thread that waits for events or signals.
+/// A handler for SIGCHLD turns the end of any child into a wake-up of a thread that waits for events or
+/// signals.
 fn reacts_to_children(index: &Index<'_>, key: ThreadKey, thread: &Thread) -> bool {
     let caught = index.process(key.process).caught.is_none_or(|set| set.contains(Signal::CHLD));
     let waits =
@@ -130,7 +132,7 @@ fn waiting(index: &Index<'_>, key: ThreadKey, wait: &Wait) -> WaitNode {
     match wait {
         Wait::Running => WaitNode::seeded(Liveness::Active, SeedReason::Progress),
         Wait::NoCall => WaitNode::unread("it sleeps in no system call"),
-        // This wait channel says all there is to say: whatever the arguments, it is a wait for a child.
+        // This wait channel is enough: whatever the arguments, it is a wait for a child.
         Wait::Unreadable if wchan == Some("do_wait") => wait_child(index, at, ChildTarget::Any),
         Wait::Unreadable => WaitNode::unread("its system call could not be read"),
         Wait::Write { fd } => fd::on_fd(index, at, *fd, Want::Room),
@@ -205,12 +207,12 @@ fn wait_child(index: &Index<'_>, at: usize, target: ChildTarget) -> WaitNode {
             .children(at)
             .iter()
             .copied()
-            // The number of a group within another namespace is nowhere to be read.
+            // The number of a group within another namespace cannot be read anywhere.
             .filter(|child| index.process(*child).pgrp == pgrp || index.is_inside(at))
             .collect(),
         ChildTarget::PidFd(fd) => return fd::on_fd(index, at, fd, Want::Data),
     };
-    // The kernel takes children and tracees alone, and refuses the call for anybody else.
+    // The kernel accepts only children and tracees, and refuses the call for any other process.
     let own = index.process(at).id.tgid;
     targets.retain(|target| {
         let process = index.process(*target);
@@ -221,7 +223,7 @@ fn wait_child(index: &Index<'_>, at: usize, target: ChildTarget) -> WaitNode {
     exit_of(index, &targets)
 }
 
-/// Of a splice, the side that blocks is the one that cannot go on; where both could, either may be the one.
+/// A splice blocks on the side that cannot proceed. Where both could, it may be either.
 fn splice(index: &Index<'_>, at: usize, input: u32, output: u32) -> WaitNode {
     let read = fd::on_fd(index, at, input, Want::Data);
     let write = fd::on_fd(index, at, output, Want::Room);
@@ -237,7 +239,7 @@ fn splice(index: &Index<'_>, at: usize, input: u32, output: u32) -> WaitNode {
     }
 }
 
-/// Waits in open: a FIFO's other end, or something that nobody here knows of.
+/// Waits in open: for a FIFO's other end, or for something unknown.
 fn open(index: &Index<'_>, at: usize, object: Option<ObjectId>) -> WaitNode {
     let Some(id @ ObjectId::Fifo { .. }) = object else {
         return WaitNode::one(alternative(
@@ -247,7 +249,7 @@ fn open(index: &Index<'_>, at: usize, object: Option<ObjectId>) -> WaitNode {
             vec![Releaser::Outside(Outside::Device("what it opens".into()))],
         ));
     };
-    // Whoever belongs to the same job might still open the other end; strangers have no reason to.
+    // A process of the same job might still open the other end. Others have no reason to.
     let family = index.process(at);
     let relatives = (0..index.evidence().processes.len()).filter(|other| {
         let p = index.process(*other);
@@ -259,7 +261,7 @@ fn open(index: &Index<'_>, at: usize, object: Option<ObjectId>) -> WaitNode {
                 || family.sid.is_none() && p.in_scope
                 || index.is_ancestor(at, *other))
     });
-    // A traced session is the whole job. Who started it, a shell or a CI runner, may be busy with anything.
+    // A traced session is the whole job. Its parent, a shell or a CI runner, may be busy with anything.
     let whole = family.in_scope && matches!(index.evidence().scope, Scope::Session(_));
     let (inside, outside): (Vec<usize>, Vec<usize>) =
         relatives.partition(|other| !whole || index.process(*other).in_scope);
@@ -275,7 +277,8 @@ fn futex(index: &Index<'_>, key: ThreadKey, wait: &Wait) -> WaitNode {
         return WaitNode::default();
     };
     let inside = index.is_inside(key.process);
-    // pthread_join sleeps until the kernel clears the thread's id at its end (glibc, nptl/pthread_join_common.c).
+    // pthread_join sleeps until the kernel clears the thread's id at its end (glibc,
+    // nptl/pthread_join_common.c).
     let joined = index.by_tid(*value).filter(|to| !inside && to.process == key.process && *to != key);
     if let Some(thread) = joined.filter(|_| *word == Some(*value)) {
         return WaitNode::one(alternative(Op::Futex, None, None, vec![Releaser::Thread(thread)]))

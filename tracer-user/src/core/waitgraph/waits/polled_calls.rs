@@ -1,8 +1,8 @@
-//! What a thread that wakes, looks and sleeps again looks at, by the system calls that it made.
+//! What a polling thread looks at each time that it wakes, by the system calls that it made.
 //!
-//! A program that polls waits as surely as one that blocks, only that no single call shows for what. The counted calls
-//! of the window do: `flock` that fails with EAGAIN each time asks for a lock, `wait4` that returns 0 for the end of a
-//! child.
+//! A program that polls waits as much as one that blocks, but no single call shows for what. The counted
+//! calls of the window do: `flock` that fails with EAGAIN each time asks for a lock, `wait4` that
+//! returns 0 for the end of a child.
 
 use super::child::exit_of;
 use super::lock;
@@ -31,8 +31,8 @@ fn asked(index: &Index<'_>, key: ThreadKey, call: &CallCount) -> Vec<Alternative
     }
 }
 
-/// The locks of this kind that the thread may be refused: those on files that its process has open and does not hold them
-/// on alone.
+/// The locks of this kind that the thread may be refused: those on files that its process has open, unless
+/// the process is their only holder.
 fn contended(index: &Index<'_>, key: ThreadKey, kind: LockKind) -> Vec<Alternative> {
     let process = index.process(key.process);
     let locks = index.evidence().locks.as_deref().unwrap_or_default();
@@ -46,7 +46,7 @@ fn contended(index: &Index<'_>, key: ThreadKey, kind: LockKind) -> Vec<Alternati
     };
     let mut fds = process.fds.iter().flatten().filter(|fd| held(&fd.object) && fd.locks.is_empty());
     match (fds.next(), fds.next()) {
-        // Which of several files it asks about cannot be told.
+        // Which of several files it asks about is unknown.
         (Some(fd), None) => lock::lock(index, key, fd.number, kind, Some(true)).alternatives,
         _ => Vec::new(),
     }

@@ -1,8 +1,8 @@
-//! What a process says of itself in its title: evidence of grade "likely".
+//! What a process reports about itself in its title: evidence of grade "likely".
 //!
 //! PostgreSQL's backends write what they do into their command line (`ps_status.c`): `postgres: user db
 //! [local] DROP TABLE waiting`, `… idle in transaction`. A backend that waits for a lock sleeps on a
-//! semaphore that says nothing of the holder; the titles of its siblings do.
+//! semaphore that does not show the holder. The titles of its siblings do.
 
 use crate::core::evidence::{ObjectFacts, ObjectId, Process};
 use crate::core::waitgraph::index::{Index, ThreadKey};
@@ -10,7 +10,7 @@ use crate::core::waitgraph::model::{
     Alternative, Liveness, Op, SeedReason, WaitNode, alternative, by_process,
 };
 
-/// What a database backend's title says that it does.
+/// What a database backend does, according to its title.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BackendState {
     /// It waits for a lock.
@@ -43,8 +43,8 @@ pub fn backend_state(process: &Process) -> Option<BackendState> {
     })
 }
 
-/// The wait of a backend that says what it waits for: a lock, so the end of a transaction of one of its
-/// siblings; or its client's next statement.
+/// The wait of a backend that reports what it waits for: a lock, so the end of a transaction of one of its
+/// siblings, or its client's next statement.
 pub(super) fn waits(index: &Index<'_>, key: ThreadKey, read: impl FnOnce() -> WaitNode) -> Option<WaitNode> {
     let process = index.process(key.process);
     match backend_state(process)? {
@@ -93,7 +93,7 @@ fn lock_of_sibling(index: &Index<'_>, key: ThreadKey) -> Option<WaitNode> {
     Some(WaitNode::one(alternative(Op::Lock, None, None, holders.into_iter().map(by_process).collect())))
 }
 
-/// The process says that it is about to end and waits for what it still owes: an nginx worker that drains its
+/// The process reports that it is about to end and waits for its last work: an nginx worker that drains its
 /// connections (`ngx_worker_process_cycle`).
 pub(super) fn is_shutting_down(process: &Process) -> bool {
     let title = process.cmdline.as_deref().and_then(|argv| argv.first());

@@ -1,4 +1,4 @@
-//! Ways out of waits on sockets: who can receive, send, accept or connect.
+//! Alternatives of waits on sockets: which process can receive, send, accept or connect.
 
 use super::holders::parties;
 use crate::core::evidence::{
@@ -65,7 +65,7 @@ pub(super) fn unix(
     }
 }
 
-/// UNIX listeners with connections that nobody has accepted yet.
+/// UNIX listeners with connections that are not accepted yet.
 fn pending_listeners(index: &Index<'_>) -> Vec<ObjectId> {
     index
         .evidence()
@@ -137,7 +137,7 @@ pub(super) fn inet(
     WaitNode::one(alternative(op, Some(id), fd, any))
 }
 
-/// The ways out of connect.
+/// The alternatives of connect.
 pub(super) fn connect(index: &Index<'_>, at: usize, number: u32, peer: Option<&ByteString>) -> WaitNode {
     let Some(fd) = index.process(at).fd(number) else {
         return WaitNode::unread(format!("what its fd {number} is could not be read"));
