@@ -6,7 +6,6 @@ pub const LANGUAGE: &[&str] = &[
     "docs/kernels.md",
     "tests",
     "tracer-user/src/core/attribution.rs",
-    "tracer-user/src/core/diagnosis",
     "tracer-user/src/core/evidence",
     "tracer-user/src/core/report",
     "tracer-user/src/core/signal.rs",

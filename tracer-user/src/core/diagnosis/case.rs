@@ -1,35 +1,35 @@
-//! A wait that explains others: which thread, which of its alternatives, and which processes would have to
+//! A wait that explains others: its thread, the deciding alternative, and the processes that would have to
 //! act.
 
 use super::view::View;
 use crate::core::evidence::Wait;
 use crate::core::waitgraph::{Alternative, Op, Releaser, ThreadKey, is_own_wake_up};
 
-/// What a wait comes down to.
+/// The form of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Shape {
     /// A cycle of stuck threads.
     Cycle,
-    /// Stuck, and no process exists that could act.
+    /// The thread is stuck, and no process exists that could act.
     DeadEnd,
     /// A process that could act has no reason to.
     Idle,
-    /// What could act is outside of what can be seen.
+    /// The party that could act is not visible.
     Outside,
 }
 
 /// A wait that explains others.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// What it comes down to.
+    /// Its form.
     pub shape: Shape,
     /// The thread whose wait explains the others.
     pub waiter: ThreadKey,
     /// Which of its alternatives, by position.
     pub at: usize,
-    /// All threads that wait in the same way for the same; `waiter` first.
+    /// All threads that wait in the same way for the same parties; `waiter` first.
     pub waiters: Vec<ThreadKey>,
-    /// Processes that could let it go on, by position.
+    /// Processes that could let it continue, by position.
     pub holders: Vec<usize>,
     /// The cycle's threads, for [`Shape::Cycle`].
     pub members: Vec<ThreadKey>,
@@ -46,8 +46,8 @@ impl Case {
     }
 }
 
-/// Of several alternatives or waits, the weightier one explains the others: what holds an object comes before
-/// what merely follows its end.
+/// Of several alternatives or waits, the weightier one explains the others: a wait on an object weighs more
+/// than a wait for an exit.
 pub(super) fn weight(alternative: &Alternative) -> u32 {
     match alternative.op {
         Op::Write => 100,
@@ -80,7 +80,7 @@ pub(super) fn threads_of<'v>(
 }
 
 /// A worker of a pool that waits for work: it reads a pipe or socket other than its stdin, or waits at a
-/// semaphore, that its parent gave it; and it was forked or spawned by the process that could give it some.
+/// semaphore, that its parent gave it, and the process that could give it work forked or spawned it.
 pub fn is_worker_at_rest(view: &View<'_>, key: ThreadKey, alternative: &Alternative) -> bool {
     let process = view.process(key.process);
     let Some(parent) = view.graph.index.by_tgid(process.ppid) else { return false };

@@ -42,14 +42,14 @@ pub fn cases(view: &View<'_>) -> Vec<Case> {
     cases
 }
 
-/// The liveness of a thread but for the date at which its wait ends by itself: a wait with a date for a party
-/// that has no reason to act is reported with its date.
+/// The liveness of a thread, regardless of the date at which its wait ends by itself: a wait with a date for
+/// a party that has no reason to act is reported with its date.
 fn undated(view: &View<'_>, key: ThreadKey) -> Liveness {
     let liveness = view.graph.thread(key);
     if liveness != Liveness::Idle || !view.graph.node(key).is_dated() {
         return liveness;
     }
-    // That its own threads could wake it says no more than that it has the date.
+    // That its own threads could wake it adds nothing to the date.
     let own = |alternative: &&Alternative| {
         let mut releasers = alternative.conditions.iter().flat_map(|condition| &condition.releasers);
         releasers.all(|releaser| matches!(releaser, Releaser::Peers(at) if *at == key.process))
@@ -64,14 +64,15 @@ fn is_asked_for(view: &View<'_>, case: &Case) -> bool {
         let threads = case.waiters.iter().chain(&case.members).chain(&case.upstream);
         threads.map(|key| key.process).any(|p| view.process(p).in_scope)
     };
-    // On a whole machine, terminals and sockets at rest are everywhere: only what something else waits for
-    // is reported.
+    // A whole machine has many terminals and sockets at rest: only those that something else waits for are
+    // reported.
     let worth =
         case.shape != Shape::Outside || view.evidence().scope != Scope::All || !case.upstream.is_empty();
     touched() && worth
 }
 
-/// What a cycle comes down to: of all waits that close it, or that lead into it and are owed, the weightiest.
+/// The wait that explains a cycle: the weightiest of all waits that close it, or that lead into it and are
+/// owed.
 fn cycle(view: &View<'_>, part: &Component) -> Option<Case> {
     let inside: HashSet<ThreadKey> = part.threads.iter().copied().collect();
     let mut best: Option<(Rank, ThreadKey, usize)> = None;
@@ -133,7 +134,7 @@ fn rank(view: &View<'_>, key: ThreadKey, alternative: &Alternative, member: bool
     let worker = is_worker_at_rest(view, key, alternative);
     let leader = view.thread(key).tid == view.process(key.process).id.tgid;
     let own = match alternative.op {
-        // Workers of a pool wait for work; it is their parent's main thread that has none for them.
+        // Workers of a pool wait for work. The cause is their parent's main thread, which has none for them.
         _ if worker && parent_rests_in_memory(view, key.process) => 1,
         Op::Read
             if alternative.object.is_some_and(|id| is_own_wake_up(&view.graph.index, key.process, &id)) =>
@@ -164,12 +165,12 @@ fn deciding(view: &View<'_>, key: ThreadKey, liveness: Liveness) -> Vec<usize> {
     out
 }
 
-/// The case that starts at this thread, unless another blocked thread hands the liveness on to it.
+/// The case that starts at this thread, unless another blocked thread passes the liveness on to it.
 fn origin(view: &View<'_>, key: ThreadKey, liveness: Liveness, shape: Shape) -> Option<Case> {
     let silent = view.graph.node(key).seed.as_ref().is_some_and(|seed| match seed.reason {
-        // What could not be read says nothing.
+        // A wait that could not be read shows nothing.
         SeedReason::Unread(_) => seed.liveness == liveness,
-        // What waits for the network for a time only takes care of itself.
+        // A wait for the network with a time-out ends by itself.
         SeedReason::TimeOut(_) => liveness == Liveness::External,
         _ => false,
     });
@@ -181,10 +182,10 @@ fn origin(view: &View<'_>, key: ThreadKey, liveness: Liveness, shape: Shape) -> 
     Some(single(view, shape, key, at))
 }
 
-/// The blocked threads from which a deciding alternative hands the liveness on; empty when it starts here.
+/// The blocked threads from which a deciding alternative passes the liveness on; empty when it starts here.
 ///
-/// It starts where a party outside decides. It also starts at a party that is merely at rest, unless another
-/// party of the same alternative hands the liveness on from elsewhere: then the reason lies there.
+/// It starts where a party outside decides. It also starts at a party that is only at rest, unless another
+/// party of the same alternative passes the liveness on from elsewhere: then the reason is there.
 fn next(view: &View<'_>, key: ThreadKey, at: usize, liveness: Liveness) -> Vec<ThreadKey> {
     let (mut out, starts_here) = hands_on(view, key, at, liveness);
     if starts_here {
@@ -193,7 +194,7 @@ fn next(view: &View<'_>, key: ThreadKey, at: usize, liveness: Liveness) -> Vec<T
     out
 }
 
-/// The blocked threads that hand the liveness on, and whether some party does not.
+/// The blocked threads that pass the liveness on, and whether some party does not.
 fn hands_on(view: &View<'_>, key: ThreadKey, at: usize, liveness: Liveness) -> (Vec<ThreadKey>, bool) {
     let alternative = &view.graph.node(key).alternatives[at];
     let mut out = Vec::new();

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 macro_rules! classes {
     ($($variant:ident = $id:literal: $doc:literal,)*) => {
-        /// What kind of hang. `docs/diagnosis.md` has a section for each.
+/// The kind of a hang. `docs/diagnosis.md` has a section for each.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         pub enum Class {
             $(#[doc = $doc] #[serde(rename = $id)] $variant,)*
@@ -20,7 +20,7 @@ macro_rules! classes {
                 match self { $(Self::$variant => $id,)* }
             }
 
-            /// A few words that say what it is.
+/// A short description.
             pub fn title(self) -> &'static str {
                 match self { $(Self::$variant => $doc,)* }
             }

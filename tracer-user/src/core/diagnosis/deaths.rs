@@ -1,4 +1,4 @@
-//! Children that ended: what a wait for their results has to know.
+//! Children that ended, for the classes that judge waits for their results.
 
 use super::view::View;
 use crate::core::evidence::{ByteString, ExitSeen};
@@ -8,13 +8,13 @@ use crate::core::signal::Signal;
 /// A child that ended.
 #[derive(Clone, Debug)]
 pub struct Death {
-    /// Which.
+    /// The child.
     pub process: ProcessId,
     /// Last comm.
     pub comm: ByteString,
-    /// How; `None` when that is not known.
+    /// Its exit status; `None` when it is unknown.
     pub status: Option<WaitStatus>,
-    /// When, CLOCK_BOOTTIME nanoseconds; `None` when that is not known.
+    /// When it ended, CLOCK_BOOTTIME nanoseconds; `None` when that is unknown.
     pub at_boot_ns: Option<u64>,
     /// A shortage of memory ended it.
     pub out_of_memory: bool,
@@ -57,14 +57,15 @@ pub fn status(status: WaitStatus) -> String {
     }
 }
 
-/// The children of a process that are known to have ended, oldest first: zombies, and what the kernel's events say.
+/// The children of a process that are known to have ended, oldest first: zombies, and those in the kernel's
+/// events.
 pub fn deaths(view: &View<'_>, parent: usize) -> Vec<Death> {
     let id = view.process(parent).id;
     ended(view, parent, |exit| exit.parent == Some(id))
 }
 
-/// As [`deaths`], with the descendants whose ancestors up to the process have ended, too: what a shell started in the
-/// background for it.
+/// Like [`deaths`], with the descendants whose ancestors up to the process have ended too: programs that a
+/// shell started in the background for it.
 pub fn deaths_of_line(view: &View<'_>, parent: usize) -> Vec<Death> {
     let id = view.process(parent).id;
     let forks = view.evidence().history.as_ref().map(|history| history.forks.as_slice()).unwrap_or_default();
@@ -87,7 +88,7 @@ pub fn deaths_of_line(view: &View<'_>, parent: usize) -> Vec<Death> {
     ended(view, parent, |exit| exit.parent == Some(id) || of_line(exit.process))
 }
 
-/// Generations that are followed at most.
+/// The most generations that are followed.
 const LINE: usize = 16;
 
 fn ended(view: &View<'_>, parent: usize, counts: impl Fn(&ExitSeen) -> bool) -> Vec<Death> {

@@ -1,4 +1,4 @@
-//! From cases to what a finding lists: parties, resources, edges; and the graph of the scope.
+//! From cases to the parts of a finding (parties, resources, edges), and the graph of the scope.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::core::evidence::{ObjectFacts, ObjectId, PtySide, Scope};
 use crate::core::redact;
 use crate::core::waitgraph::{Alternative, Liveness, Op, Releaser, ThreadKey};
 
-/// More nodes than this help nobody.
+/// The most nodes of a graph: a larger one is not readable.
 const MOST_NODES: usize = 400;
 
 /// A thread's node id.
@@ -43,7 +43,8 @@ pub fn party(view: &View<'_>, role: Role, key: ThreadKey) -> Party {
     }
 }
 
-/// The parties of a case: who waits at the resource, who could let it go on, and who else cannot go on for it.
+/// The parties of a case: the waiters at the resource, the processes that could let them continue, and the
+/// processes that are blocked behind them.
 pub fn parties(view: &View<'_>, case: &Case) -> Vec<Party> {
     let mut seen = BTreeSet::new();
     let mut out = Vec::new();
@@ -59,7 +60,7 @@ pub fn parties(view: &View<'_>, case: &Case) -> Vec<Party> {
         let stuck = case.members.iter().copied().find(|key| key.process == *at);
         add(Role::Holder, stuck.unwrap_or_else(|| view.face(*at)));
     }
-    // Around a cycle each waits for the next; all but pool threads beside a blocked one are worth naming.
+    // In a cycle each party waits for the next. All are named, except pool threads beside a blocked one.
     for key in &case.members {
         add(Role::Waiter, *key);
     }
@@ -92,9 +93,9 @@ pub fn parties(view: &View<'_>, case: &Case) -> Vec<Party> {
 pub fn resources(view: &View<'_>, case: &Case) -> Vec<Resource> {
     let mut seen = BTreeSet::new();
     let mut out = Vec::new();
-    let story = case.alternative(view);
+    let main = case.alternative(view);
     let others = case.members.iter().flat_map(|key| &view.graph.node(*key).alternatives);
-    for alternative in std::iter::once(story).chain(others) {
+    for alternative in std::iter::once(main).chain(others) {
         if let Some(id) = alternative.object
             && seen.insert(id)
         {
@@ -180,7 +181,8 @@ fn kind(id: &ObjectId) -> ResourceKind {
     }
 }
 
-/// The edges of a thread's ways: to the resource, and from it to whoever could act; without a resource straight to them.
+/// The edges of a thread's alternatives: to the resource, and from it to the processes that could act.
+/// Without a resource the edges lead straight to them.
 fn edges_of(view: &View<'_>, key: ThreadKey, alternatives: &[&Alternative]) -> Vec<Edge> {
     let mut out = Vec::new();
     for alternative in alternatives {
@@ -209,7 +211,7 @@ fn edges_of(view: &View<'_>, key: ThreadKey, alternatives: &[&Alternative]) -> V
                 Releaser::Outside(who) => (who.to_string(), "outside".to_owned()),
                 Releaser::Anyone(_) | Releaser::Unseen(_) => continue,
             };
-            // Behind the resource stands the act that is asked for: a blocked write asks for a read.
+            // After the resource comes the requested act: a blocked write asks for a read.
             let op = match alternative.op {
                 _ if alternative.object.is_none() => op.clone(),
                 Op::Write => "read".to_owned(),
@@ -246,7 +248,7 @@ fn held_by(view: &View<'_>, process: usize, alternative: &Alternative) -> String
     fd.map_or_else(|| "holder".to_owned(), |fd| format!("fd {}", fd.number))
 }
 
-/// The chain of a case, link by link: the story first.
+/// The chain of a case, link by link, from the wait that explains it.
 pub fn edges(view: &View<'_>, case: &Case) -> Vec<Edge> {
     let mut out: Vec<Edge> = Vec::new();
     let mut add = |edges: Vec<Edge>| {
@@ -258,9 +260,9 @@ pub fn edges(view: &View<'_>, case: &Case) -> Vec<Edge> {
     };
     for key in &case.waiters {
         let alternatives = &view.graph.node(*key).alternatives;
-        let story = case.alternative(view);
+        let main = case.alternative(view);
         let same: Vec<&Alternative> =
-            alternatives.iter().filter(|w| w.op == story.op && w.object == story.object).collect();
+            alternatives.iter().filter(|w| w.op == main.op && w.object == main.object).collect();
         add(edges_of(view, *key, &same));
     }
     for key in case.members.iter().chain(&case.upstream) {
@@ -270,7 +272,7 @@ pub fn edges(view: &View<'_>, case: &Case) -> Vec<Edge> {
     out
 }
 
-/// Everything that waits in the scope, and whom it leads to.
+/// Everything that waits in the scope, and the parties that it waits for.
 pub fn graph(view: &View<'_>) -> Graph {
     let mut nodes: BTreeMap<String, Node> = BTreeMap::new();
     let mut edges: Vec<Edge> = Vec::new();

@@ -1,9 +1,10 @@
-//! Full pipes that a process does not drain although other events may wake it: likely hangs, never proven ones.
+//! Full pipes that a process does not drain although other events may wake it: likely hangs, never proven.
 //!
-//! A thread that may continue counts as able to do whatever its process could do. A test runner's worker is an
-//! exception: one of its threads serves the controller's commands, which may come at any time, while the thread that
-//! runs the test waits for the exit of a child that cannot end, because it writes into a pipe that this very process
-//! holds. A thread there that were to drain the pipe would be reading it already: there is something to read.
+//! A thread that may continue counts as able to do whatever its process could do. A test runner's worker is
+//! an exception: one of its threads serves the controller's commands, which may come at any time, while the
+//! thread that runs the test waits for the exit of a child that cannot end, because it writes into a pipe
+//! that this process holds. A thread that drains the pipe would be reading it already: there is
+//! something to read.
 
 use super::case::{Case, Shape};
 use super::view::View;
@@ -72,7 +73,8 @@ fn other_end(view: &View<'_>, object: ObjectId) -> ObjectId {
     }
 }
 
-/// It rested, no time-out will end its wait, and it waits neither for this end nor for room for what it has read.
+/// It rested, no time-out will end its wait, and it waits neither for this end nor for room for what it has
+/// read.
 fn rests_elsewhere(view: &View<'_>, key: ThreadKey, end: ObjectId) -> bool {
     let thread = view.thread(key);
     let endless = match &thread.wait {
@@ -93,8 +95,8 @@ fn rests_elsewhere(view: &View<'_>, key: ThreadKey, end: ObjectId) -> bool {
 
 fn waits_for_the_end(view: &View<'_>, key: ThreadKey, of: usize) -> bool {
     let index = &view.graph.index;
-    // Where its signal handlers could not be read, a loop is assumed to wake for its children: an assumption in its
-    // favor, from which no hang may follow.
+    // Where its signal handlers could not be read, a loop is assumed to wake for its children: no hang may
+    // follow from missing evidence.
     let assumed = view.process(key.process).caught.is_none()
         && !matches!(view.thread(key).wait, Wait::WaitChild { .. });
     let alternatives = (view.graph.node(key).alternatives.iter())

@@ -1,4 +1,4 @@
-//! What every class has in common: how a case becomes a judgement, and what a proof may not lack.
+//! The common part of all classes: how a case becomes a judgement, and what a proof requires.
 
 use std::collections::BTreeSet;
 
@@ -12,29 +12,29 @@ use crate::core::signal::{Signal, SignalSet};
 use crate::core::text::duration;
 use crate::core::waitgraph::{Op, Releaser, ThreadKey, backend_state};
 
-/// What a class says of a case.
+/// The judgement of a class about a case.
 #[derive(Clone, Debug)]
 pub struct Judgement {
     /// The class.
     pub class: Class,
-    /// Its finer name.
+    /// Its subtype.
     pub subtype: Option<&'static str>,
-    /// How it ends.
+    /// The verdict.
     pub verdict: Verdict,
-    /// How sure.
+    /// The confidence.
     pub confidence: Confidence,
-    /// The end of the sentence: why no party lets the waiter continue. `None`: the common words do.
+    /// The end of the sentence: why no party lets the waiter continue. `None`: the default words are used.
     pub because: Option<String>,
     /// Further facts.
     pub notes: Vec<String>,
-    /// What to change.
+    /// Changes that cure it.
     pub advice: Vec<String>,
-    /// What would let this run continue now.
+    /// Actions that let this run continue now.
     pub go_on: Vec<String>,
 }
 
 impl Judgement {
-    /// What follows from the graph alone.
+    /// The judgement that follows from the graph alone.
     pub fn of(view: &View<'_>, case: &Case, class: Class) -> Self {
         let node = view.graph.node(case.waiter);
         // It sleeps, looks and sleeps again: it moves, and nothing can come of it.
@@ -60,8 +60,9 @@ impl Judgement {
         judgement
     }
 
-    /// Lowers the confidence for what the proof lacks. A proof enumerates every way out of every stuck thread: the ends of
-    /// files, children, time-outs, and the signals that the program chose to handle.
+    /// Lowers the confidence when the proof has a gap. A proof enumerates every event that could end the wait
+    /// of every stuck thread: the ends of files, children, time-outs, and the signals that the program chose
+    /// to handle.
     fn weigh(&mut self, view: &View<'_>, case: &Case) {
         let index = &view.graph.index;
         if !index.saw_every_fd() {
@@ -129,7 +130,7 @@ impl Judgement {
         }
     }
 
-    /// Lowers the confidence and says why.
+    /// Lowers the confidence and records why.
     pub fn likely(&mut self, why: &str) {
         self.confidence = Confidence::Likely;
         self.note(why);
@@ -156,10 +157,10 @@ impl Judgement {
     }
 }
 
-/// A class as a rule: says what it makes of a case, or passes.
+/// A class as a rule: its judgement of a case, or `None` when it does not apply.
 pub type Rule = fn(&View<'_>, &Case) -> Option<Judgement>;
 
-/// What decides the case could not be read, for want of a right: another look, with it, would see.
+/// The deciding evidence could not be read because a privilege was missing: a look with it would show it.
 fn is_unread(view: &View<'_>, case: &Case) -> bool {
     let index = &view.graph.index;
     let unseen = case
@@ -177,8 +178,8 @@ pub fn signal_names(set: SignalSet) -> String {
     crate::core::text::list(&names)
 }
 
-/// The process whose own choice of signal handlers makes the case one of a service at rest, and those signals: the cycle
-/// owes nothing to anyone, and beside that process itself only its workers wait in it.
+/// The process whose signal handlers make the case a service at rest, and those signals: no act is owed in
+/// the cycle, and only that process and its workers wait in it.
 pub fn service_at_rest(view: &View<'_>, case: &Case) -> Option<(usize, SignalSet)> {
     if case.shape != Shape::Cycle || case.members.iter().any(|key| owes(view, *key)) {
         return None;

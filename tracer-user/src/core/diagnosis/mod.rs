@@ -1,13 +1,13 @@
 //! From evidence to findings: a pure function.
 //!
-//! [`diagnose`] builds the [`WaitGraph`](crate::core::waitgraph::WaitGraph), reads the waits off it that
-//! explain the others ([`case`]), lets the classes judge them (`classes`, a class a file) and writes down
-//! what a reader needs (`sentence`, `findings`). Where nothing hangs, `rest` says what the job waits for from
-//! outside. The wait tree (`wait_tree`) is made from the evidence alone, whatever the verdict.
+//! [`diagnose`] builds the [`WaitGraph`](crate::core::waitgraph::WaitGraph), derives the waits that explain
+//! the others ([`case`]), lets the classes judge them (`classes`, one file each) and makes the parts of a
+//! report (`sentence`, `findings`). Where nothing hangs, `rest` reports what the job waits for from outside.
+//! The wait tree (`wait_tree`) is made from the evidence alone, whatever the verdict.
 //!
 //! Invariants: a verdict of `deadlock` needs that every party which could release the waiter is itself stuck.
 //! Less evidence never makes a graver verdict (a party that cannot be seen makes `external` or `unknown` of a
-//! deadlock). Nothing is found by a name alone. `not-hung` is said only where progress was seen.
+//! deadlock). Nothing is found by a name alone. `not-hung` requires observed progress.
 
 pub mod case;
 mod cases;
@@ -45,7 +45,7 @@ use view::View;
 
 use super::evidence::{Evidence, Scope};
 
-/// Processes that made progress are named up to here.
+/// The most processes with progress that are named.
 const MOST_PROGRESS: usize = 8;
 
 /// Explains what hangs in the evidence's scope, or why nothing does.
@@ -91,12 +91,12 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
     }
 }
 
-/// The findings: gravest first, roots before what follows from them; otherwise in the order of the evidence.
-/// And which of the cases are hangs.
+/// The findings, gravest first, roots before the findings that follow from them, otherwise in the order of
+/// the evidence; and which of the cases are hangs.
 fn found(view: &View<'_>, cases: &[Case]) -> (Vec<Finding>, Vec<usize>) {
     let mut findings: Vec<(Option<usize>, Finding)> = Vec::new();
     for (at, case) in cases.iter().enumerate() {
-        // A service at rest hangs in no way, and what keeps it is said where nothing else is found.
+        // A service at rest is not a hang. What it waits for is reported where nothing else is found.
         if judge::service_at_rest(view, case).is_some() {
             continue;
         }
@@ -166,7 +166,7 @@ fn ends_at(view: &View<'_>, case: &Case) -> Option<String> {
     wait_tree::date(view.evidence().clock.taken_at_unix_ns, ns)
 }
 
-/// What the runners' own records say of earlier runs: a line each.
+/// Lines about earlier runs, from the runners' own records.
 fn last_failed(view: &View<'_>) -> Vec<String> {
     let runners = view.evidence().last_failed.iter().filter_map(|last| {
         let at = view.graph.index.by_tgid(last.process.tgid)?;

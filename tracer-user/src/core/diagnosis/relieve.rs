@@ -1,5 +1,5 @@
-//! What would let a stalled run continue: the full pipes of its hangs, enlarged in place. The plan is made
-//! from the evidence; carrying it out is the session's business.
+//! The plan that lets a stalled run continue: the full pipes of its hangs, enlarged in place. It is made from
+//! the evidence. The session executes it.
 
 use super::case::Case;
 use super::model::RelieveStep;
@@ -10,7 +10,7 @@ use crate::core::waitgraph::Op;
 /// Linux' default for `fs.pipe-max-size`, bytes.
 const DEFAULT_LIMIT: u64 = 1 << 20;
 
-/// The pipes at which threads of these cases are blocked, each once.
+/// The pipes on which threads of these cases are blocked, each once.
 pub(super) fn plan<'c>(view: &View<'_>, cases: impl Iterator<Item = &'c Case>) -> Vec<RelieveStep> {
     let limit = view.evidence().host.pipe_max_size.unwrap_or(DEFAULT_LIMIT);
     let mut out: Vec<RelieveStep> = Vec::new();

@@ -1,5 +1,5 @@
-//! A job in which nothing hangs and nothing makes progress: what it waits for from outside, or what kept the look from
-//! seeing.
+//! A job in which nothing hangs and nothing makes progress: what it waits for from outside, or why that could
+//! not be read.
 
 use super::class::Class;
 use super::findings;
@@ -11,10 +11,10 @@ use crate::core::runtime;
 use crate::core::text::duration;
 use crate::core::waitgraph::{Liveness, Op, Releaser, SeedReason, ThreadKey};
 
-/// What keeps a job alive is listed up to here.
+/// The most waits that the sentence lists.
 const MOST: usize = 3;
 
-/// Threads of the scope that count: not those of the tracer, nor a runtime's own.
+/// The threads of the scope without those of the tracer and the housekeeping threads of runtimes.
 fn scope<'v>(view: &'v View<'_>) -> impl Iterator<Item = ThreadKey> + 'v {
     view.graph.index.threads().filter(|key| {
         let process = view.process(key.process);
@@ -46,33 +46,33 @@ pub fn progressing(view: &View<'_>) -> Vec<usize> {
     out
 }
 
-/// The finding for a scope in which nothing hangs and nothing made progress. `None`: there is nothing in it.
+/// The finding for a scope in which nothing hangs and nothing made progress. `None`: the scope is empty.
 pub fn look(view: &View<'_>) -> Option<Finding> {
     let all: Vec<ThreadKey> = scope(view).collect();
     if all.is_empty() {
         return None;
     }
     let unread: Vec<ThreadKey> = all.iter().copied().filter(|key| is_unread(view, *key)).collect();
-    let mut keepers: Vec<(ThreadKey, String)> = Vec::new();
+    let mut pending: Vec<(ThreadKey, String)> = Vec::new();
     for key in &all {
-        if let Some(words) = keeper(view, *key)
-            && !keepers.iter().any(|(other, said)| other.process == key.process && *said == words)
+        if let Some(words) = awaited(view, *key)
+            && !pending.iter().any(|(other, said)| other.process == key.process && *said == words)
         {
-            keepers.push((*key, words));
+            pending.push((*key, words));
         }
     }
-    if keepers.is_empty() || unread.len() * 2 > all.len() {
+    if pending.is_empty() || unread.len() * 2 > all.len() {
         return Some(not_seen(view, &all, &unread));
     }
-    let polls = keepers.iter().all(|(key, _)| view.graph.node(*key).tick.is_some());
+    let polls = pending.iter().all(|(key, _)| view.graph.node(*key).tick.is_some());
     let class = if polls { Class::PollingSleep } else { Class::AtRest };
     let mut finding = Finding::new(class, Verdict::Idle, Confidence::Likely, String::new());
-    let said: Vec<String> = keepers
+    let said: Vec<String> = pending
         .iter()
         .take(MOST)
         .map(|(key, words)| format!("{} {words}", view.label(key.process)))
         .collect();
-    let more = keepers.len().saturating_sub(MOST);
+    let more = pending.len().saturating_sub(MOST);
     let more = if more > 0 { format!("; {more} more rest in the same way") } else { String::new() };
     let window = duration(view.evidence().clock.quiet_window_ns);
     finding.summary = format!(
@@ -80,8 +80,8 @@ pub fn look(view: &View<'_>) -> Option<Finding> {
         said.join("; ")
     );
     finding.processes =
-        keepers.iter().take(8).map(|(key, _)| findings::party(view, Role::Waiter, *key)).collect();
-    let since = keepers.iter().filter_map(|(key, _)| view.since(*key)).min();
+        pending.iter().take(8).map(|(key, _)| findings::party(view, Role::Waiter, *key)).collect();
+    let since = pending.iter().filter_map(|(key, _)| view.since(*key)).min();
     finding.since_boot_ns = since;
     finding.blocked_ms = since.map(|since| view.evidence().clock.boot_ns.saturating_sub(since) / 1_000_000);
     Some(finding)
@@ -95,7 +95,7 @@ fn is_unread(view: &View<'_>, key: ThreadKey) -> bool {
 fn not_seen(view: &View<'_>, all: &[ThreadKey], unread: &[ThreadKey]) -> Finding {
     let window = view.evidence().clock.quiet_window_ns;
     let summary = if window == 0 {
-        "Whether anything hangs cannot be told: there was one look only, so that nothing is known of progress."
+        "Whether anything hangs is unknown: there was only one sample, so progress was not measured."
             .to_owned()
     } else if unread.is_empty() {
         format!(
@@ -123,8 +123,8 @@ fn not_seen(view: &View<'_>, all: &[ThreadKey], unread: &[ThreadKey]) -> Finding
     finding
 }
 
-/// What may end a thread's wait from outside, to follow its name; `None` when that is another thread's doing.
-fn keeper(view: &View<'_>, key: ThreadKey) -> Option<String> {
+/// What may end a thread's wait from outside, as a clause after its name. `None`: only another thread can.
+fn awaited(view: &View<'_>, key: ThreadKey) -> Option<String> {
     let process = view.process(key.process);
     let node = view.graph.node(key);
     if let Some(how) = view.halted(key.process) {

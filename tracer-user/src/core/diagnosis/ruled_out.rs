@@ -1,14 +1,14 @@
-//! What may be suspected and is not so: it saves a day to read it.
+//! Usual suspicions that the evidence rules out.
 
 use super::class::Class;
 use super::model::{Finding, RuledOut, Verdict};
 use super::view::View;
 use crate::core::evidence::{ObjectFacts, ObjectId};
 
-/// As many as anyone reads.
+/// The most that are listed.
 const MOST: usize = 12;
 
-/// All that the evidence rules out and that bears on the answer.
+/// The suspicions that the evidence rules out.
 pub(super) fn all(view: &View<'_>, findings: &[Finding]) -> Vec<RuledOut> {
     let mut out = Vec::new();
     let hangs = findings.iter().any(|f| f.verdict.is_hang());

@@ -1,4 +1,5 @@
-//! The one sentence: who waits, for how long, doing what, on what, and why nobody lets it go on.
+//! The sentence of a finding: the waiter, its call, the resource, the duration, and why no party lets it
+//! continue.
 
 use super::case::{Case, Shape};
 use super::judge::Judgement;
@@ -32,7 +33,7 @@ pub fn of(view: &View<'_>, case: &Case, judgement: &Judgement) -> String {
     }
 }
 
-/// Somebody in the scope who waits, in the end, for the waiter: the one at whom people look when the job hangs.
+/// A process of the scope that waits, directly or not, for the waiter: the one that appears to hang.
 fn observer(view: &View<'_>, case: &Case) -> Option<usize> {
     let others = case.members.iter().chain(&case.upstream).map(|key| key.process);
     others.filter(|p| *p != case.waiter.process && view.process(*p).in_scope).find(|p| {

@@ -1,14 +1,16 @@
-//! Time-outs that end soon: where a hang hinges on what a thread does when its time-out comes, a longer look decides.
+//! Time-outs that end soon: where a hang depends on what a thread does at its time-out, a longer look
+//! decides.
 //!
-//! A thread that is found asleep with four seconds left may be about to act, or may sleep again as it has done all the
-//! time. One short look cannot tell. The question is put as: would this be a hang if these threads only ticked?
+//! A thread that is asleep with four seconds left may be about to act, or may sleep again as it has done
+//! before. One short look cannot distinguish the two. So the question is: would this be a hang if these
+//! threads only ticked?
 
 use super::diagnose;
 use crate::core::evidence::{CallCount, Evidence, Progress, Thread, Timeout, Wait};
 use crate::core::waitgraph::{SOON_NS, is_timed};
 
-/// For how long a look would have to last to see what the threads do whose time-outs decide, nanoseconds. `None`: nothing
-/// hinges on a time-out that ends soon.
+/// For how long a look would have to last to see what the threads do whose time-outs decide, nanoseconds.
+/// `None`: nothing depends on a time-out that ends soon.
 pub fn decided_after(evidence: &Evidence) -> Option<u64> {
     if evidence.clock.quiet_window_ns == 0 || diagnose(evidence).verdict.is_hang() {
         return None;

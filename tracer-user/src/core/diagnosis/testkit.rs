@@ -9,7 +9,7 @@ use crate::core::evidence::{
 use crate::core::identity::ProcessId;
 use crate::core::signal::SignalSet;
 
-/// A machine under construction. Process 1 is there, and process 100 is the root of the scope.
+/// A machine under construction. It has process 1 and process 100, the root of the scope.
 pub(crate) struct Machine(pub(crate) Evidence);
 
 pub(crate) const ROOT: u32 = 100;
@@ -165,7 +165,7 @@ impl Machine {
         self.0.locks.get_or_insert_default().push(entry);
     }
 
-    /// Nothing hangs, and that could be told.
+    /// Nothing hangs, and the evidence was sufficient to find that.
     pub(crate) fn is_calm(&self) {
         let said = self.say();
         assert!(

@@ -1,4 +1,4 @@
-//! The evidence and its graph as the classes look at them, and the words for what is in it.
+//! The evidence and its graph as the classes read them, and the names of what is in it.
 
 use super::model::{Halted, NodeState};
 use crate::core::evidence::{
@@ -7,7 +7,7 @@ use crate::core::evidence::{
 use crate::core::text::duration;
 use crate::core::waitgraph::{Liveness, ThreadKey, WaitGraph};
 
-/// What the classes look at.
+/// The input of the classes.
 #[derive(Debug)]
 pub struct View<'e> {
     /// The graph.
@@ -65,7 +65,8 @@ impl<'e> View<'e> {
             .unwrap_or(ThreadKey { process: at, thread: 0 })
     }
 
-    /// Since when a thread has been blocked, CLOCK_BOOTTIME nanoseconds: as the kernel's events saw it, else as the evidence says.
+    /// The time at which a thread blocked, CLOCK_BOOTTIME nanoseconds: from the kernel's events, else from
+    /// the evidence.
     pub fn since(&self, key: ThreadKey) -> Option<u64> {
         let (process, thread) = (self.process(key.process), self.thread(key));
         let seen = self.evidence.history.as_ref().and_then(|history| {
@@ -191,7 +192,7 @@ impl<'e> View<'e> {
         self.process(at).fds.as_deref()?.iter().find(|fd| fd.object == *id && wanted(fd))
     }
 
-    /// Why a process does not run although nothing keeps it waiting; `None` when it may run.
+    /// Why a process does not run although it waits for nothing; `None` when it may run.
     pub fn halted(&self, at: usize) -> Option<Halted> {
         use crate::core::evidence::ThreadState as S;
         let process = self.process(at);
@@ -206,7 +207,7 @@ impl<'e> View<'e> {
         traced.then_some(Halted::Traced)
     }
 
-    /// What the threads of a process do that is at rest, in a few words: `asleep for 600 s`, `idle in accept(fd 3)`.
+    /// What the threads of a process at rest do, in a few words: `asleep for 600 s`, `idle in accept(fd 3)`.
     pub fn rest(&self, at: usize) -> String {
         if let Some(how) = self.halted(at) {
             return match how {
@@ -249,7 +250,8 @@ impl<'e> View<'e> {
     }
 }
 
-/// A process by the name that people call it: the script of an interpreter, the module of `python -m`, else the program.
+/// The name of a process for people: the script of an interpreter, the module of `python -m`, else the
+/// program.
 pub fn title(process: &Process) -> String {
     let comm = || process.comm.printable();
     let Some(argv) = process.cmdline.as_deref().filter(|argv| !argv.is_empty()) else { return comm() };
@@ -262,7 +264,7 @@ pub fn title(process: &Process) -> String {
     let stem = program.trim_start_matches('-').trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
     let interpreter =
         matches!(stem, "python" | "pypy" | "node" | "bash" | "sh" | "dash" | "zsh" | "ruby" | "perl");
-    // A program run from a descriptor (`/proc/self/fd/3`) has a number for a name.
+    // The name of a program that runs from a descriptor (`/proc/self/fd/3`) is a number.
     let nameless = program.chars().all(|c| c.is_ascii_digit());
     if !interpreter || nameless {
         return if nameless { comm() } else { program };

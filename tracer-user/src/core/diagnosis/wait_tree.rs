@@ -1,7 +1,7 @@
 //! The wait tree: the processes of the scope, and what each of their threads waits for. Facts, no judgement.
 //!
-//! It is made from the evidence alone and claims nothing, so it is true whatever the verdict, and it is the
-//! answer where no verdict can be given.
+//! It is made from the evidence alone and judges nothing, so it is true whatever the verdict, and it is the
+//! answer where no verdict is possible.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::core::runtime;
 use crate::core::time;
 use crate::core::waitgraph::{Activity, Alternative, NO_DEADLINE_NS, Releaser, ThreadKey, activity};
 
-/// Processes that are listed at most.
+/// The most processes that are listed.
 const MOST: usize = 200;
 
 /// The tree of the scope.
@@ -75,8 +75,8 @@ fn child_death(view: &View<'_>, death: &Death) -> ChildDeath {
     }
 }
 
-/// The threads that matter, and how many others there are: those that a runtime keeps for itself, and those
-/// that wait in memory just as one that is listed.
+/// The threads that matter, and the number of the others: the housekeeping threads of a runtime, and threads
+/// that wait in memory in the same way as a listed one.
 fn threads(view: &View<'_>, at: usize) -> (Vec<ThreadWaits>, usize) {
     let process = view.process(at);
     let mut out: Vec<ThreadWaits> = Vec::new();
@@ -108,7 +108,7 @@ fn thread_waits(view: &View<'_>, key: ThreadKey) -> ThreadWaits {
     let (process, thread) = (view.process(key.process), view.thread(key));
     let node = view.graph.node(key);
     let activity = activity(&view.graph.index, key);
-    // Of several alternatives the weightiest is the one to tell.
+    // The weightiest of several alternatives is shown.
     let alternative = super::case::weightiest(view, key);
     let clock = view.evidence().clock;
     ThreadWaits {
@@ -144,7 +144,7 @@ fn sleep_ns(wait: &Wait) -> Option<u64> {
     }
 }
 
-/// A date so many nanoseconds from a moment; `None` for what is no date.
+/// The date this many nanoseconds after a moment; `None` where that is outside of the calendar.
 pub(super) fn date(unix_ns: i64, after_ns: u64) -> Option<String> {
     if after_ns >= NO_DEADLINE_NS * 730 {
         return None;

@@ -1,4 +1,5 @@
-//! `asks-userspace`: the kernel has handed a request to a program (FUSE, seccomp notification, userfaultfd, fanotify) that does not answer.
+//! `asks-userspace`: the kernel has handed a request to a program (FUSE, seccomp notification, userfaultfd,
+//! fanotify) that does not answer.
 
 use crate::core::diagnosis::case::Case;
 use crate::core::diagnosis::class::Class;

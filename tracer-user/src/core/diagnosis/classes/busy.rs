@@ -1,8 +1,8 @@
-//! `livelock` and `polling-sleep`: programs that move and get nowhere.
+//! `livelock` and `polling-sleep`: programs that run without progress.
 //!
-//! Movement alone is no progress, and no proof of a loop either. A thread is in a livelock when the counted system calls of
-//! the window show one call that returns the same nothing each time, and no party is left that could change that: the end
-//! of a file, or an fd whose other ends are stuck.
+//! Movement alone is not progress, and no proof of a loop either. A thread is in a livelock when the counted
+//! system calls of the window show one call that returns the same empty result each time, and no party could
+//! change that: the end of a file, or an fd whose other ends are stuck.
 
 use crate::core::diagnosis::class::Class;
 use crate::core::diagnosis::findings;
@@ -21,16 +21,17 @@ pub(super) fn look(view: &View<'_>, _found: &[Finding]) -> Vec<Finding> {
     scope.filter_map(|key| livelock(view, key).or_else(|| polls_own_lock(view, key))).collect()
 }
 
-/// So many calls without effect in a window are no accident.
+/// This many calls without effect in a window are no accident.
 const VAIN_CALLS: u64 = 100;
-/// Of its CPU time, a thread that does nothing but vain system calls spends at least this part in the kernel: one in so many.
+/// A thread that only makes system calls without effect spends at least one part in this many of its CPU time
+/// in the kernel.
 const KERNEL_PART: u64 = 10;
-/// Work on memory makes page faults; a loop makes none.
+/// The most page faults of a loop: work on memory causes more.
 const FEW_FAULTS: u64 = 50;
 
 const EAGAIN: i32 = 11;
 
-/// A thread that never sleeps, and whose system calls bring nothing.
+/// A thread that never sleeps, and whose system calls have no effect.
 fn livelock(view: &View<'_>, key: ThreadKey) -> Option<Finding> {
     let thread = view.thread(key);
     let progress = thread.progress?;
@@ -55,7 +56,8 @@ fn livelock(view: &View<'_>, key: ThreadKey) -> Option<Finding> {
     Some(finding)
 }
 
-/// The one call that the thread repeats in vain, in words; and whether anything can come of it.
+/// The one call that the thread repeats without effect, in words, and the liveness of the parties that could
+/// change its result.
 fn vain_call(view: &View<'_>, key: ThreadKey, calls: &[CallCount]) -> Option<(String, Verdict)> {
     let window = view.evidence().clock.quiet_window_ns;
     let total: u64 = calls.iter().map(|call| call.calls).sum();
@@ -82,7 +84,8 @@ fn vain_call(view: &View<'_>, key: ThreadKey, calls: &[CallCount]) -> Option<(St
     None
 }
 
-/// What the thread can expect to come over any of its process's fds that do not block: which one it reads is not known.
+/// The liveness of the other ends of its process's fds that do not block: which one the thread reads is
+/// unknown.
 fn may_come(view: &View<'_>, key: ThreadKey) -> Liveness {
     let fds = view.process(key.process).fds.iter().flatten();
     let read = fds.filter(|fd| {
@@ -106,7 +109,7 @@ fn takes_bytes(call: &CallCount) -> bool {
     )
 }
 
-/// Without counted calls: what the process's own counters say.
+/// Without counted calls: the judgement of the process's own counters.
 fn inferred(view: &View<'_>, key: ThreadKey) -> Option<String> {
     let progress = view.thread(key).progress?;
     let moved = view.process(key.process).io_in_window?;
@@ -126,8 +129,9 @@ fn inferred(view: &View<'_>, key: ThreadKey) -> Option<String> {
     }
 }
 
-/// A process that naps and naps again while it holds a lock of its own on a file that it has open twice: one of its
-/// connections waits for the other (SQLite's busy time-out on a database that the program itself has locked).
+/// A process that naps repeatedly while it holds a lock of its own on a file that it has open twice: one
+/// of its connections waits for the other (SQLite's busy time-out on a database that the program itself has
+/// locked).
 fn polls_own_lock(view: &View<'_>, key: ThreadKey) -> Option<Finding> {
     let process = view.process(key.process);
     let alone = process.threads.len() == 1;

@@ -1,4 +1,5 @@
-//! `database-lock`: a database backend waits for a lock of another one, whose client asks for nothing more.
+//! `database-lock`: a database backend waits for a lock of another one, whose client sends no further
+//! statement.
 
 use crate::core::diagnosis::case::{Case, Shape};
 use crate::core::diagnosis::class::Class;

@@ -1,4 +1,5 @@
-//! `died-at-boot`: a process waits for the first connection, and the child that was to make it has ended in failure.
+//! `died-at-boot`: a process waits for the first connection, and the child that was to make it has ended in
+//! failure.
 
 use crate::core::diagnosis::class::Class;
 use crate::core::diagnosis::deaths::{Death, deaths_of_line};
@@ -29,8 +30,8 @@ fn one(view: &View<'_>, at: usize) -> Option<Finding> {
         .map(|thread| ThreadKey { process: at, thread })
         .find(|key| waits_for_connections_alone(view, *key))?;
     let deaths = deaths_of_line(view, at);
-    // Those of another name (`ldconfig`, a shell) ran for something else. One of the same name that ended well shows
-    // that such an end is what the process expects.
+    // Children with another name (`ldconfig`, a shell) ran for something else. One of the same name that
+    // succeeded shows that the process expects such an end.
     let child = deaths.iter().rev().find(|death| death.is_failure())?;
     let mut same = deaths.iter().filter(|death| death.comm == child.comm);
     let alone = same.clone().count() == 1;
@@ -64,7 +65,7 @@ fn one(view: &View<'_>, at: usize) -> Option<Finding> {
     Some(finding)
 }
 
-/// Everything that the thread waits for is a connection, but for the process's own wake-ups.
+/// The thread waits only for connections and for the process's own wake-ups.
 fn waits_for_connections_alone(view: &View<'_>, key: ThreadKey) -> bool {
     let node = view.graph.node(key);
     let own = |id: ObjectId| is_own_wake_up(&view.graph.index, key.process, &id);

@@ -1,4 +1,5 @@
-//! `eof-never`: a reader waits for an end of file, and the only write ends left are held by somebody who never used them.
+//! `eof-never`: a reader waits for an end of file, and the only write ends left are held by processes
+//! that never used them.
 
 use crate::core::diagnosis::case::{Case, Shape};
 use crate::core::diagnosis::class::Class;
@@ -30,7 +31,7 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
         };
         let adrift = |at: &usize| view.graph.index.is_adrift(*at, case.waiter.process, &peer);
         if case.holders.iter().all(adrift) {
-            judgement.note("What started the holder has ended, so whoever was expected to write is gone; the holder keeps what it inherited at fork.");
+            judgement.note("The process that started the holder has ended, so the expected writer is gone; the holder keeps what it inherited at fork.");
             if view.graph.index.saw_every_fd() {
                 judgement.confidence = Confidence::Proven;
             }

@@ -1,4 +1,5 @@
-//! `exit-wait`: waits for ends of processes that lead back to each other. Alone it explains nothing; the child's own wait does.
+//! `exit-wait`: waits for ends of processes that lead back to each other. It explains nothing alone; the
+//! child's own wait does.
 
 use crate::core::diagnosis::case::{Case, Shape};
 use crate::core::diagnosis::class::Class;

@@ -1,4 +1,4 @@
-//! `fifo-open`: an open of a FIFO waits for the other end, which nobody opens.
+//! `fifo-open`: an open of a FIFO waits for the other end, which no process opens.
 
 use crate::core::diagnosis::case::{Case, Shape};
 use crate::core::diagnosis::class::Class;

@@ -1,4 +1,4 @@
-//! `file-lock`: a lock on a file that whoever holds it does not release.
+//! `file-lock`: a lock on a file that its holder does not release.
 
 use crate::core::diagnosis::case::{Case, Shape};
 use crate::core::diagnosis::class::Class;

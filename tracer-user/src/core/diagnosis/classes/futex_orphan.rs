@@ -1,4 +1,5 @@
-//! `futex-orphan`: a lock in memory whose owner is gone, or that only a thread could release which fork did not copy.
+//! `futex-orphan`: a lock in memory whose owner is gone, or that only a thread could release which fork did
+//! not copy.
 
 use crate::core::diagnosis::case::{Case, Shape};
 use crate::core::diagnosis::class::Class;
@@ -55,14 +56,15 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
                 view.label(*parent)
             ));
         } else {
-            // Whoever took it, dead or among them, nobody who maps it can go on to release it.
+            // Whether the process that took it is dead or one of these, no process that maps it can continue
+            // to release it.
             judgement.verdict = Verdict::Deadlock;
             judgement.subtype = Some("shared");
             judgement.because =
                 Some("every process that maps the memory it lies in waits for it in turn".to_owned());
         }
         &[
-            "Whoever was to release it has ended, or waits for the waiter: use a robust mutex, or a wait that notices the death (a pipe's end of file, a pidfd).",
+            "The thread that was to release it has ended, or waits for the waiter: use a robust mutex, or a wait that notices the death (a pipe's end of file, a pidfd).",
             "Do not join a process while holding a lock that it needs.",
         ]
     } else {
@@ -77,7 +79,7 @@ fn alone(view: &View<'_>, at: usize) -> bool {
     view.process(at).threads.iter().filter(|t| !matches!(t.state, S::Zombie | S::Dead)).count() == 1
 }
 
-/// It runs its parent's program with its parent's arguments: forked, and never executed anything.
+/// It runs its parent's program with its parent's arguments: it was forked and did not call exec.
 fn is_bare_fork(view: &View<'_>, at: usize) -> bool {
     let child = view.process(at);
     let same = |parent: &Process| {

@@ -1,4 +1,5 @@
-//! `hidden-holder`: the end that matters is in no process's fd table: parked in an unread message, in io_uring, in another namespace.
+//! `hidden-holder`: the end that matters is in no process's fd table: parked in an unread message, in
+//! io_uring, in another namespace.
 
 use crate::core::diagnosis::case::{Case, Shape};
 use crate::core::diagnosis::class::Class;
@@ -23,7 +24,8 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
             Releaser::Unseen(why) => Some(why),
             _ => None,
         });
-        judgement.because = Some(format!("whoever could let it go on cannot be seen ({})", unseen?));
+        judgement.because =
+            Some(format!("the process that could let it continue is not visible ({})", unseen?));
         let index = &view.graph.index;
         if index.saw_every_fd() && index.relevant_unread(case.waiter.process).is_none() {
             judgement.note("Every process's fd table was read: the end is in flight (an SCM_RIGHTS message that nobody has received), in an io_uring, or in use by a call.");
@@ -49,7 +51,7 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
     )
 }
 
-/// None of those who could act has the object, or its peer, in its table.
+/// None of the processes that could act has the object, or its peer, in its fd table.
 fn in_flight(view: &View<'_>, case: &Case) -> bool {
     let Some(id) = case.alternative(view).object else { return false };
     let peer = match view.facts(&id) {

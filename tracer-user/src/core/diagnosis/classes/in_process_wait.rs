@@ -1,5 +1,5 @@
-//! `in-process-wait`: the threads of a process wait for each other in memory, or one waits there for what no thread is
-//! left to do. No other process has a part in it, except workers that wait for work.
+//! `in-process-wait`: the threads of a process wait for each other in memory, or one waits there for an
+//! act that no thread is left to do. No other process is involved, except workers that wait for work.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
     let at = case.waiter.process;
     let others: BTreeSet<usize> =
         case.members.iter().map(|key| key.process).filter(|process| *process != at).collect();
-    // Beside the process itself only its workers at rest may have a part.
+    // Beside the process itself, only its workers at rest may be involved.
     let alone =
         others.iter().all(|other| view.graph.index.is_ancestor(at, *other) && rests_as_worker(view, *other));
     if case.shape != Shape::Cycle || !alone {

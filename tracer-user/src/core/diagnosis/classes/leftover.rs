@@ -1,4 +1,5 @@
-//! `leftover`: the party that could act is older than this job and no ancestor of it: an earlier run left it behind.
+//! `leftover`: the party that could act is older than this job and not an ancestor of it: an earlier run left
+//! it behind.
 
 use crate::core::diagnosis::class::Class;
 use crate::core::diagnosis::model::{Confidence, Finding, Role, Verdict};

@@ -1,11 +1,12 @@
-//! `exhaustion` and `slow-progress`: a limit that was reached, or a CPU quota that holds the job back. Neither is a hang.
+//! `exhaustion` and `slow-progress`: a limit that was reached, or a CPU quota that holds the job back.
+//! Neither is a hang.
 
 use crate::core::diagnosis::class::Class;
 use crate::core::diagnosis::findings;
 use crate::core::diagnosis::model::{Confidence, Finding, Role, Verdict};
 use crate::core::diagnosis::view::View;
 
-/// A cgroup that was throttled for more than this part of the window is held back by its quota: one in so many.
+/// A cgroup that was throttled for more than one part in this many of the window is limited by its quota.
 const THROTTLED_PART: u64 = 4;
 
 pub(super) fn look(view: &View<'_>, _found: &[Finding]) -> Vec<Finding> {

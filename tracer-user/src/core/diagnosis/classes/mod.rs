@@ -1,4 +1,4 @@
-//! A class a file: what it makes of a case, what it says, what it advises.
+//! One file for each class: its judgement of a case, its sentence and its advice.
 
 mod asks_userspace;
 mod busy;
@@ -58,12 +58,13 @@ const RULES: &[Rule] = &[
     exit_wait::judge,
 ];
 
-/// What the first class that knows the case says of it.
+/// The judgement of the first class that applies to the case.
 pub fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
     RULES.iter().find_map(|rule| rule(view, case))
 }
 
-/// Findings that need no blocked wait to start from, or that add to one; `found` are the others, whose positions `follows` means.
+/// Findings that do not start from a blocked wait, or that add to one. `found` are the other findings;
+/// `follows` is a position in them.
 pub fn others(view: &View<'_>, found: &[Finding]) -> Vec<Finding> {
     let looks = [
         unreaped_child::look,

@@ -55,7 +55,7 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
         None => (
             "idle-reader",
             &[
-                "Whoever holds the read end has to drain it, or must not have it: close ends that a process does not use, redirect the output of what nobody reads to a file or `/dev/null`.",
+                "The holder of the read end has to drain it, or must not have it: close ends that a process does not use, and redirect output that is not read to a file or `/dev/null`.",
             ],
         ),
     };

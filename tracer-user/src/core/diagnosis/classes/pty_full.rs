@@ -15,7 +15,7 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
     }
     let advice: &[&str] = match id {
         ObjectId::Pty { side: PtySide::Slave, .. } => &[
-            "Whoever holds the master side has to read it until its end, also while it waits for the program's exit.",
+            "The holder of the master side has to read it until its end, also while it waits for the program's exit.",
             "A program that needs no terminal is better off with a pipe that is drained, or a file.",
         ],
         ObjectId::Pty { side: PtySide::Master, .. } => &[

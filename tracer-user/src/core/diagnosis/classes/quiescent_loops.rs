@@ -1,4 +1,4 @@
-//! `quiescent-loops`: event loops whose interest sets lead to no one but each other.
+//! `quiescent-loops`: event loops whose interest sets lead only to each other.
 
 use std::collections::BTreeSet;
 

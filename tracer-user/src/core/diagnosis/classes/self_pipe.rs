@@ -1,4 +1,5 @@
-//! `self-pipe`: the waiter itself holds the only opposite end, so that neither data nor an end of file can come.
+//! `self-pipe`: the waiter itself holds the only opposite end, so that neither data nor an end of file can
+//! come.
 
 use crate::core::diagnosis::case::{Case, Shape};
 use crate::core::diagnosis::class::Class;
@@ -17,7 +18,8 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
     if case.shape != Shape::Cycle || !own || !pipe || !matches!(alternative.op, Op::Read | Op::Write) {
         return None;
     }
-    // An event loop whose set holds nothing but its own wake-up pipe is a program at rest: a signal, or nothing at all, is what it waits for.
+    // An event loop whose set has only its own wake-up pipe is a program at rest: it waits for a signal, or
+    // for nothing at all.
     if view.is_loop(case.waiter) && alternative.op == Op::Read {
         return None;
     }

@@ -1,4 +1,5 @@
-//! `signal-ineffective`: a signal that was to end a process is pending and blocked, or was dropped, while somebody waits for the end.
+//! `signal-ineffective`: a signal that was to end a process is pending and blocked, or was dropped, while
+//! another process waits for the end.
 
 use crate::core::diagnosis::class::Class;
 use crate::core::diagnosis::findings;
@@ -77,7 +78,7 @@ fn target(view: &View<'_>, at: usize) -> Option<Finding> {
     Some(finding)
 }
 
-/// A thread of the scope that waits for the end of this process alone.
+/// A thread of the scope that waits only for the end of this process.
 fn waits_for_end(view: &View<'_>, at: usize) -> Option<ThreadKey> {
     view.graph.index.threads().find(|key| {
         let alternatives = &view.graph.node(*key).alternatives;

@@ -1,4 +1,4 @@
-//! `stopped`: somebody waits for a process that is stopped by a signal, held by its tracer, or frozen.
+//! `stopped`: a wait for a process that is stopped by a signal, held by its tracer, or frozen.
 
 use crate::core::diagnosis::case::Case;
 use crate::core::diagnosis::class::Class;

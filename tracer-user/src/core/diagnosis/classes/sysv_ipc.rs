@@ -1,4 +1,5 @@
-//! `sysv-ipc`: a SysV semaphore or message queue, or a POSIX message queue, whose last user is gone or at rest.
+//! `sysv-ipc`: a SysV semaphore or message queue, or a POSIX message queue, whose last user is gone or at
+//! rest.
 
 use crate::core::diagnosis::Verdict;
 use crate::core::diagnosis::case::{Case, Shape};
@@ -31,7 +32,7 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
                     .likely("No other process of the job is known to use the object, and none can go on.");
             }
             judgement.because =
-                Some(format!("whoever operated on it last (pid {}) has ended", gone.join(", ")));
+                Some(format!("the process that operated on it last (pid {}) has ended", gone.join(", ")));
             judgement.subtype = Some("dead-operator");
         }
     }

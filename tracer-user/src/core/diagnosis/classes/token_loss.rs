@@ -1,4 +1,5 @@
-//! `token-loss`: readers on one shared pipe all of whose write ends they hold themselves: a job server's tokens were taken and not given back.
+//! `token-loss`: readers on one shared pipe all of whose write ends they hold themselves: a job server's
+//! tokens were taken and not given back.
 
 use crate::core::diagnosis::case::{Case, Shape};
 use crate::core::diagnosis::class::Class;
@@ -16,7 +17,8 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
     let pool = case.holders.contains(&case.waiter.process)
         && case.holders.len() > 1
         && case.holders.iter().all(|at| readers.contains(at));
-    // Processes that forked share both ends of a queue, too; what was handed both through exec, or waits in company, is a job server's client.
+    // Forked processes share both ends of a queue too. A process that got both ends through exec, or that
+    // waits together with others, is a client of a job server.
     let waits = |at: &usize| {
         (0..view.process(*at).threads.len()).any(|thread| {
             let alternatives = &view.graph.node(ThreadKey { process: *at, thread }).alternatives;
@@ -42,7 +44,7 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
     Some(
         judgement
             .advise(&[
-                "Give every token back, also when a step fails or is killed: whoever starts a step with a token returns it at the step's end.",
+                "Return every token, also when a step fails or is killed: a process that starts a step with a token returns it when the step ends.",
                 "Keep a job server's fds from daemons and from steps that are no part of it; give independent builds a job server of their own (`make -j` without the inherited MAKEFLAGS).",
             ])
             .or_now(&["Write the missing tokens into the pipe (`printf + > /proc/PID/fd/N`): the readers go on."]),

@@ -1,4 +1,5 @@
-//! `uninterruptible`: a sleep in the kernel (state D) that no signal ends: a disk, a network file system, a driver.
+//! `uninterruptible`: a sleep in the kernel (state D) that no signal ends: a disk, a network file system, a
+//! driver.
 
 use crate::core::diagnosis::case::{Case, Shape};
 use crate::core::diagnosis::class::Class;

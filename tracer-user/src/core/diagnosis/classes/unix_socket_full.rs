@@ -1,4 +1,5 @@
-//! `unix-socket-full`: a writer blocked on a UNIX socket whose peer's owner does not read, or a connect to a listener whose backlog is full.
+//! `unix-socket-full`: a writer blocked on a UNIX socket whose peer's owner does not read, or a connect to a
+//! listener whose backlog is full.
 
 use crate::core::diagnosis::case::Case;
 use crate::core::diagnosis::class::Class;
@@ -16,7 +17,7 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
     let mut judgement = Judgement::of(view, case, Class::UnixSocketFull);
     let advice: &[&str] = if alternative.op == Op::Connect {
         judgement.subtype = Some("backlog");
-        &["Whoever listens has to accept: its queue of connections is full, or nobody serves it."]
+        &["The listener has to accept: its queue of connections is full, or no thread serves it."]
     } else {
         judgement.note("Node.js gives its children UNIX socket pairs where other runtimes give pipes: both fill up in the same way.");
         &[

@@ -1,4 +1,5 @@
-//! `unreaped-child`: a dead child that its parent does not collect, or a parent that waits for a leader whose other threads live on.
+//! `unreaped-child`: a dead child that its parent does not collect, or a parent that waits for the exit of a
+//! process whose leader has ended while other threads are alive.
 
 use crate::core::diagnosis::class::Class;
 use crate::core::diagnosis::findings;
@@ -8,7 +9,8 @@ use crate::core::evidence::{ThreadState, Wait};
 use crate::core::signal::Signal;
 use crate::core::waitgraph::{Liveness, Op, ThreadKey};
 
-/// Zombies of the scope whose parents are quiet and do not wait; zombie leaders with live threads that somebody waits for.
+/// Zombies of the scope whose parents are quiet and do not wait, and zombie leaders with live threads that a
+/// process waits for.
 pub(super) fn look(view: &View<'_>, _found: &[Finding]) -> Vec<Finding> {
     let mut out = Vec::new();
     for at in 0..view.evidence().processes.len() {

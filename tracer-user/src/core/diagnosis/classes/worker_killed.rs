@@ -1,4 +1,4 @@
-//! `worker-killed`, `worker-died`: a worker was killed or failed, and what it was to deliver is still waited for.
+//! `worker-killed`, `worker-died`: a worker was killed or failed, and a process still waits for its result.
 
 use std::collections::BTreeSet;
 
@@ -61,14 +61,15 @@ pub(super) fn judge(view: &View<'_>, case: &Case) -> Option<Judgement> {
     )
 }
 
-/// The last child of a process that failed, if it ran the same program: a worker, not a command that it called.
+/// The last child of a process that failed, if it ran the same program: a worker, not a command.
 fn lost_worker(view: &View<'_>, parent: usize) -> Option<Death> {
     let own = &view.process(parent).comm;
     deaths(view, parent).into_iter().rev().find(|death| death.is_failure() && death.comm == *own)
 }
 
-/// How many workers a pool has that wait for work: one thread of `parent` reads a pipe that they write their results to,
-/// another one of it waits in memory (for a result), and the parent has collected a child.
+/// The number of workers of a pool that wait for work: one thread of `parent` reads a pipe that they write
+/// their results to, another thread of it waits in memory (for a result), and the parent has collected a
+/// child.
 fn idle_pool(view: &View<'_>, case: &Case, parent: usize) -> Option<usize> {
     let process = view.process(parent);
     let stuck = |at: usize| case.members.iter().filter(move |key| key.process == at);

@@ -10,41 +10,40 @@ use crate::core::diagnosis::class::Class;
 /// One explained wait.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
-    /// What kind of hang.
+    /// The kind of hang.
     pub class: Class,
-    /// A finer name where the class has several shapes.
+    /// A subtype where the class has several forms.
     pub subtype: Option<String>,
-    /// How it ends.
+    /// The verdict about this wait.
     pub verdict: Verdict,
-    /// How sure.
+    /// Proven or likely.
     pub confidence: Confidence,
     /// One sentence that explains it.
     pub summary: String,
-    /// Since when, CLOCK_BOOTTIME nanoseconds.
+    /// Start of the wait, CLOCK_BOOTTIME nanoseconds; null when unknown.
     pub since_boot_ns: Option<u64>,
-    /// For how long, milliseconds.
+    /// Duration of the wait, milliseconds; null when unknown.
     pub blocked_ms: Option<u64>,
     /// The date at which the wait ends by itself, RFC 3339 UTC; null when it does not.
     pub ends_at: Option<String>,
-    /// Who takes part.
+    /// The processes that take part, with their roles.
     pub processes: Vec<Party>,
-    /// What they wait on.
+    /// The resources that they wait on.
     pub resources: Vec<Resource>,
     /// The chain, link by link.
     pub edges: Vec<Edge>,
-    /// What the graph and the class do not show and a reader should know: what the proof rests on, what it
-    /// lacks.
+    /// Further facts: what the proof rests on, and what it lacks.
     pub notes: Vec<String>,
-    /// The change that cures it.
+    /// Changes that cure it.
     pub advice: Vec<String>,
-    /// What would let this run go on now.
+    /// Actions that let this run continue now.
     pub go_on: Vec<String>,
     /// Position of the finding that this one follows from.
     pub follows: Option<usize>,
 }
 
 impl Finding {
-    /// A finding that rests on a sentence alone, to be filled in.
+    /// A finding with only a sentence, to be filled in.
     pub(crate) fn new(class: Class, verdict: Verdict, confidence: Confidence, summary: String) -> Self {
         Self {
             class,
@@ -70,11 +69,11 @@ impl Finding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Cannot go on.
+    /// It cannot continue.
     Waiter,
-    /// Could let it go on.
+    /// It could let the waiter continue.
     Holder,
-    /// Between them.
+    /// It is between them.
     Link,
 }
 
@@ -102,13 +101,13 @@ pub struct Party {
     pub start_ticks: u64,
     /// comm.
     pub comm: String,
-    /// argv, an element an argument; secrets are masked.
+    /// argv, one element for each argument, with secrets redacted.
     pub cmdline: Vec<String>,
     /// What it waits in: `write(fd 1)`, `wait4(845)`; null when it runs or is stopped.
     pub waits_in: Option<String>,
     /// The test that it belongs to.
     pub test: Option<String>,
-    /// The session of ours that it belongs to.
+    /// The id of the session that it belongs to.
     pub session: Option<String>,
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// An object by kind and name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ResourceRef {
-    /// Which kind.
+    /// Its kind.
     pub kind: ResourceKind,
     /// `pipe:[23425]`, a path, `[::1]:80 -> …`.
     pub id: String,
@@ -75,17 +75,17 @@ pub struct Resource {
     /// Which kind, and its name.
     #[serde(flatten)]
     pub reference: ResourceRef,
-    /// Bytes in it.
+    /// Bytes in it; null when unknown.
     pub used: Option<u64>,
-    /// Bytes it takes.
+    /// Its capacity, bytes; null when unknown.
     pub capacity: Option<u64>,
     /// Pipe buffers in use.
     pub slots_used: Option<u32>,
-    /// Pipe buffers there are.
+    /// Pipe buffers in total.
     pub slots: Option<u32>,
-    /// Who can read from it, or shares it where it has no modes (then `writers` is empty).
+    /// The fds that can read from it, or that share it where it has no modes (then `writers` is empty).
     pub readers: Vec<End>,
-    /// Who can write to it.
+    /// The fds that can write to it.
     pub writers: Vec<End>,
 }
 
@@ -100,14 +100,14 @@ pub struct End {
     pub fd: u32,
 }
 
-/// `from` cannot go on until `to` acts.
+/// `from` cannot continue until `to` acts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Edge {
     /// Node id: `812/815` (process/thread) or a resource's id.
     pub from: String,
     /// Node id.
     pub to: String,
-    /// Through what: `fd 1`, `pipe:[23425]`, `child`.
+    /// What connects them: `fd 1`, `pipe:[23425]`, `child`.
     pub via: String,
     /// What has to happen: `write`, `read`, `exit`, `lock`, …
     pub op: String,
@@ -118,7 +118,7 @@ pub struct Edge {
 pub struct Graph {
     /// Threads and resources.
     pub nodes: Vec<Node>,
-    /// Who waits for whom.
+    /// What waits for what.
     pub edges: Vec<Edge>,
 }
 
@@ -129,7 +129,7 @@ pub struct Node {
     pub id: String,
     /// What it stands for.
     pub kind: NodeKind,
-    /// For a reader.
+    /// Its name for people.
     pub label: String,
     /// The state of a thread; null for a resource.
     pub state: Option<NodeState>,
@@ -153,7 +153,7 @@ pub enum NodeKind {
 pub enum NodeState {
     /// It has ended.
     Dead,
-    /// Every alternative leads to stuck threads, or to no one.
+    /// Every alternative leads to stuck threads, or to no releaser.
     Stuck,
     /// The releaser has no reason to act.
     Orphaned,
@@ -161,7 +161,7 @@ pub enum NodeState {
     Idle,
     /// It wakes by its time-out and goes back to sleep.
     Ticking,
-    /// Up to a party outside.
+    /// The next step is up to a party outside.
     External,
     /// Its wait ends within seconds.
     Soon,

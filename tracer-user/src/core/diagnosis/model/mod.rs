@@ -1,7 +1,7 @@
 //! The types behind `tracer.diagnosis/1`.
 //!
-//! Text in here is printable (control bytes and bidirectional marks are `\xNN`) and redacted. What else a
-//! sink needs escaped is the sink's business.
+//! Text in these types is printable (control bytes and bidirectional marks are `\xNN`) and redacted. A sink
+//! that needs more escaping does it itself.
 
 mod finding;
 mod graph;
@@ -23,7 +23,7 @@ pub use wait_tree::{ChildDeath, Holder, ProcessWaits, ThreadActivity, ThreadWait
 /// The schema's name.
 pub const SCHEMA: &str = "tracer.diagnosis/1";
 
-/// The answer.
+/// What hangs in a scope and why, or why nothing hangs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Diagnosis {
     /// [`SCHEMA`].
@@ -32,30 +32,30 @@ pub struct Diagnosis {
     pub taken_at: String,
     /// CLOCK_BOOTTIME, nanoseconds.
     pub boot_ns: u64,
-    /// The machine.
+    /// The machine that the evidence is from.
     pub host: HostInfo,
-    /// A session's kernel events helped.
+    /// The evidence includes the kernel events of a session.
     pub kernel_events: bool,
     /// The system calls of the quiet window were counted.
     pub calls_counted: bool,
-    /// What was asked about.
+    /// The scope: the processes that the question is about.
     pub scope: ScopeInfo,
     /// Length of the quiet window, milliseconds.
     pub quiet_window_ms: u64,
-    /// The gravest finding's; without any, what the evidence says of the whole scope.
+    /// The verdict of the gravest finding; without findings, that of the whole scope.
     pub verdict: Verdict,
     /// The processes of the scope that made progress during the quiet window, at most eight.
     pub progress: Vec<Progressing>,
-    /// Gravest first.
+    /// The findings, gravest first.
     pub findings: Vec<Finding>,
-    /// Who waits for whom, as far as the question reaches.
+    /// The wait-for graph of the scope.
     pub graph: Graph,
     /// The processes of the scope as a tree, and what each of their threads waits for: facts, whatever the
     /// verdict.
     pub waits: WaitTree,
     /// The full pipes of the hangs that could be enlarged, which lets this run continue and cures nothing.
     pub relieve: Vec<RelieveStep>,
-    /// What may be suspected and is not so.
+    /// Usual suspicions that the evidence rules out.
     pub ruled_out: Vec<RuledOut>,
     /// What could not be read, and why.
     pub problems: Vec<String>,
@@ -84,7 +84,7 @@ impl Diagnosis {
 pub struct Progressing {
     /// Process number.
     pub pid: u32,
-    /// The name that people call it by.
+    /// Its name for people.
     pub title: String,
 }
 
@@ -99,14 +99,14 @@ pub struct HostInfo {
     pub hostname: Option<String>,
 }
 
-/// What was asked about: one of the three.
+/// The scope of a diagnosis: exactly one field is present.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ScopeInfo {
     /// This process and its descendants.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
-    /// A session of ours.
+    /// The id of a session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
     /// The whole machine.

@@ -17,9 +17,9 @@ pub struct RelieveStep {
     pub start_ticks: u64,
     /// The fd there.
     pub fd: u32,
-    /// Bytes that it holds now at most; null when that could not be read.
+    /// Its capacity now, bytes; null when it could not be read.
     pub from_bytes: Option<u64>,
-    /// Bytes that it may hold at most.
+    /// Its capacity afterwards, bytes.
     pub to_bytes: u64,
 }
 

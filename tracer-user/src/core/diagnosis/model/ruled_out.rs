@@ -1,15 +1,15 @@
-//! What may be suspected and is not so.
+//! Usual suspicions that the evidence rules out.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Something that is not so.
+/// A suspicion that the evidence rules out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum RuledOut {
     /// None of the pipes that were looked at is full.
     FullPipe {
-        /// How many were looked at.
+        /// The number of pipes that were looked at.
         pipes: usize,
     },
     /// An output that looks like a capture pipe is a deleted regular file, on which no write can block

@@ -1,4 +1,4 @@
-//! How a wait ends, and how sure that is.
+//! Verdict and confidence of a finding.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,17 +9,17 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// Progress was seen, and nothing hangs beside it.
+    /// Progress was observed, and nothing hangs beside it.
     #[default]
     NotHung,
-    /// At rest: every wait may be ended from outside the job, by a signal that a process chose to handle, a
+    /// At rest: something outside the job may end every wait: a signal that a process chose to handle, a
     /// connection, a date, a person.
     Idle,
-    /// The releaser is outside what can be seen: a remote peer, a device, another pid namespace, a person.
+    /// The releaser is not visible from here: a remote peer, a device, another pid namespace, a person.
     External,
-    /// What decides could not be looked at, or could not be read.
+    /// The deciding evidence could not be read.
     Unknown,
-    /// It moves, and nothing can come of it.
+    /// It runs, and no progress is possible.
     Livelock,
     /// The releaser has no reason to act: idle although it owes the act, stopped, dead, or it never used the
     /// end that it inherited.
@@ -54,7 +54,7 @@ impl Verdict {
 pub enum Confidence {
     /// Some of it is inference.
     Likely,
-    /// All of it was seen.
+    /// All of it was observed.
     Proven,
 }
 

@@ -23,15 +23,15 @@ pub struct ProcessWaits {
     pub pid: u32,
     /// Start time, clock ticks since boot.
     pub start_ticks: u64,
-    /// Parent's number, 0 when it is not known.
+    /// Process number of the parent; 0 when it is unknown.
     pub ppid: u32,
-    /// How far below the top of the tree.
+    /// Distance from the top of the tree; 0 at the top.
     pub depth: usize,
     /// comm.
     pub comm: String,
-    /// The name that people call it by: the script of an interpreter, else the program.
+    /// Its name for people: the script of an interpreter, else the program.
     pub title: String,
-    /// argv with secrets redacted, an element an argument.
+    /// argv, one element for each argument, with secrets redacted.
     pub cmdline: Vec<String>,
     /// The test that it belongs to.
     pub test: Option<String>,
@@ -45,7 +45,7 @@ pub struct ProcessWaits {
     pub threads: Vec<ThreadWaits>,
     /// Threads that only wait for work of their own runtime, or like another thread that is listed.
     pub idle_threads: usize,
-    /// The last child that ended, where that is known.
+    /// The last child that ended; null when none is known.
     pub last_death: Option<ChildDeath>,
 }
 
@@ -56,9 +56,9 @@ pub struct ChildDeath {
     pub pid: u32,
     /// Last comm.
     pub comm: String,
-    /// How: `status 1`, `SIGKILL`; null when that is not known.
+    /// Exit status in words: `status 1`, `SIGKILL`; null when it is unknown.
     pub how: Option<String>,
-    /// How long ago, milliseconds; null when that is not known.
+    /// Time since its end, milliseconds; null when it is unknown.
     pub ago_ms: Option<u64>,
     /// Its parent has collected it.
     pub collected: bool,
@@ -69,7 +69,7 @@ pub struct ChildDeath {
 pub struct ThreadWaits {
     /// Thread id.
     pub tid: u32,
-    /// Its own name, where it differs from its process's.
+    /// Its own name; null when it is that of its process.
     pub name: Option<String>,
     /// What it did in the quiet window.
     pub activity: ThreadActivity,
@@ -81,13 +81,13 @@ pub struct ThreadWaits {
     pub object: Option<ResourceRef>,
     /// The processes that could end the wait, at most eight.
     pub held_by: Vec<Holder>,
-    /// Since when it is known to be in this wait, CLOCK_BOOTTIME nanoseconds.
+    /// The earliest time at which it is known to be in this wait, CLOCK_BOOTTIME nanoseconds.
     pub since_boot_ns: Option<u64>,
-    /// For how long, milliseconds.
+    /// Duration of the wait, milliseconds.
     pub waited_ms: Option<u64>,
     /// When its wait ends by itself, RFC 3339 UTC.
     pub ends_at: Option<String>,
-    /// How often it wakes and goes back to the same wait, milliseconds between.
+    /// Time from one wake-up to the next, after which it is back in the same wait, milliseconds.
     pub wakes_every_ms: Option<u64>,
 }
 

@@ -110,12 +110,12 @@ fn a_stray_end_in_a_silent_sleeper_is_orphaned() {
     daemon.ppid = ROOT;
     daemon.fds.as_mut().unwrap()[0].number = 5;
     daemon.io = Some(IoCounters::default());
-    // Nobody has ended yet: a worker that sleeps before it writes is at work.
+    // No process has ended yet: a worker that sleeps before it writes is at work.
     machine.is_calm();
     machine.get(ROOT).has_collected = Some(true);
     let said = machine.say();
     assert_eq!((said.verdict, said.findings[0].confidence), (Verdict::OrphanedWait, Confidence::Likely));
-    // Whom the reader also talks to got this end on purpose.
+    // A process that the reader also talks to got this end on purpose.
     let mut partner = machine.0.clone();
     for process in &mut partner.processes {
         let access = match process.id.tgid {
@@ -183,7 +183,7 @@ fn a_prompt_in_front_of_an_idle_terminal_is_external() {
     let said = machine.say();
     assert_eq!((said.verdict, said.findings[0].class), (Verdict::External, Class::MutualRead));
     assert_eq!(said.findings[0].subtype.as_deref(), Some("prompt"));
-    // Its parent reads the master until the program ends: then nobody will ever type.
+    // Its parent reads the master until the program ends, so nothing will ever be typed.
     machine.wait(ROOT, read(7));
     assert_eq!(machine.say().verdict, Verdict::Deadlock);
 }

@@ -178,7 +178,7 @@ fn a_pipe_with_room_is_no_hang() {
 }
 
 #[test]
-fn of_two_full_pipes_in_a_row_the_last_is_the_story() {
+fn the_last_of_two_full_pipes_in_a_row_explains_both() {
     // yes | head, whose output the parent does not read
     let mut machine = wait_before_read();
     machine.process(102, ROOT, "yes");
@@ -201,7 +201,7 @@ fn ends_that_nobody_has_are_a_hidden_holder() {
 }
 
 #[test]
-fn whoever_kept_its_fds_to_itself_may_hold_the_end_if_it_shares_the_session() {
+fn a_process_with_unread_fds_may_hold_the_end_if_it_shares_the_session() {
     let mut machine = wait_before_read();
     machine.get(1).fds = None;
     assert_eq!(machine.say().verdict, Verdict::Deadlock);
@@ -209,7 +209,7 @@ fn whoever_kept_its_fds_to_itself_may_hold_the_end_if_it_shares_the_session() {
     let said = machine.say();
     assert_eq!((said.verdict, said.findings[0].class), (Verdict::Unknown, Class::HiddenHolder));
     assert!(said.findings[0].notes.iter().all(|note| !note.contains("Every process")), "{said:?}");
-    // Where init called no setsid, nor whoever it started, the kernel tells of no session.
+    // Where neither init nor its children called setsid, the kernel reports no session.
     for process in &mut machine.0.processes {
         process.sid = None;
     }

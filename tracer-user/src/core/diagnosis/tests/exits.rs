@@ -61,7 +61,7 @@ fn a_frozen_child_is_named_as_frozen() {
 }
 
 #[test]
-fn a_zombie_that_nobody_collects_is_told_and_is_no_hang() {
+fn an_uncollected_zombie_is_reported_and_is_no_hang() {
     let mut machine = Machine::new();
     machine.process(101, ROOT, "child");
     machine.get(101).zombie = true;

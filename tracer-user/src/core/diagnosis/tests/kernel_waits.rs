@@ -38,7 +38,7 @@ fn a_remote_peer_is_external() {
     let said = machine.say();
     assert_eq!((said.verdict, said.findings[0].class), (Verdict::External, Class::NetworkPeer));
     assert!(said.findings[0].summary.contains("192.0.2.7:443"));
-    // With a time-out of its own it waits for nobody for ever.
+    // With a time-out of its own it does not wait forever.
     machine.wait(ROOT, Wait::Read { fd: 3, timeout: Timeout::After(Some(30_000_000_000)) });
     machine.is_calm();
 }
@@ -58,7 +58,7 @@ fn both_ends_of_a_loopback_connection_blocked_in_send_are_a_deadlock() {
 }
 
 #[test]
-fn an_uninterruptible_sleep_is_external_whoever_waits_for_it() {
+fn an_uninterruptible_sleep_is_external_for_every_waiter() {
     let mut machine = Machine::new();
     machine.process(101, ROOT, "child");
     machine.wait(ROOT, exit_of(101));
@@ -143,7 +143,7 @@ fn a_fifo_that_nobody_opens_from_the_other_side() {
     let said = machine.say();
     assert_eq!((said.verdict, said.findings[0].class), (Verdict::OrphanedWait, Class::FifoOpen));
     assert_eq!(said.findings[0].processes[0].pid, 101);
-    // Somebody of the job at work may be about to open it.
+    // A process of the job at work may be about to open it.
     machine.process(102, ROOT, "producer");
     machine.get(102).threads[0].moved = Some(true);
     machine.is_calm();

@@ -11,16 +11,16 @@ use crate::core::signal::SignalSet;
 
 const LOCK: ObjectId = ObjectId::File { dev: 8, ino: 55 };
 const WAITER: u32 = 101;
-const KEEPER: u32 = 102;
+const HOLDER: u32 = 102;
 
 fn outlived_locker() -> Machine {
     let mut machine = Machine::new();
     machine.process(WAITER, ROOT, "waiter");
-    machine.process(KEEPER, 1, "keeper");
-    machine.get(KEEPER).in_scope = false;
+    machine.process(HOLDER, 1, "holder");
+    machine.get(HOLDER).in_scope = false;
     machine.fd(WAITER, 3, LOCK, Access::Write);
-    machine.fd(KEEPER, 3, LOCK, Access::Write);
-    machine.flock(LOCK, 99, &[(KEEPER, 3)]);
+    machine.fd(HOLDER, 3, LOCK, Access::Write);
+    machine.flock(LOCK, 99, &[(HOLDER, 3)]);
     machine.wait(ROOT, exit_of(WAITER));
     machine.wait(WAITER, flock(3));
     machine
@@ -31,14 +31,14 @@ fn a_flock_that_a_child_of_the_dead_locker_keeps() {
     let said = outlived_locker().say();
     assert_eq!((said.verdict, said.findings.len()), (Verdict::OrphanedWait, 1));
     assert_eq!((said.findings[0].class, said.findings[0].confidence), (Class::FileLock, Confidence::Proven));
-    assert_eq!((roles(&said, Role::Waiter), roles(&said, Role::Holder)), (vec![WAITER, ROOT], vec![KEEPER]));
+    assert_eq!((roles(&said, Role::Waiter), roles(&said, Role::Holder)), (vec![WAITER, ROOT], vec![HOLDER]));
     assert!(said.findings[0].notes[0].contains("process 99, which has ended"));
 }
 
 #[test]
 fn a_locker_at_work_is_no_hang() {
     let mut machine = outlived_locker();
-    machine.get(KEEPER).threads[0].moved = Some(true);
+    machine.get(HOLDER).threads[0].moved = Some(true);
     machine.is_calm();
 }
 
@@ -49,7 +49,7 @@ fn a_shared_lock_is_gone_only_when_all_its_holders_are() {
     machine.fd(104, 3, LOCK, Access::Read);
     machine.get(104).threads[0].moved = Some(true);
     machine.flock(LOCK, 104, &[]);
-    // The keeper alone still blocks it, however busy the other holder is.
+    // The holder alone still blocks it, however busy the other holder is.
     assert_eq!(machine.say().verdict, Verdict::OrphanedWait);
 }
 
@@ -71,19 +71,19 @@ fn locks_in_two_orders_are_a_deadlock() {
     let other = ObjectId::File { dev: 8, ino: 56 };
     let mut machine = Machine::new();
     machine.process(WAITER, ROOT, "a");
-    machine.process(KEEPER, ROOT, "b");
-    for tgid in [WAITER, KEEPER] {
+    machine.process(HOLDER, ROOT, "b");
+    for tgid in [WAITER, HOLDER] {
         machine.fd(tgid, 3, LOCK, Access::Write);
         machine.fd(tgid, 4, other, Access::Write);
     }
-    machine.0.locks = Some(vec![posix(1, WAITER, LOCK), posix(2, KEEPER, other)]);
+    machine.0.locks = Some(vec![posix(1, WAITER, LOCK), posix(2, HOLDER, other)]);
     machine.wait(ROOT, any_child());
     machine.wait(WAITER, Wait::Lock { fd: 4, kind: LockKind::Posix, exclusive: Some(true) });
-    machine.wait(KEEPER, Wait::Lock { fd: 3, kind: LockKind::Posix, exclusive: Some(true) });
+    machine.wait(HOLDER, Wait::Lock { fd: 3, kind: LockKind::Posix, exclusive: Some(true) });
     let said = machine.say();
     assert_eq!((said.verdict, said.findings[0].class), (Verdict::Deadlock, Class::FileLock));
-    assert_eq!(roles(&said, Role::Holder), [KEEPER, WAITER]);
-    assert_eq!(roles(&said, Role::Waiter), [WAITER, KEEPER, ROOT]);
+    assert_eq!(roles(&said, Role::Holder), [HOLDER, WAITER]);
+    assert_eq!(roles(&said, Role::Waiter), [WAITER, HOLDER, ROOT]);
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn a_lock_in_shared_memory_whose_users_wait_for_each_other() {
     let said = machine.say();
     assert_eq!((said.verdict, said.findings[0].class), (Verdict::Deadlock, Class::FutexOrphan));
     assert_eq!(said.findings[0].subtype.as_deref(), Some("shared"));
-    // Somebody else who maps it and works may release it.
+    // Another process that maps it and works may release it.
     machine.process(104, ROOT, "other");
     machine.get(104).threads[0].moved = Some(true);
     let wait = &mut machine.get(WAITER).threads[0].wait;
@@ -194,7 +194,7 @@ fn threads_without_known_owners_are_likely_and_a_signal_handler_refutes() {
 }
 
 #[test]
-fn a_pool_beside_a_blocked_main_thread_belongs_to_its_story() {
+fn a_pool_beside_a_blocked_main_thread_belongs_to_its_finding() {
     let mut machine = Machine::new();
     machine.process(WAITER, ROOT, "child");
     machine.full(PIPE);

@@ -125,7 +125,7 @@ fn a_holder_from_before_this_job_is_a_leftover() {
 }
 
 #[test]
-fn limits_are_told_and_are_no_hang() {
+fn limits_are_reported_and_are_no_hang() {
     let mut machine = Machine::new();
     machine.get(ROOT).limits =
         Some(Limits { open_files: Some(64), open_files_soft: Some(64), ..Limits::default() });
@@ -139,7 +139,7 @@ fn limits_are_told_and_are_no_hang() {
 }
 
 #[test]
-fn a_busy_loop_is_told_and_is_no_hang() {
+fn a_busy_loop_is_reported_and_is_no_hang() {
     let mut machine = Machine::new();
     let thread = &mut machine.get(ROOT).threads[0];
     thread.state = ThreadState::Running;
@@ -154,13 +154,13 @@ fn a_busy_loop_is_told_and_is_no_hang() {
         same_call: true,
     });
     machine.get(ROOT).io_in_window = Some(IoCounters { read_calls: 90_000, ..IoCounters::default() });
-    let told = (Verdict::NotHung, Some(Verdict::NotHung));
+    let expected = (Verdict::NotHung, Some(Verdict::NotHung));
     let said = machine.say();
-    assert_eq!((said.verdict, of(&said, Class::Livelock)), told);
+    assert_eq!((said.verdict, of(&said, Class::Livelock)), expected);
     // Calls that are no reads: much time in the kernel for nothing.
     machine.get(ROOT).io_in_window = Some(IoCounters::default());
     let said = machine.say();
-    assert_eq!((said.verdict, of(&said, Class::Livelock)), told);
+    assert_eq!((said.verdict, of(&said, Class::Livelock)), expected);
     // Bytes are progress.
     machine.get(ROOT).io_in_window = Some(IoCounters { written_bytes: 1, ..IoCounters::default() });
     assert!(machine.say().findings.is_empty());
@@ -178,7 +178,7 @@ fn a_busy_loop_is_told_and_is_no_hang() {
 }
 
 #[test]
-fn a_sleep_between_looks_is_told_and_is_no_hang() {
+fn a_sleep_between_looks_is_reported_and_is_no_hang() {
     let mut machine = Machine::new();
     machine.process(101, ROOT, "poller");
     machine.wait(ROOT, exit_of(101));
@@ -188,7 +188,7 @@ fn a_sleep_between_looks_is_told_and_is_no_hang() {
     thread.progress = Some(Progress { switches: 4, cpu_ns: 200_000, same_call: true, ..Progress::default() });
     let said = machine.say();
     assert_eq!((said.verdict, of(&said, Class::PollingSleep)), (Verdict::Idle, Some(Verdict::Idle)));
-    // With somebody at work beside it, it is part of the work.
+    // Beside a process at work, it is part of the work.
     machine.process(102, ROOT, "worker");
     machine.get(102).threads[0].moved = Some(true);
     machine.get(102).threads[0].wait = Wait::Running;

@@ -21,7 +21,8 @@ fn pipe(number: u64) -> ObjectId {
     ObjectId::Pipe { ino: 500 + number }
 }
 
-/// An fd number for each end, the same in every process: 10+n reads pipe n, 20+n writes it, 40+n is lock file n.
+/// An fd number for each end, the same in every process: 10+n reads pipe n, 20+n writes it, 40+n is lock file
+/// n.
 fn read_end(number: u64) -> u32 {
     10 + number as u32
 }
@@ -103,7 +104,7 @@ fn build(plans: &[Plan]) -> Evidence {
             ..quiet(0)
         });
         machine.get(tgid).threads = threads.collect();
-        // Whoever sleeps in a call on an end has that end.
+        // A thread that sleeps in a call on an end has that end.
         for (wait, ..) in &plan.threads {
             let fds: Vec<u32> = match wait {
                 Wait::Write { fd } | Wait::Read { fd, .. } | Wait::Lock { fd, .. } => vec![*fd],
@@ -348,7 +349,8 @@ proptest! {
         targets in proptest::collection::vec(any::<usize>(), 2..8),
         by_pipe in proptest::collection::vec(any::<bool>(), 8),
     ) {
-        // Each process waits for one that comes later; several may wait for the same: diamonds. The last one sleeps.
+        // Each process waits for one that comes later; several may wait for the same: diamonds. The last one
+        // sleeps.
         let mut machine = Machine::new();
         let count = targets.len();
         for n in 1..count {
