@@ -1,15 +1,16 @@
-//! Which test a process belongs to, by what test runners leave in environments and command lines.
+//! The test that a process belongs to, from what test runners leave in environments and command lines.
 //!
-//! Runners tell it in two ways: they set a variable that every process started during the test inherits (pytest, nextest, bats, Bazel), or
-//! they name the test on the command line of a process per test (nextest, libtest's `--exact`). A runner changes its own environment while it runs, and
-//! `/proc/PID/environ` does not show that: so a runner belongs to the test that its children carry, where these agree.
+//! Runners identify it in two forms: they set a variable that every process started during the test inherits
+//! (pytest, nextest, bats, Bazel), or they name the test on the command line of a process per test (nextest,
+//! libtest's `--exact`). A runner changes its own environment while it runs, and `/proc/PID/environ` does not
+//! show that. So a runner belongs to the test that its children carry, where these agree.
 
 use std::collections::BTreeMap;
 
 use super::evidence::{ByteString, Evidence, Process};
 
-/// The environment variables that evidence holds, and no others: what the attribution reads, and what a report shows
-/// of the test runner, the CI system and make's jobserver.
+/// The environment variables that evidence holds, and no others: those that the attribution reads, and those
+/// that a report shows of the test runner, the CI system and make's jobserver.
 pub const GATHERED: &[&str] = &[
     "BATS_TEST_DESCRIPTION",
     "BATS_TEST_NAME",
@@ -55,7 +56,7 @@ pub fn tests(evidence: &Evidence) -> BTreeMap<usize, String> {
         .collect();
     let mut out: BTreeMap<usize, String> = BTreeMap::new();
     for at in 0..own.len() {
-        // Its own word, else its nearest ancestor's.
+        // Its own test, else that of its nearest ancestor.
         let mut next = Some(at);
         for _ in 0..own.len() {
             let Some(here) = next else { break };
@@ -67,7 +68,7 @@ pub fn tests(evidence: &Evidence) -> BTreeMap<usize, String> {
         }
     }
     for at in 0..own.len() {
-        // A runner: what the children carry, when they agree.
+        // A runner: the test of its children, when they agree.
         if out.contains_key(&at) || !is_runner(&evidence.processes[at]) {
             continue;
         }
@@ -109,8 +110,8 @@ fn own_test(process: &Process, parent: Option<&Process>) -> Option<String> {
     if let Some(target) = variable("TEST_TARGET") {
         return Some(target.printable());
     }
-    // These say that a test runs, not which: the process that the runner started names it, and its descendants inherit
-    // the variable.
+    // These show that a test runs, but not which one: the process that the runner started names it, and its
+    // descendants inherit the variable.
     let started_by_runner = |name: &str| {
         variable(name).is_some() && parent.is_none_or(|parent| self::variable(parent, name).is_none())
     };

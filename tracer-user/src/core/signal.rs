@@ -90,7 +90,8 @@ impl fmt::Debug for Signal {
     }
 }
 
-/// A set of signals: bit n-1 is signal n. Serialized as 16 hexadecimal digits, as `/proc/PID/status` shows it.
+/// A set of signals: bit n-1 is signal n. Serialized as 16 hexadecimal digits, as `/proc/PID/status` shows
+/// it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SignalSet(pub u64);
 
@@ -114,7 +115,7 @@ impl SignalSet {
         (1..=64).contains(&signal.0) && self.0 >> (signal.0 - 1) & 1 == 1
     }
 
-    /// Whether there is none.
+    /// Whether it is empty.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }

@@ -1,4 +1,4 @@
-//! What a thread's system calls came to during the quiet window, as counted at their return.
+//! The results of a thread's system calls during the quiet window, counted at their return.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,20 +11,20 @@ pub struct CallCount {
     pub nr: u64,
     /// Name, when the number is known: `flock`.
     pub name: Option<String>,
-    /// How many returned.
+    /// The number that returned.
     pub calls: u64,
-    /// How many of them returned 0.
+    /// The number that returned 0.
     pub zero: u64,
-    /// How many returned more than 0.
+    /// The number that returned more than 0.
     pub positive: u64,
     /// Sum of the positive results: bytes, for calls that move bytes.
     pub sum: u64,
-    /// Errors by number, most frequent first: `(errno, how many)`.
+    /// Errors by number, most frequent first: `(errno, count)`.
     pub errors: Vec<(i32, u64)>,
 }
 
 impl CallCount {
-    /// How many returned an error.
+    /// The number that returned an error.
     pub fn failed(&self) -> u64 {
         self.calls.saturating_sub(self.zero).saturating_sub(self.positive)
     }
@@ -35,13 +35,13 @@ impl CallCount {
     }
 }
 
-/// Counts the system calls of some processes during the quiet window. The kernel side of it is the caller's.
+/// Counts the system calls of some processes during the quiet window. The caller provides the kernel side.
 pub trait CallWindow {
     /// Begins to count the calls of all threads of these processes.
     fn begin(&mut self, tgids: &[u32]);
 
-    /// Ends the window: what each thread's calls returned, by thread id. `None` when nothing was counted, or not
-    /// everything.
+    /// Ends the window: what each thread's calls returned, by thread id. `None` when nothing was counted, or
+    /// not everything.
     fn end(&mut self) -> Option<Vec<(u32, CallCount)>>;
 }
 

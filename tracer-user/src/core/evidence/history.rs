@@ -1,4 +1,4 @@
-//! What a session's kernel events told before the moment of the evidence.
+//! What a session's kernel events reported before the moment of the evidence.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,17 +6,17 @@ use serde::{Deserialize, Serialize};
 use super::{ByteString, ObjectId};
 use crate::core::identity::{ProcessId, WaitStatus};
 
-/// What happened before. Bounded by whoever keeps it: the oldest entries may be missing.
+/// Earlier events. Their number is bounded by the session: the oldest may be missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct History {
-    /// Events are known from here on, CLOCK_BOOTTIME nanoseconds.
+    /// Events are known since this time, CLOCK_BOOTTIME nanoseconds.
     pub since_boot_ns: Option<u64>,
     /// Events that were lost: with any, a proof that needs history becomes `likely`.
     pub lost: u64,
     /// Processes that ended.
     pub exits: Vec<ExitSeen>,
-    /// Processes that were made.
+    /// Processes that were created.
     pub forks: Vec<ForkSeen>,
     /// Writes that are blocked now.
     pub blocked_writes: Vec<BlockedWrite>,
@@ -29,18 +29,18 @@ pub struct History {
 pub struct ExitSeen {
     /// CLOCK_BOOTTIME nanoseconds.
     pub at_boot_ns: u64,
-    /// Who.
+    /// The process.
     pub process: ProcessId,
     /// Its parent.
     #[serde(default)]
     pub parent: Option<ProcessId>,
-    /// How.
+    /// Its exit status.
     #[serde(default)]
     pub status: Option<WaitStatus>,
-    /// Tgid of who sent the signal it died of.
+    /// Tgid of the sender of the signal that ended it.
     #[serde(default)]
     pub killer: Option<u32>,
-    /// Memory shortage ended it.
+    /// The kernel's OOM killer ended it.
     #[serde(default)]
     pub oom: Option<bool>,
     /// Last comm.
@@ -48,21 +48,21 @@ pub struct ExitSeen {
     pub comm: ByteString,
 }
 
-/// A process was made.
+/// A process was created.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ForkSeen {
     /// CLOCK_BOOTTIME nanoseconds.
     pub at_boot_ns: u64,
-    /// By whom.
+    /// Its parent.
     pub parent: ProcessId,
-    /// The new one.
+    /// The new process.
     pub child: ProcessId,
 }
 
 /// A write that is blocked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BlockedWrite {
-    /// Who.
+    /// The process.
     pub process: ProcessId,
     /// Which thread.
     pub tid: u32,
@@ -71,7 +71,7 @@ pub struct BlockedWrite {
     /// On which fd.
     #[serde(default)]
     pub fd: Option<u32>,
-    /// On what.
+    /// The object that it writes to.
     #[serde(default)]
     pub object: Option<ObjectId>,
 }
@@ -81,9 +81,9 @@ pub struct BlockedWrite {
 pub struct SignalSeen {
     /// CLOCK_BOOTTIME nanoseconds.
     pub at_boot_ns: u64,
-    /// To whom.
+    /// The receiver.
     pub target: ProcessId,
-    /// By whom; `None` for the kernel.
+    /// The sender; `None` for the kernel.
     #[serde(default)]
     pub sender: Option<ProcessId>,
     /// Signal number.

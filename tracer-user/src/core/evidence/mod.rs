@@ -1,15 +1,16 @@
 //! One moment of the machine, as plain values: what the diagnosis judges.
 //!
-//! `procfs_view` fills these types (with help of a session's kernel events), `diagnosis` reads them. Nothing here decides
-//! anything. Three rules hold for every field:
+//! `procfs_view` fills these types (with help of a session's kernel events), `diagnosis` reads them. Nothing
+//! here decides anything. Three rules hold for every field:
 //!
-//! - Unknown is `None`. An empty list says that there is nothing; `None` says that nobody could look.
-//! - Identity is a [`ProcessId`] or an [`ObjectId`]. A bare number names a process only inside one moment, where
-//!   `/proc` itself names it so (`ppid`, `/proc/locks`); [`Evidence::process`] turns it into its process.
-//! - Foreign words (comm, argv, paths) are [`ByteString`]s: bytes that nothing can print without choosing how to escape them.
+//! - Unknown is `None`. An empty list means that there is nothing; `None` means that it could not be read.
+//! - Identity is a [`ProcessId`] or an [`ObjectId`]. A bare number names a process only inside one moment,
+//!   where `/proc` itself does so (`ppid`, `/proc/locks`); [`Evidence::process`] returns its process.
+//! - Foreign text (comm, argv, paths) is a [`ByteString`]: bytes that cannot be printed without a choice of
+//!   escaping.
 //!
-//! [`Evidence`] holds *every process that was found on the machine*, not just the ones asked about: who else holds the end of a pipe
-//! decides between a deadlock and an orphaned wait. [`Process::in_scope`] says which ones the question is about.
+//! [`Evidence`] holds *every process that was found on the machine*, not just the scope: another holder of
+//! the end of a pipe decides between a deadlock and an orphaned wait. [`Process::in_scope`] marks the scope.
 
 mod call_count;
 mod history;
@@ -37,16 +38,16 @@ use super::identity::ProcessId;
 /// The schema's name. A reader refuses any other.
 pub const SCHEMA: &str = "tracer.evidence/1";
 
-/// A document that is no evidence of this version.
+/// A document that is not evidence of this version.
 #[derive(Debug, thiserror::Error)]
 pub enum EvidenceError {
-    /// It is no JSON, or not of this shape.
+    /// It is not JSON, or has another shape.
     #[error("it is no recorded evidence: {0}")]
     Malformed(#[from] serde_json::Error),
-    /// It is of another version.
+    /// It has another version.
     #[error("its schema is {found:?}, and this program reads {SCHEMA:?}")]
     Schema {
-        /// What it says it is.
+        /// The schema that it names.
         found: String,
     },
 }
@@ -57,27 +58,27 @@ pub enum EvidenceError {
 pub struct Evidence {
     /// [`SCHEMA`].
     pub schema: String,
-    /// When it was.
+    /// The time of the samples.
     pub clock: Clock,
-    /// Where it was.
+    /// The machine.
     pub host: Host,
-    /// What was asked about.
+    /// The scope: the processes that the question is about.
     pub scope: Scope,
-    /// A session's kernel events were there to help.
+    /// The kernel events of a session were available.
     pub kernel_events: bool,
     /// Every process of the machine that was found, by tgid.
     pub processes: Vec<Process>,
-    /// What is known of the objects behind the fds, for those that something waits on or holds.
+    /// Facts about the objects behind the fds, for those that a process waits on or holds.
     pub objects: Vec<Object>,
     /// `/proc/locks`; `None` when it could not be read.
     pub locks: Option<Vec<LockEntry>>,
-    /// What the kernel events told before this moment; `None` without kernel events.
+    /// Earlier kernel events; `None` without a session that recorded them.
     pub history: Option<History>,
-    /// What the question's test runners wrote down of their last runs.
+    /// The tests that failed in the last runs of the scope's test runners, from the runners' own records.
     pub last_failed: Vec<LastFailed>,
-    /// How far the look reached.
+    /// The coverage of the reading.
     pub reach: Reach,
-    /// What could not be read, and why: a line each, for the report.
+    /// What could not be read, and why, one line each.
     pub problems: Vec<Problem>,
 }
 
@@ -85,7 +86,7 @@ impl Evidence {
     /// Reads recorded evidence, as [`Evidence::to_json`] writes it.
     ///
     /// # Errors
-    /// When it is none, or of another version.
+    /// When it is not evidence, or of another version.
     pub fn from_json(bytes: &[u8]) -> Result<Self, EvidenceError> {
         #[derive(Deserialize)]
         struct Head {
@@ -102,7 +103,7 @@ impl Evidence {
     /// The evidence as a document, in one line.
     ///
     /// # Errors
-    /// None that is known: every value of it can be written.
+    /// None is known: every value of it can be written.
     pub fn to_json(&self) -> Result<String, EvidenceError> {
         Ok(serde_json::to_string(self)?)
     }
@@ -112,7 +113,7 @@ impl Evidence {
         self.processes.iter().find(|p| p.id.tgid == tgid)
     }
 
-    /// What is known of `id`.
+    /// The facts about `id`.
     pub fn object(&self, id: &ObjectId) -> Option<&Object> {
         self.objects.iter().find(|o| o.id == *id)
     }
@@ -126,7 +127,8 @@ pub struct Clock {
     pub taken_at_unix_ns: i64,
     /// CLOCK_BOOTTIME at the second sample, nanoseconds.
     pub boot_ns: u64,
-    /// Time between the two samples, nanoseconds; 0 when there was one sample only (then every `moved` is `None`).
+    /// Time between the two samples, nanoseconds; 0 when there was one sample only (then every `moved` is
+    /// `None`).
     pub quiet_window_ns: u64,
 }
 
@@ -146,7 +148,7 @@ pub struct Host {
     pub pipe_user_pages_soft: Option<u64>,
 }
 
-/// What was asked about.
+/// The scope of a question.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
@@ -155,11 +157,11 @@ pub enum Scope {
     All,
     /// This process and its descendants.
     Tree(ProcessId),
-    /// The processes of a session of ours.
+    /// The processes of the session with this id.
     Session(String),
 }
 
-/// How far the look reached: what a proof may rest on.
+/// The coverage of the reading, which proofs rest on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Reach {
@@ -171,22 +173,22 @@ pub struct Reach {
     pub inet_sockets: bool,
 }
 
-/// The tests that failed when a runner was last run, as it wrote them down itself.
+/// The tests that failed in the last run of a runner, from its own record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LastFailed {
-    /// The runner that is there now.
+    /// The runner that runs now.
     pub process: ProcessId,
-    /// The first of them.
+    /// The first failed tests.
     pub tests: Vec<ByteString>,
 }
 
 /// Something that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
-    /// Whose, when it is a process's.
+    /// The process, when it belongs to one.
     pub process: Option<ProcessId>,
-    /// What: `fds`, `syscall`, `sock_diag`, …
+    /// The part: `fds`, `syscall`, `sock_diag`, …
     pub what: String,
-    /// Why: the system's words.
+    /// The error of the system.
     pub why: String,
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::ByteString;
 use crate::core::signal::SignalSet;
 
-/// Which kernel object. Two fds with equal ids refer to the same one.
+/// The identity of a kernel object. Two fds with equal ids refer to the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ObjectId {
@@ -32,7 +32,7 @@ pub enum ObjectId {
         /// Number in `socket:[…]`.
         ino: u64,
     },
-    /// Socket of another family (netlink, vsock, packet), or of one that could not be told.
+    /// Socket of another family (netlink, vsock, packet), or of one that could not be determined.
     Socket {
         /// Number in `socket:[…]`.
         ino: u64,
@@ -41,7 +41,7 @@ pub enum ObjectId {
     Pty {
         /// Number in `/dev/pts/…`.
         index: u32,
-        /// Which side.
+        /// The side.
         side: PtySide,
     },
     /// Another terminal.
@@ -58,17 +58,18 @@ pub enum ObjectId {
         /// Inode.
         ino: u64,
     },
-    /// Character or block device that is no terminal.
+    /// Character or block device that is not a terminal.
     Device {
         /// Major.
         major: u32,
         /// Minor.
         minor: u32,
     },
-    /// An anonymous inode: these all share one inode number, so `id` is made up by whoever gathered the evidence, such that equal ids are
-    /// surely the same object (`eventfd-id`; pidfs inode; else tgid and fd of the lowest holder known to share the description).
+    /// An anonymous inode: these all share one inode number, so the collector of the evidence makes up `id`
+    /// such that equal ids are certainly the same object (`eventfd-id`; pidfs inode; else tgid and fd
+    /// of the lowest holder known to share the description).
     Anon {
-        /// Which.
+        /// Its kind.
         kind: AnonKind,
         /// Made-up number.
         id: u64,
@@ -90,7 +91,7 @@ pub enum ObjectId {
         /// id.
         id: u32,
     },
-    /// Could not be told.
+    /// Could not be determined.
     Unknown,
 }
 
@@ -98,13 +99,13 @@ pub enum ObjectId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PtySide {
-    /// The emulator's (`/dev/ptmx`).
+    /// The side of the emulator (`/dev/ptmx`).
     Master,
-    /// The programs' (`/dev/pts/N`).
+    /// The side of the programs (`/dev/pts/N`).
     Slave,
 }
 
-/// What kind of anonymous inode.
+/// The kind of an anonymous inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AnonKind {
@@ -135,9 +136,9 @@ pub enum AnonKind {
 /// An object and what is known of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Object {
-    /// Which.
+    /// Its identity.
     pub id: ObjectId,
-    /// What is known.
+    /// Facts about it.
     pub facts: ObjectFacts,
 }
 
@@ -145,7 +146,7 @@ pub struct Object {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ObjectFacts {
-    /// Nothing but that it exists.
+    /// Only that it exists.
     #[default]
     Nothing,
     /// Pipe or FIFO.
@@ -156,11 +157,11 @@ pub enum ObjectFacts {
     Inet(InetFacts),
     /// Pseudo-terminal side or other terminal.
     Terminal {
-        /// ByteString: `/dev/pts/3`.
+        /// Its path: `/dev/pts/3`.
         path: Option<ByteString>,
         /// Bytes waiting to be read on this side (FIONREAD).
         readable_bytes: Option<u64>,
-        /// Whether a write on this side would go through now.
+        /// Whether a write on this side would proceed now.
         writable: Option<bool>,
         /// Canonical mode (ICANON): input arrives by lines, as at a prompt.
         canonical: Option<bool>,
@@ -191,7 +192,7 @@ pub enum ObjectFacts {
     },
     /// timerfd.
     TimerFd {
-        /// Nanoseconds until it fires; `Some(0)` when it is not armed (as timerfd_gettime says).
+        /// Nanoseconds until it fires; `Some(0)` when it is not armed (as from timerfd_gettime).
         remaining_ns: Option<u64>,
         /// Expirations not read yet.
         ticks: Option<u64>,
@@ -210,9 +211,9 @@ pub enum ObjectFacts {
     },
     /// SysV semaphore or message queue.
     SysV {
-        /// Last process that operated on it (`sempid`, `msg_lspid`, `msg_lrpid`), whether it lives or not.
+        /// Last process that operated on it (`sempid`, `msg_lspid`, `msg_lrpid`), alive or not.
         last_pids: Vec<u32>,
-        /// Who made it.
+        /// The process that created it.
         creator: Option<u32>,
         /// Key.
         key: Option<i64>,
@@ -232,26 +233,26 @@ pub enum ObjectFacts {
 pub struct PipeFacts {
     /// Bytes in it (FIONREAD).
     pub used_bytes: Option<u64>,
-    /// Bytes it takes when every slot is full (F_GETPIPE_SZ).
+    /// Its capacity in bytes when every slot is full (F_GETPIPE_SZ).
     pub capacity_bytes: Option<u64>,
     /// Buffers in use (head - tail).
     pub slots_used: Option<u32>,
-    /// Buffers there are (max_usage).
+    /// Buffers in total (max_usage).
     pub slots: Option<u32>,
     /// Open file descriptions that can read, as the kernel counts them (not processes, not fds).
     pub readers: Option<u32>,
     /// Open file descriptions that can write, as the kernel counts them.
     pub writers: Option<u32>,
-    /// poll says that a write of some bytes would go through.
+    /// poll reports that a write of some bytes would proceed.
     pub writable: Option<bool>,
-    /// poll says that there is something to read.
+    /// poll reports that there is something to read.
     pub readable: Option<bool>,
     /// Path of a FIFO.
     pub path: Option<ByteString>,
 }
 
 impl PipeFacts {
-    /// Whether a blocking write cannot go on: every slot is taken. `None` when nobody could look.
+    /// Whether a blocking write cannot proceed: every slot is taken. `None` when it could not be read.
     pub fn is_full(&self) -> Option<bool> {
         match (self.slots_used, self.slots) {
             (Some(used), Some(slots)) => Some(used >= slots),
@@ -259,7 +260,7 @@ impl PipeFacts {
         }
     }
 
-    /// Whether there is nothing to read. `None` when nobody could look.
+    /// Whether there is nothing to read. `None` when it could not be read.
     pub fn is_empty(&self) -> Option<bool> {
         match (self.slots_used, self.used_bytes) {
             (Some(used), _) => Some(used == 0),
@@ -291,7 +292,7 @@ pub enum UnixState {
     Listening,
     /// connect is under way: in the listener's queue, not accepted.
     Connecting,
-    /// Has none.
+    /// Has no peer.
     Unconnected,
 }
 
@@ -303,9 +304,10 @@ pub struct UnixFacts {
     pub kind: Option<UnixKind>,
     /// State.
     pub state: Option<UnixState>,
-    /// Inode of the peer; `Some(0)` when it surely has none (closed, or never accepted).
+    /// Inode of the peer; `Some(0)` when it certainly has none (closed, or never accepted).
     pub peer: Option<u64>,
-    /// For a connection that was not accepted yet, or whose connect waits for a place in the backlog: inode of the listener.
+    /// For a connection that was not accepted yet, or whose connect waits for a place in the backlog: inode
+    /// of the listener.
     pub listener: Option<u64>,
     /// Its name; a leading NUL is the abstract name space.
     pub path: Option<ByteString>,
@@ -317,11 +319,11 @@ pub struct UnixFacts {
     pub send_buffer: Option<u64>,
     /// It has been shut down: for reading, for writing.
     pub shutdown: Option<(bool, bool)>,
-    /// fds in messages (SCM_RIGHTS) that lie in its receive queue: they are in no process's table.
+    /// fds in messages (SCM_RIGHTS) in its receive queue: they are in no process's table.
     pub fds_in_flight: Option<u32>,
-    /// poll says that a write would go through.
+    /// poll reports that a write would proceed.
     pub writable: Option<bool>,
-    /// poll says that there is something to read.
+    /// poll reports that there is something to read.
     pub readable: Option<bool>,
 }
 
@@ -343,7 +345,7 @@ pub enum TcpState {
     TimeWait,
     /// 07.
     Close,
-    /// 08: the peer closed; we did not.
+    /// 08: the peer closed, this end did not.
     CloseWait,
     /// 09.
     LastAck,
@@ -376,21 +378,23 @@ pub struct InetFacts {
     pub stream: bool,
     /// State.
     pub state: Option<TcpState>,
-    /// Our end.
+    /// The local end.
     pub local: Option<SocketAddress>,
     /// The other end.
     pub remote: Option<SocketAddress>,
-    /// The other end is a socket of this machine (same 4-tuple the other way round): its inode. `Some(0)`: its owner has closed it.
+    /// The other end is a socket of this machine (same 4-tuple the other way round): its inode. `Some(0)`:
+    /// its owner has closed it.
     pub peer: Option<u64>,
-    /// For a socket whose connect is under way or whose peer was not accepted yet: inode of the local listener.
+    /// For a socket whose connect is under way or whose peer was not accepted yet: inode of the local
+    /// listener.
     pub listener: Option<u64>,
     /// Bytes (connections, for a listener) not read (accepted) yet.
     pub receive_queue: Option<u64>,
     /// Bytes not acknowledged by the peer; the backlog's length for a listener.
     pub send_queue: Option<u64>,
-    /// poll says that a write would go through.
+    /// poll reports that a write would proceed.
     pub writable: Option<bool>,
-    /// poll says that there is something to read.
+    /// poll reports that there is something to read.
     pub readable: Option<bool>,
 }
 
@@ -401,7 +405,8 @@ pub struct EpollItem {
     pub fd: u32,
     /// Events asked for.
     pub events: u32,
-    /// The object, when inode and device of the line say so: the fd may have been closed while another one keeps the object in the set.
+    /// The object, when the inode and device of the line identify it: the fd may have been closed while another
+    /// one keeps the object in the set.
     pub object: Option<ObjectId>,
 }
 
@@ -438,7 +443,7 @@ pub struct LockEntry {
     pub kind: LockKind,
     /// Mode.
     pub mode: LockMode,
-    /// Pid in the line: who took it (for flock maybe dead by now); `None` for -1 and 0.
+    /// Pid in the line: the process that took it (for flock maybe dead by now); `None` for -1 and 0.
     pub pid: Option<u32>,
     /// The file.
     pub object: ObjectId,

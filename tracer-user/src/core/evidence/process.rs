@@ -20,8 +20,8 @@ pub struct Process {
     /// Process group.
     #[serde(default)]
     pub pgrp: u32,
-    /// Session id; `None` when the kernel says 0: the session's leader is in no pid namespace of ours, or the process is
-    /// init's that never called setsid. Two of these need not share a session.
+    /// Session id; `None` when the kernel reports 0: the session's leader is in no visible pid namespace, or the
+    /// process is init's that never called setsid. Two of these need not share a session.
     #[serde(default)]
     pub sid: Option<u32>,
     /// Controlling terminal.
@@ -78,7 +78,7 @@ pub struct Process {
     /// Signals it has handlers for (SigCgt).
     #[serde(default)]
     pub caught: Option<SignalSet>,
-    /// Who ptraces it.
+    /// The process that ptraces it.
     #[serde(default)]
     pub traced_by: Option<Ptraced>,
     /// Bytes moved since its birth.
@@ -102,13 +102,13 @@ pub struct Process {
     /// It has collected a child that ended: its children's CPU time and page faults were added to its own.
     #[serde(default)]
     pub has_collected: Option<bool>,
-    /// It is the tracer that looks: that it moves is no reason to expect anything of anybody.
+    /// It is the tracer itself: its progress is no reason to expect an act of any process.
     #[serde(default)]
     pub is_observer: bool,
     /// Bytes moved during the quiet window, where a thread of it used the CPU throughout.
     #[serde(default)]
     pub io_in_window: Option<IoCounters>,
-    /// What of it could not be read, and why.
+    /// The parts of it that could not be read, and why.
     #[serde(default)]
     pub unread: Vec<Unread>,
 }
@@ -189,7 +189,8 @@ pub struct Fd {
     /// Close-on-exec.
     #[serde(default)]
     pub cloexec: bool,
-    /// Which open file description, where that could be told (`kcmp`, or a BPF iterator): equal for fds that share one.
+    /// The open file description, where it could be determined (`kcmp`, or a BPF iterator): equal for fds that
+    /// share one.
     #[serde(default)]
     pub description: Option<u64>,
     /// Locks that this open file description or process holds through this fd (`lock:` lines of fdinfo).
@@ -232,7 +233,7 @@ pub struct FdLock {
     pub mode: LockMode,
 }
 
-/// Who ptraces a process.
+/// The tracer of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ptraced {
     /// Tracer's tgid.
@@ -286,7 +287,7 @@ pub struct Limits {
 /// Something of a process that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Unread {
-    /// What: `fds`, `syscall`, `environ`, …
+    /// The part: `fds`, `syscall`, `environ`, …
     pub what: String,
     /// Why: the system's words.
     pub why: String,

@@ -24,11 +24,13 @@ pub struct Thread {
     pub wchan: Option<String>,
     /// Kernel stack, innermost first, names only.
     pub stack: Option<Vec<String>>,
-    /// Whether anything changed between the two samples: switches, CPU time or the blocking call. `None` without two samples.
+    /// Whether anything changed between the two samples: switches, CPU time or the blocking call. `None`
+    /// without two samples.
     pub moved: Option<bool>,
     /// How much changed.
     pub progress: Option<Progress>,
-    /// The system calls that returned during the quiet window; `None` when nobody counted, empty when none returned.
+    /// The system calls that returned during the quiet window; `None` when nobody counted, empty when none
+    /// returned.
     pub calls: Option<Vec<CallCount>>,
     /// Context switches since its birth: voluntary, involuntary.
     pub switches: Option<(u64, u64)>,
@@ -38,7 +40,7 @@ pub struct Thread {
     pub pending: Option<SignalSet>,
     /// Signals it blocks (SigBlk).
     pub blocked: Option<SignalSet>,
-    /// Since when it has been in this call, CLOCK_BOOTTIME nanoseconds, as far as somebody saw it begin.
+    /// Start of this call, CLOCK_BOOTTIME nanoseconds; `None` when the start was not observed.
     pub since_boot_ns: Option<u64>,
 }
 
@@ -61,7 +63,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// It used the CPU throughout a window, as far as others left it one: it never slept.
+    /// It used the CPU throughout a window, except while it was preempted: it never slept.
     pub fn is_busy(&self, window_ns: u64) -> bool {
         window_ns > 0 && self.sleeps == Some(0) && self.cpu_ns >= window_ns / 32
     }
@@ -121,9 +123,10 @@ pub struct Syscall {
     pub args: [u64; 6],
 }
 
-/// What a thread is blocked in: a system call with its arguments understood.
+/// What a thread is blocked in: a system call with decoded arguments.
 ///
-/// Calls that differ only in how they pass the same request are one variant; the name is in [`Thread::syscall`].
+/// Calls that differ only in how they pass the same request are one variant; the name is in
+/// [`Thread::syscall`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Wait {
@@ -175,15 +178,15 @@ pub enum Wait {
         op: FutexOp,
         /// Time-out.
         timeout: Timeout,
-        /// Owner's thread id, for a PI or robust futex from the word, else as glibc's mutex keeps it beside the word where that is plausible
-        /// (the thread exists or existed).
+        /// Owner's thread id, for a PI or robust futex from the word, else as glibc's mutex keeps it beside
+        /// the word where that is plausible (the thread exists or existed).
         owner_tid: Option<u32>,
-        /// Which memory it lies in and who else maps that, for a futex that is not private.
+        /// The memory that it is in and the other processes that map it, for a futex that is not private.
         shared: Option<FutexShared>,
     },
     /// wait4, waitid.
     WaitChild {
-        /// For whom.
+        /// The awaited child.
         target: ChildTarget,
         /// The options argument.
         options: u32,
@@ -220,7 +223,8 @@ pub enum Wait {
     Connect {
         /// The socket.
         fd: u32,
-        /// The peer asked for, as far as memory could be read: path of a UNIX socket (a leading NUL is the abstract name space), or `addr:port`.
+        /// The requested peer, as far as memory could be read: path of a UNIX socket (a leading NUL is the
+        /// abstract name space), or `addr:port`.
         peer: Option<ByteString>,
     },
     /// accept, accept4.
@@ -282,7 +286,7 @@ pub enum Wait {
     Pause,
     /// rt_sigtimedwait.
     SignalWait {
-        /// For which; `None` when memory could not be read.
+        /// The awaited signals; `None` when memory could not be read.
         set: Option<SignalSet>,
         /// Time-out.
         timeout: Timeout,
@@ -329,9 +333,10 @@ impl Wait {
 pub enum Timeout {
     /// For ever.
     Never,
-    /// At most this long, nanoseconds, counted from the call's start (an absolute time has been made relative to now). `None`: it has one, of unknown length.
+    /// At most this long, nanoseconds, counted from the call's start (an absolute time has been made relative
+    /// to now). `None`: it has one, of unknown length.
     After(Option<u64>),
-    /// Nobody could tell.
+    /// It could not be determined.
     #[default]
     Unknown,
 }
@@ -348,7 +353,7 @@ impl Timeout {
 pub struct PollFd {
     /// The fd.
     pub fd: u32,
-    /// `POLL*` bits asked for (see [`events`]); select's three sets translated.
+    /// Requested `POLL*` bits (see [`events`]); select's three sets are translated.
     pub events: u32,
 }
 
@@ -360,9 +365,9 @@ pub mod events {
     pub const PRI: u32 = 0x2;
     /// There is room to write.
     pub const OUT: u32 = 0x4;
-    /// Error (never asked for, always told).
+    /// Error (never requested, always reported).
     pub const ERR: u32 = 0x8;
-    /// Hang-up (never asked for, always told).
+    /// Hang-up (never requested, always reported).
     pub const HUP: u32 = 0x10;
     /// The peer closed its writing half.
     pub const RDHUP: u32 = 0x2000;
@@ -399,11 +404,12 @@ pub struct FutexShared {
     pub offset: u64,
     /// The mapping's name: `/dev/shm/sem.x`, `/dev/zero (deleted)`.
     pub path: Option<ByteString>,
-    /// Tgids of all processes that map that file, the waiter's own included; `None` when not every process's maps could be read.
+    /// Tgids of all processes that map that file, the waiter's own included; `None` when not every process's
+    /// maps could be read.
     pub mapped_by: Option<Vec<u32>>,
 }
 
-/// Whose exit or stop a wait4 or waitid waits for.
+/// The process whose exit or stop a wait4 or waitid waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ChildTarget {

@@ -8,7 +8,7 @@ pub fn dot(graph: &Graph) -> String {
     let mut out = String::from("digraph hang {\n  rankdir=LR;\n  node [fontname=\"sans-serif\"];\n");
     for node in &graph.nodes {
         let shape = if node.kind == NodeKind::Thread { "box" } else { "ellipse" };
-        let colour = match node.state {
+        let color = match node.state {
             Some(NodeState::Stuck) => "red",
             Some(NodeState::Orphaned) => "orange",
             Some(NodeState::External) => "blue",
@@ -16,7 +16,7 @@ pub fn dot(graph: &Graph) -> String {
             _ => "gray",
         };
         out.push_str(&format!(
-            "  {} [label={}, shape={shape}, color={colour}];\n",
+            "  {} [label={}, shape={shape}, color={color}];\n",
             quoted(&node.id),
             quoted(&node.label)
         ));

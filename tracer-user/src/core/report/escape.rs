@@ -1,8 +1,9 @@
-//! Escaping, a function a sink.
+//! Escaping: one function for each sink.
 
 use crate::core::text::printable;
 
-/// For a terminal, and as the first step for every other sink: no control character, no mark that reorders text.
+/// For a terminal, and as the first step for every other sink: no control character, no mark that reorders
+/// text.
 pub fn terminal(text: &str) -> String {
     printable(text)
 }

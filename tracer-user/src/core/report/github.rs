@@ -3,7 +3,7 @@
 use super::escape::{github_message, github_property};
 use crate::core::diagnosis::{Diagnosis, Verdict};
 
-/// A line for each finding: `::error` for a hang, `::warning` for a wait for somebody outside.
+/// A line for each finding: `::error` for a hang, `::warning` for a wait for a party outside.
 pub fn annotations(diagnosis: &Diagnosis) -> String {
     let mut out = String::new();
     for finding in &diagnosis.findings {
@@ -20,9 +20,10 @@ pub fn annotations(diagnosis: &Diagnosis) -> String {
     out
 }
 
-/// Text of others between marks that keep the runner from taking a line of it for a command.
+/// Foreign text between marks that keep the runner from interpreting a line of it as a command.
 ///
-/// `token` must be a word that the text cannot guess: fresh randomness of the caller's. Whoever prints it must print it whole.
+/// `token` must be a word that the text cannot guess: fresh randomness from the caller. The result must be
+/// printed whole.
 pub fn foreign(text: &str, token: &str) -> String {
     let end = if text.ends_with('\n') { "" } else { "\n" };
     format!("::stop-commands::{token}\n{text}{end}::{token}::\n")

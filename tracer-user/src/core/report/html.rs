@@ -1,4 +1,4 @@
-//! A page of its own: no scripts, nothing loaded from elsewhere.
+//! A self-contained page without scripts.
 
 use super::escape::html as plain;
 use super::{headline, judged, lists, ruled_out, tests_of, waits, who};

@@ -1,4 +1,4 @@
-//! JUnit XML: a hang as a failed case, for dashboards that know nothing else.
+//! JUnit XML: a hang as a failed case, for test dashboards.
 
 use quick_junit::{NonSuccessKind, Property, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
@@ -10,11 +10,11 @@ pub fn junit(diagnosis: &Diagnosis) -> Result<String, SerializeError> {
     let mut suite = TestSuite::new("hang");
     suite.add_property(Property::new("verdict", diagnosis.verdict.id()));
     suite.add_property(Property::new("taken_at", escape::terminal(&diagnosis.taken_at)));
-    let told: Vec<&Finding> = diagnosis.findings.iter().filter(|f| f.verdict > Verdict::Idle).collect();
-    for finding in &told {
+    let listed: Vec<&Finding> = diagnosis.findings.iter().filter(|f| f.verdict > Verdict::Idle).collect();
+    for finding in &listed {
         suite.add_test_case(case(finding));
     }
-    if told.is_empty() {
+    if listed.is_empty() {
         suite.add_test_case(TestCase::new(diagnosis.verdict.id(), TestCaseStatus::success()));
     }
     suite.set_system_out(text(diagnosis, TextStyle::default()));
@@ -27,7 +27,7 @@ fn case(finding: &Finding) -> TestCase {
     let mut status = if finding.verdict.is_hang() {
         TestCaseStatus::non_success(NonSuccessKind::Failure)
     } else {
-        // The next step is somebody else's: to be seen, and no failure of this job.
+        // The next step is up to a party outside: it is shown, and is not a failure of this job.
         TestCaseStatus::skipped()
     };
     status.set_type(finding.class.id());

@@ -1,7 +1,8 @@
 //! A diagnosis for its readers: people at terminals, programs, pull requests, test dashboards, graph viewers.
 //!
-//! Each format is a pure function from [`Diagnosis`] to text; colour is an argument. The words in a diagnosis may come from outside (comm, argv, paths) and
-//! may be chosen to deceive: each sink escapes for itself, with [`escape`], whatever was done before.
+//! Each format is a pure function from [`Diagnosis`] to text; color is an argument. Text in a diagnosis may
+//! come from outside (comm, argv, paths) and may be chosen to deceive: each sink does its own escaping, with
+//! [`escape`], whatever was done before.
 
 mod dot;
 pub mod escape;
@@ -62,7 +63,7 @@ pub fn still(diagnosis: &Diagnosis) -> String {
     format!("still {}{class}{after}", diagnosis.verdict.id())
 }
 
-/// What was ruled out, a line each.
+/// The suspicions that were ruled out, one line each.
 fn ruled_out(diagnosis: &Diagnosis) -> Vec<String> {
     let words = |what: &RuledOut| match what {
         RuledOut::FullPipe { pipes: 1 } => "No pipe is full: the one that was looked at has room.".to_owned(),
@@ -84,7 +85,7 @@ fn ruled_out(diagnosis: &Diagnosis) -> Vec<String> {
     diagnosis.ruled_out.iter().map(words).collect()
 }
 
-/// `pid 845 worker.py --fast`: who, in a line.
+/// A process in one line: `pid 845 worker.py --fast`.
 fn who(party: &Party) -> String {
     let words = if party.cmdline.is_empty() { party.comm.clone() } else { party.cmdline.join(" ") };
     let tid = if party.tid == party.pid { String::new() } else { format!(", thread {}", party.tid) };
@@ -99,7 +100,7 @@ fn clip(text: &str, most: usize) -> String {
     }
 }
 
-/// What is known of a resource, in a line.
+/// The facts about a resource, in one line.
 fn amount(resource: &Resource) -> String {
     let mut parts = Vec::new();
     match (resource.used, resource.capacity) {
@@ -125,7 +126,7 @@ fn judged(finding: &Finding) -> String {
     format!("{} ({})", finding.verdict.id(), finding.confidence.id())
 }
 
-/// What a finding says beside its sentence, in lists: the heading of each and its lines.
+/// The lists of a finding: the heading of each and its lines.
 fn lists(finding: &Finding) -> [(&'static str, Vec<String>); 4] {
     let resources = finding
         .resources
@@ -140,7 +141,7 @@ fn lists(finding: &Finding) -> [(&'static str, Vec<String>); 4] {
     ]
 }
 
-/// Where the tests of a finding are named: each once.
+/// The tests of a finding, each once.
 fn tests_of(finding: &Finding) -> Vec<&str> {
     let mut out: Vec<&str> = Vec::new();
     for test in finding.processes.iter().filter_map(|p| p.test.as_deref()) {

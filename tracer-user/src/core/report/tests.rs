@@ -1,12 +1,13 @@
 //! Golden reports, as files that a reviewer can read, and hostile names in every format.
 //!
-//! `UPDATE_GOLDEN` is not looked at here, for the core reads no environment: `INSTA_UPDATE` is insta's own affair.
+//! The core reads no environment, so no variable of this project updates them: insta reads `INSTA_UPDATE`.
 
 use super::*;
 use crate::core::diagnosis::testkit::*;
 use crate::core::evidence::{Access, ByteString};
 
-/// A pytest hang of five processes: the controller waits for a worker that waits for a test's child, whose stdout nobody drains.
+/// A pytest hang of five processes: the controller waits for a worker that waits for a test's child, whose
+/// stdout is not drained.
 fn pytest_hang() -> Diagnosis {
     let mut machine = Machine::new();
     machine.get(ROOT).cmdline = Some(["python3", "-m", "pytest", "-q"].map(ByteString::from).to_vec());
@@ -57,7 +58,7 @@ fn golden_reports() {
 }
 
 #[test]
-fn colour_is_all_that_colour_changes() {
+fn color_is_all_that_color_changes() {
     let hang = pytest_hang();
     let mut plain = String::new();
     let mut rest = text(&hang, TextStyle { color: true, verbose: false });
@@ -117,8 +118,8 @@ fn all(diagnosis: &Diagnosis) -> [String; 8] {
     ]
 }
 
-/// Markdown without its code, as CommonMark finds it: an indented block after an empty line, and spans, where a run of
-/// backticks ends at the next run of the same length.
+/// Markdown without its code, as CommonMark finds it: an indented block after an empty line, and spans, where
+/// a run of backticks ends at the next run of the same length.
 fn without_code(markdown: &str) -> String {
     let mut code = false;
     let mut before = "";
@@ -182,7 +183,7 @@ fn hostile_names_stay_words_in_every_report() {
         assert!(!html.contains("<img") && !html.contains("<script>"), "{html}");
         assert!(!junit.contains("<script"), "{junit}");
         assert_eq!(annotations.lines().count(), 1, "{annotations}");
-        // As many lines as things: nothing broke out of its quotes.
+        // One line for each element: no text escaped from its quotes.
         let things = said.graph.nodes.len() + said.graph.edges.len();
         assert_eq!(dot.lines().count(), things + 4, "{dot}");
         let stuck = said

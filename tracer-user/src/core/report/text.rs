@@ -1,5 +1,5 @@
-//! For people at a terminal: the sentence first, then who takes part, what cures it, and the wait tree. At most some thirty
-//! lines, unless everything is asked for.
+//! For people at a terminal: the sentence first, then the processes, the cure and the wait tree. About thirty
+//! lines at most, unless everything is requested.
 
 use std::collections::BTreeMap;
 
@@ -15,9 +15,9 @@ pub struct TextStyle {
     pub verbose: bool,
 }
 
-/// Lines of a report that was not asked for more.
+/// The most lines of a brief report.
 const MOST_LINES: usize = 30;
-/// Lines of the wait tree in it at least.
+/// The fewest lines of the wait tree in it.
 const LEAST_TREE: usize = 8;
 
 impl TextStyle {
@@ -154,7 +154,7 @@ impl Lines {
     }
 }
 
-/// A row a process: its roles joined, who it is, what it waits in.
+/// One row for each process: its roles, its name and the call that it waits in.
 fn parties(finding: &Finding) -> Vec<String> {
     let mut rows: Vec<(u32, Vec<Role>, String)> = Vec::new();
     let mut at: BTreeMap<u32, usize> = BTreeMap::new();

@@ -1,9 +1,9 @@
-//! The wait tree in text: a line a process, indented below its parent.
+//! The wait tree as text: one line for each process, indented below its parent.
 
 use crate::core::diagnosis::{ProcessWaits, ThreadActivity, ThreadWaits, WaitTree};
 use crate::core::text::duration;
 
-/// Lines of a tree in a report that was not asked for more.
+/// The most lines of a tree in a brief report.
 pub const MOST: usize = 25;
 
 /// The tree, at most `most` lines: the processes that wait for something before those that are simply asleep.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::escape::{escape, printable, unescape};
 
-/// Bytes from outside. It has no `Display`, so that whoever prints it has to choose an escaping.
+/// Bytes from outside. It has no `Display`, so that a caller that prints it has to choose an escaping.
 ///
 /// It is serialized as [`escape`]d text, which reads back as the same bytes.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

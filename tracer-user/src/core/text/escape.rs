@@ -1,16 +1,18 @@
 //! The one escaper, with two policies.
 //!
-//! A name on Linux is bytes: a comm may be cut inside a UTF-8 sequence, a file name may hold an escape sequence for the
-//! terminal. Both policies write a byte that is no readable text as `\xNN`, so that the result never holds a control
-//! character or a character that changes the direction or visibility of the text around it.
+//! A name on Linux is bytes: a comm may be cut inside a UTF-8 sequence, a file name may hold an escape
+//! sequence for the terminal. Both policies write a byte that is not readable text as `\xNN`, so that the
+//! result never holds a control character or a character that changes the direction or visibility of the text
+//! around it.
 //!
-//! - [`escape`] is lossless: the backslash is escaped too, so [`unescape`] returns exactly the original bytes. It is
-//!   used for everything that is written to be read back.
+//! - [`escape`] is lossless: the backslash is escaped too, so [`unescape`] returns exactly the original
+//!   bytes. It is used for everything that is written to be read back.
 //! - [`printable`] is for readers: a backslash stays as it is.
 
 use std::fmt::Write as _;
 
-/// Control characters, and characters that make a terminal or a browser show text in another order or not at all.
+/// Control characters, and characters that make a terminal or a browser show text in another order or not at
+/// all.
 fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -55,7 +57,8 @@ pub fn printable(bytes: impl AsRef<[u8]>) -> String {
     escape_where(bytes.as_ref(), is_unprintable)
 }
 
-/// The bytes that [`escape`] was given. A backslash that starts no `\xNN` stands for itself, so any text is accepted.
+/// The bytes that [`escape`] was given. A backslash that starts no `\xNN` stands for itself, so any text is
+/// accepted.
 pub fn unescape(text: &str) -> Vec<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|value| u8::try_from(value).ok());
     let mut out = Vec::with_capacity(text.len());

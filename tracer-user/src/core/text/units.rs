@@ -1,6 +1,7 @@
 //! Numbers as people read them.
 
-/// A length of time in nanoseconds with as many digits as say something: `380 ms`, `41.2 s`, `10 min 0 s`, `2 h 5 min`, `3 days`.
+/// A duration in nanoseconds with its significant digits: `380 ms`, `41.2 s`, `10 min 0 s`, `2
+/// h 5 min`, `3 days`.
 pub fn duration(ns: u64) -> String {
     let ms = ns / 1_000_000;
     match ms {
