@@ -1,8 +1,8 @@
 //! Real software that hangs, and healthy software that looks alike (tests/field), judged by the real program.
 //!
-//! What is not installed is skipped and named: `.ci/run` installs the cheap half with `tests/field/install`. A case that
-//! is a known gap does not fail. One that fails beside five others is tried once more alone, because a loaded machine
-//! may not have brought it to its hang in time.
+//! What is not installed is skipped and named: `.ci/run` installs the cheap half with `tests/field/install`.
+//! A case that is a known gap does not fail. One that fails beside five others is tried once more alone,
+//! because a loaded machine may not have brought it to its hang in time.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,7 +1,7 @@
 //! Evidence recorded from the corpora, judged again: without privileges, processes or waiting.
 //!
-//! `tests/fixtures/evidence` has the evidence, and `expectations.tsv` there the answers: a row for each file with its
-//! name, the verdict, and `class/verdict/confidence` of each finding in order.
+//! `tests/fixtures/evidence` has the evidence, and `expectations.tsv` there the answers: a row for each file
+//! with its name, the verdict, and `class/verdict/confidence` of each finding in order.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

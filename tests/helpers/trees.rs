@@ -146,8 +146,8 @@ pub fn storm(words: &[String]) {
     }
 }
 
-/// Words: a kind of file system, a path. Holds a mount namespace, which other processes enter, with such a file
-/// system at the path, until its input ends.
+/// Words: a kind of file system, a path. Holds a mount namespace, which other processes enter, with such a
+/// file system at the path, until its input ends.
 pub fn holds_namespace(words: &[String]) {
     let c_string = |word: &String| std::ffi::CString::new(word.as_str()).expect("no NUL");
     let (kind, at) = (c_string(&words[0]), c_string(&words[1]));

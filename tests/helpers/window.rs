@@ -64,7 +64,7 @@ pub fn unknown_calls(words: &[String]) {
     receive();
 }
 
-/// Makes many calls in several threads at once, when it is told to.
+/// Makes many calls in several threads at once, when the test asks for it.
 pub fn many_threads(_: &[String]) {
     let wait = std::sync::Arc::new(std::sync::Barrier::new(THREADS + 1));
     let threads: Vec<_> = (0..THREADS)
@@ -111,7 +111,7 @@ pub fn five_errors(words: &[String]) {
     receive();
 }
 
-/// Counts calls itself, until it is told to end the window.
+/// Counts calls itself, until the test ends the window.
 pub fn counts_own_calls(_: &[String]) {
     let counter = WindowCounter::start(&[std::process::id()]).unwrap();
     send("counts");

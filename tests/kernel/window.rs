@@ -158,7 +158,7 @@ fn what_does_not_fit_is_counted_as_such() {
 }
 
 #[test]
-fn four_errors_are_told_apart_the_most_frequent_first() {
+fn four_errors_are_counted_the_most_frequent_first() {
     let place = tempfile::tempdir().unwrap();
     let (mut child, _) = started("five_errors", &[place.path().to_str().unwrap()]);
     let Some(counter) = counter(&[&child]) else { return };

@@ -1,6 +1,6 @@
-//! The committed object and this build of the user side agree: every struct that the two share has the same size
-//! and members in the object's type information (BTF) as in the library that decodes it, and programs and maps
-//! have the names by which they are loaded.
+//! The committed object and this build of the user side agree: every struct that the two share has the same
+//! size and members in the object's type information (BTF) as in the library that decodes it, and programs
+//! and maps have the names by which they are loaded.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;

@@ -138,7 +138,8 @@ impl FakeThread {
     }
 }
 
-/// A process that sleeps, with one thread, until told otherwise. [`FakeProcess::write`] makes its files.
+/// A process that sleeps, with one thread, unless the test changes that. [`FakeProcess::write`] makes its
+/// files.
 #[derive(Clone, Debug)]
 pub struct FakeProcess {
     pid: u32,

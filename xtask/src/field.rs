@@ -1,7 +1,8 @@
-//! `cargo xtask field`: real programs that hang, and healthy ones that look alike, against what the tool says of them.
+//! `cargo xtask field`: real programs that hang, and healthy ones that look alike, against what the tool says
+//! of them.
 //!
-//! The cases, what they expect and their runner are in `tests/field`. A case whose software is not installed is skipped
-//! and named; `--install` gets what is missing.
+//! The cases, what they expect and their runner are in `tests/field`. A case whose software is not installed
+//! is skipped and named; `--install` gets what is missing.
 
 use std::path::PathBuf;
 

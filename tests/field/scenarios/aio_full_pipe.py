@@ -1,4 +1,5 @@
-# an asyncio parent waits for the exit of a child that writes into a pipe that nobody reads. healthy: communicate(), the child is slow
+# an asyncio parent waits for the exit of a child that writes into a pipe that nobody reads. healthy:
+# communicate(), the child is slow
 import asyncio, sys
 hang = sys.argv[1] == "hang"
 code = "print('x' * 10_000_000)" if hang else "import time; time.sleep(40); print('x' * 10_000_000)"

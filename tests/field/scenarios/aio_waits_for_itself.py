@@ -1,4 +1,5 @@
-# a result of run_coroutine_threadsafe() is awaited in the loop's own thread. healthy: it is awaited in another thread, and comes late
+# a result of run_coroutine_threadsafe() is awaited in the loop's own thread. healthy: it is awaited in
+# another thread, and comes late
 import asyncio, sys
 async def main():
     loop = asyncio.get_running_loop()

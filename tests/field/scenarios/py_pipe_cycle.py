@@ -1,4 +1,5 @@
-# two processes each wait for the other's message over a pipe of multiprocessing. healthy: one of them is at work and sends later
+# two processes each wait for the other's message over a pipe of multiprocessing. healthy: one of them is at
+# work and sends later
 import multiprocessing, sys, time
 def work(end, hang):
     if not hang:

@@ -1,4 +1,5 @@
-//! try_wait() ten times a second before the pipe is read: the tool blocks in its write. healthy: a thread reads, the tool is quiet.
+//! try_wait() ten times a second before the pipe is read: the tool blocks in its write. healthy: a thread
+//! reads, the tool is quiet.
 use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::Duration;

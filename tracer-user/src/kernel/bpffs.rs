@@ -146,7 +146,7 @@ impl Directory {
     }
 
     /// Takes a session's lock without waiting. Its owner holds it from the moment the directory exists, for
-    /// as long as it lives. `None`: an owner lives, or there is no such session.
+    /// as long as it is alive. `None`: an owner is alive, or there is no such session.
     pub fn own(&self, name: &str) -> Option<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let session = openat(&self.fd, name, flags, Mode::empty()).ok()?;

@@ -1,6 +1,6 @@
 //! The kernel's type information, read in place.
 //!
-//! Two questions are asked of five megabytes: at which offset is a member, and which id has a type. The
+//! Two questions are answered from five megabytes: at which offset is a member, and which id has a type. The
 //! crates that answer them build every type of the kernel first (`btf` 0.5: 300 ms and over 100 MiB, `btf-rs`
 //! 2: 200 ms), at each start of the tracer. This walks the bytes instead: a few milliseconds, and an index of
 //! four bytes per type. A test compares its answers with those of `btf`. Format: `Documentation/bpf/btf.rst`.

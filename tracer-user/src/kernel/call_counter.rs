@@ -4,8 +4,8 @@ use super::window::{self, WindowCounter};
 use crate::core::evidence::{CallCount, CallWindow};
 use crate::core::syscalls::{self, Architecture};
 
-/// The counter of one collection of evidence. Without privileges, and on a kernel that does not accept the programs,
-/// nothing is counted.
+/// The counter of one collection of evidence. Without privileges, and on a kernel that does not accept the
+/// programs, nothing is counted.
 pub struct CallCounter {
     wanted: bool,
     counter: Option<WindowCounter>,

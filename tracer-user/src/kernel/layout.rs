@@ -130,7 +130,7 @@ unsafe impl Send for Mapped {}
 impl Mapped {
     /// `file` has to be [`VMLINUX`]: any other file may change or shrink under the mapping.
     fn new(file: &File, length: usize) -> rustix::io::Result<Self> {
-        // SAFETY: a new mapping. Nothing else lies there.
+        // SAFETY: a new mapping. Nothing else is mapped there.
         let at = unsafe { mmap(std::ptr::null_mut(), length, ProtFlags::READ, MapFlags::PRIVATE, file, 0)? };
         NonNull::new(at.cast()).map(|at| Self { at, length }).ok_or(rustix::io::Errno::NOMEM)
     }

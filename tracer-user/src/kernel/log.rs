@@ -1,5 +1,5 @@
-//! The kernel programs' debug log, as lines. aya-log passes records to a logger, and ours keeps them until
-//! they are collected.
+//! The kernel programs' debug log, as lines. aya-log passes records to a logger, and this one keeps them
+//! until they are collected.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

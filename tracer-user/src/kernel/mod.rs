@@ -5,7 +5,7 @@
 //! ```text
 //! /sys/fs/bpf/tracer-user/    root's own, 0700, checked before use; its flock serializes what follows
 //!   hook-<object digest>/     the hook on context switches: made by the first session, removed with the last
-//!   <session>/                a session's programs and maps; its owner holds its flock for as long as it lives
+//!   <session>/                a session's programs and maps; its owner holds its flock while it is alive
 //!     uses-<object digest>/   the session's mark on the hook
 //!     traces, mounts          links to the sidecar's directory and to its mount namespace
 //! ```

@@ -31,7 +31,7 @@ pub fn attach(event: &str, program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let attributes: [u64; ATTR_BYTES as usize / 8] =
         [TYPE_TRACEPOINT | ATTR_BYTES << 32, id, 0, 0, 0, 1, 0, 0];
     let (any_process, first_cpu, no_group): (libc::pid_t, libc::c_int, RawFd) = (-1, 0, -1);
-    // SAFETY: the attributes are as long as they say.
+    // SAFETY: the attributes are as long as their `size`.
     let fd = unsafe {
         libc::syscall(
             libc::SYS_perf_event_open,

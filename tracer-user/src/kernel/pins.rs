@@ -11,7 +11,7 @@ use super::bpffs::{self, Directory};
 use super::error::KernelError;
 use super::hook;
 
-/// A session whose pins are in the BPF file system, whether or not its tracer lives.
+/// A session whose pins are in the BPF file system, whether or not its tracer is alive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PinnedSession {
     /// The session's name.

@@ -28,7 +28,8 @@ impl Slots {
     pub fn map(hook: &Path) -> Result<Self, KernelError> {
         let what = "mapping the writer slots";
         let data = pinned_map_data(hook, names::SLOTS)?;
-        // SAFETY: a new shared mapping of a map that has exactly this many bytes. Nothing else lies there.
+        // SAFETY: a new shared mapping of a map that has exactly this many bytes. Nothing else is mapped
+        // there.
         let at = unsafe {
             mmap(std::ptr::null_mut(), Self::BYTES, ProtFlags::READ, MapFlags::SHARED, data.fd().as_fd(), 0)
         };

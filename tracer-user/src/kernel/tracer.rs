@@ -214,8 +214,8 @@ impl KernelTracer {
         self.forget_ended(ended.collect::<Vec<_>>());
     }
 
-    /// Removes the ends of these processes from the fate map. To be called once they are written down, not before,
-    /// so that an owner that dies in between loses none.
+    /// Removes the ends of these processes from the fate map. To be called once they are written down, not
+    /// before, so that an owner that dies in between loses none.
     pub fn forget_ended(&mut self, ended: impl IntoIterator<Item = ProcessId>) {
         for process in ended {
             let _ = self.fates.remove(&MapValue(decode::process_key(process)));

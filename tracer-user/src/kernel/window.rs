@@ -1,7 +1,7 @@
 //! A counter of the system calls that some processes make during a window of observation.
 //!
 //! Threads that poll (a lock that is tried twenty times a second, a read that returns 0 again and again) look
-//! active by their CPU time and switches. What their calls return tells polling from progress.
+//! active by their CPU time and switches. What their calls return distinguishes polling from progress.
 //!
 //! Nothing is pinned: program, perf event and maps belong to descriptors of this process and end with it,
 //! however it ends. Every other process pays one look-up in a map per system call for as long as the window
@@ -50,7 +50,7 @@ pub struct CallCount {
     pub positive: u64,
     /// Sum of these values: bytes, for calls that move data.
     pub sum_positive: u64,
-    /// Error number and calls that failed with it, the most frequent first. At most four errors are told
+    /// Error number and calls that failed with it, the most frequent first. At most four errors are counted
     /// apart: the calls that failed with others are in `calls` alone. 512 to 531 are the kernel's own: a
     /// signal interrupted the call, and the kernel restarts it or turns the error into EINTR.
     pub errors: Vec<(i32, u64)>,

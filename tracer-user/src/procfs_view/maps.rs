@@ -1,4 +1,4 @@
-//! `/proc/PID/maps`: which file lies behind an address, and which processes map a file.
+//! `/proc/PID/maps`: which file is mapped at an address, and which processes map a file.
 
 use super::FileId;
 use super::mounts::device;
@@ -60,7 +60,7 @@ pub(crate) fn shared_at(text: &[u8], address: u64) -> Option<FutexShared> {
     })
 }
 
-/// Whether no other process can share what lies at an address.
+/// Whether no other process can share the memory at an address.
 pub(crate) fn is_private(text: &[u8], address: u64) -> bool {
     parse(text).find(|m| (m.start..m.end).contains(&address)).is_some_and(|m| !m.shared)
 }

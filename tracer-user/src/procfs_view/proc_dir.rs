@@ -123,7 +123,7 @@ impl ProcDir {
         fs::fstat(&file).ok()
     }
 
-    /// Type of the file system that an entry, or what it links to, lies on. Opens nothing that could wait.
+    /// Type of the file system that an entry, or what it links to, is on. Opens nothing that could wait.
     pub(crate) fn filesystem(&self, name: &str) -> Option<u64> {
         let place = fs::openat(&self.0, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
         Some(fs::fstatfs(&place).ok()?.f_type as u64)
@@ -131,7 +131,7 @@ impl ProcDir {
 
     /// The entries whose names are numbers, ascending.
     pub(crate) fn numbers(&self) -> io::Result<Vec<u32>> {
-        // A directory that was read before would go on where it was left.
+        // A directory that was read before would continue where it was left.
         fs::seek(&self.0, SeekFrom::Start(0))?;
         let mut found = Vec::new();
         let mut buffer = Vec::with_capacity(32 << 10);

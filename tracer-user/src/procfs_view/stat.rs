@@ -145,7 +145,7 @@ pub(crate) fn status(text: &[u8]) -> Status {
 pub(crate) enum SyscallText {
     /// On a CPU, or waiting for one.
     Running,
-    /// Asleep outside a system call (a page fault, stopped at the way out, a kernel thread).
+    /// Asleep outside a system call (a page fault, stopped at the return, a kernel thread).
     Outside,
     /// Inside a system call.
     Inside {

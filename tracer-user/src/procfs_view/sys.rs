@@ -21,7 +21,7 @@ pub(crate) fn processor_time_ns(tgid: u32) -> Option<u64> {
 /// process may not know.
 pub(crate) fn last_semaphore_operator(set: u32, number: u32) -> Option<u32> {
     let (set, number) = (i32::try_from(set).ok()?, i32::try_from(number).ok()?);
-    // SAFETY: GETPID takes no further argument and writes to no memory of ours.
+    // SAFETY: GETPID takes no further argument and writes to no memory of this process.
     let pid = unsafe { libc::semctl(set, number, libc::GETPID) };
     u32::try_from(pid).ok().filter(|pid| *pid != 0)
 }

@@ -1,7 +1,9 @@
-//! Healthy jobs of real software that rest longer than `--hang-after`: how many are called hung. The goal is none.
+//! Healthy jobs of real software that rest longer than `--hang-after`: how many are called hung. The goal is
+//! none.
 //!
-//! Each job is a script in `tests/field/quiet` that rests for `@REST@` seconds and ends by itself with status 0. It runs
-//! under `--on-hang interrupt`, so that a false alarm changes its end, and is looked at once more by `diagnose --pid` in
+//! Each job is a script in `tests/field/quiet` that rests for `@REST@` seconds and ends by itself with status
+//! 0. It runs under `--on-hang interrupt`, so that a false alarm changes its end, and is looked at once more
+//!    by `diagnose --pid` in
 //! its middle. A job whose software is not installed is skipped and named.
 
 use std::collections::BTreeMap;
@@ -67,7 +69,7 @@ struct Tally {
     alarms: Vec<String>,
 }
 
-/// Where the programs are found and what the scripts are told.
+/// The paths of the programs, and the arguments of the scripts.
 struct Place {
     python: PathBuf,
     modules: PathBuf,

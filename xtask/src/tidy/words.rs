@@ -3,7 +3,6 @@
 
 use std::path::Path;
 
-use super::pending;
 use super::source::{Problem, Source};
 
 /// Comment lines are at most this many columns wide.
@@ -76,7 +75,7 @@ pub fn wide_comments(source: &Source) -> Vec<Problem> {
 
 fn is_checked(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-    EXTENSIONS.contains(&extension) && !pending::LANGUAGE.iter().any(|prefix| path.starts_with(prefix))
+    EXTENSIONS.contains(&extension)
 }
 
 /// The words of a line in lower case; identifiers in snake case and camel case are split.

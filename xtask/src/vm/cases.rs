@@ -88,7 +88,7 @@ pub const CASES: &[Case] = &[
             "a_sleeping_process_is_counted_when_it_wakes_and_an_unwatched_one_never",
             "no_call_of_many_threads_is_missed",
             "what_does_not_fit_is_counted_as_such",
-            "four_errors_are_told_apart_the_most_frequent_first",
+            "four_errors_are_counted_the_most_frequent_first",
             "nothing_is_left_in_the_kernel_after_the_end_or_the_death_of_the_counting_process",
         ],
         quick: true,

@@ -405,8 +405,8 @@ pub struct EpollItem {
     pub fd: u32,
     /// Events asked for.
     pub events: u32,
-    /// The object, when the inode and device of the line identify it: the fd may have been closed while another
-    /// one keeps the object in the set.
+    /// The object, when the inode and device of the line identify it: the fd may have been closed while
+    /// another one keeps the object in the set.
     pub object: Option<ObjectId>,
 }
 

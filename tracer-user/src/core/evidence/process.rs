@@ -20,8 +20,8 @@ pub struct Process {
     /// Process group.
     #[serde(default)]
     pub pgrp: u32,
-    /// Session id; `None` when the kernel reports 0: the session's leader is in no visible pid namespace, or the
-    /// process is init's that never called setsid. Two of these need not share a session.
+    /// Session id; `None` when the kernel reports 0: the session's leader is in no visible pid namespace, or
+    /// the process is init's that never called setsid. Two of these need not share a session.
     #[serde(default)]
     pub sid: Option<u32>,
     /// Controlling terminal.
@@ -189,8 +189,8 @@ pub struct Fd {
     /// Close-on-exec.
     #[serde(default)]
     pub cloexec: bool,
-    /// The open file description, where it could be determined (`kcmp`, or a BPF iterator): equal for fds that
-    /// share one.
+    /// The open file description, where it could be determined (`kcmp`, or a BPF iterator): equal for fds
+    /// that share one.
     #[serde(default)]
     pub description: Option<u64>,
     /// Locks that this open file description or process holds through this fd (`lock:` lines of fdinfo).

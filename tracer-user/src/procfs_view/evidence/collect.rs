@@ -103,11 +103,11 @@ impl<'r> FirstReading<'r> {
     }
 }
 
-/// Processes whose calls are counted at most.
+/// The most processes whose calls are counted.
 const MOST_COUNTED: usize = 1024;
 
-/// The processes whose calls are counted: those of the scope first, then others, any of which may hold the other end of
-/// something.
+/// The processes whose calls are counted: those of the scope first, then others, any of which may hold the
+/// other end of something.
 fn counted(members: &HashSet<ProcessId>, samples: &Samples) -> Vec<u32> {
     let others =
         samples.values().filter(|sample| !sample.is_kernel_thread() && !members.contains(&sample.id));

@@ -19,7 +19,7 @@ pub(crate) struct OpenFd {
     pub path: Option<ByteString>,
     /// Its path was unlinked.
     pub deleted: bool,
-    /// Type of the file system it lies on.
+    /// Type of the file system that it is on.
     pub filesystem: Option<ByteString>,
 }
 
@@ -117,7 +117,7 @@ impl FdReader {
         // shows.
         let dev = mount.map_or(makedev(stat.stx_dev_major, stat.stx_dev_minor), |m| m.dev);
         let ino = stat.stx_ino;
-        // A queue of mq_open lies on the kernel's own mount, which no mountinfo lists.
+        // A queue of mq_open is on the kernel's own mount, which no mountinfo lists.
         if mount.is_none() && links.filesystem(digits) == Some(MQUEUE_MAGIC) {
             opened.fd.object = ObjectId::MessageQueue { dev, ino };
             return;

@@ -13,7 +13,7 @@ use crate::procfs_view::proc_dir::{OpenRoot, ProcDir};
 const PLACE: &str = ".pytest_cache/v/cache/lastfailed";
 /// Bytes that are read at most.
 const MAX_BYTES: usize = 1 << 20;
-/// Tests that are kept at most.
+/// The most tests that are kept.
 const MAX_TESTS: usize = 20;
 
 /// Fills [`Evidence::last_failed`] from the working directories of the pytest processes in scope.

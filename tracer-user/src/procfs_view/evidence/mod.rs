@@ -1,6 +1,6 @@
 //! Evidence for a diagnosis: one moment of the machine, read from `/proc`, netlink and borrowed fds.
 //!
-//! [`collect`] is the entry. What it reads of each process lies in `process` (and `syscall`, `fds`,
+//! [`collect`] is the entry. What it reads of each process is in `process` (and `syscall`, `fds`,
 //! `fdinfo`), what connects processes in `objects` (and `holders`, `facts`, `wait_targets`).
 
 mod borrowed_fd;

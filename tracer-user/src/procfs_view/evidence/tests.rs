@@ -202,7 +202,7 @@ fn arguments_of_a_call_are_read_from_memory() {
     let wait = || only(&evidence(&proc, Ask::All)).threads[0].wait.clone();
     let Wait::Poll { set: Some(set), timeout } = wait() else { panic!() };
     assert_eq!((set[0].fd, timeout), (3, Timeout::After(Some(500))));
-    // The time-out lies behind the end of what can be read.
+    // The time-out is behind the end of the readable memory.
     process.write(&proc);
     assert!(matches!(wait(), Wait::Poll { set: Some(_), timeout: Timeout::After(None) }));
     proc.remove("7/mem");

@@ -1,4 +1,5 @@
-//! The peers of UNIX sockets where sock_diag does not show them: the kernel is asked, a socket at a time.
+//! The peers of UNIX sockets where sock_diag does not show them: the kernel is asked about one socket at a
+//! time.
 
 use super::borrowed_fd;
 use super::holders::BorrowTasks;

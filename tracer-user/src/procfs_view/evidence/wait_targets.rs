@@ -133,7 +133,7 @@ pub(crate) fn socket_timeouts(evidence: &mut Evidence, timeouts: &HashMap<Object
     }
 }
 
-/// Adds to each futex that is not private which memory it lies in, and which other processes map that.
+/// Adds to each futex that is not private which memory it is in, and which other processes map that.
 pub(crate) fn shared_futexes(evidence: &mut Evidence, collector: &mut Collector<'_>) {
     let mut mapped: HashMap<FileId, Vec<u32>> = HashMap::new();
     let mut login_sessions = HashSet::new();
@@ -147,7 +147,7 @@ pub(crate) fn shared_futexes(evidence: &mut Evidence, collector: &mut Collector<
             if let Wait::Futex { addr, private: private @ false, shared, .. } = &mut thread.wait {
                 *shared = maps::shared_at(&text, *addr);
                 // The word that pthread_join waits at is passed as shared (the kernel clears it on a thread's
-                // exit), and lies in private memory.
+                // exit), and is in private memory.
                 *private = maps::is_private(&text, *addr);
                 for file in shared.iter() {
                     mapped.entry(FileId { dev: file.dev, ino: file.ino }).or_default();
