@@ -168,8 +168,10 @@ pub fn holds_namespace(words: &[String]) {
 pub fn takes_over(words: &[String]) {
     use tracer_user::core::event::EventBody;
     use tracer_user::kernel::KernelTracer;
+    use tracer_user::procfs_view::{ProcRoot, table};
 
-    let mut tracer = KernelTracer::open(&words[0], 1_000_000_000).expect("the pins exist");
+    let own = table::own_namespaces(&ProcRoot::system());
+    let mut tracer = KernelTracer::open(&words[0], 1_000_000_000, own).expect("the pins exist");
     let mut events = Vec::new();
     tracer.drain_keeping_fates(&mut events);
     for event in &events {

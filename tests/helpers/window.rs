@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
 use tracer_user::kernel::WindowCounter;
+use tracer_user::procfs_view::{ProcRoot, table};
 
 use crate::parent::{receive, send};
 
@@ -113,7 +114,8 @@ pub fn five_errors(words: &[String]) {
 
 /// Counts calls itself, until the test ends the window.
 pub fn counts_own_calls(_: &[String]) {
-    let counter = WindowCounter::start(&[std::process::id()]).unwrap();
+    let counter =
+        WindowCounter::start(&[std::process::id()], table::own_namespaces(&ProcRoot::system())).unwrap();
     send("counts");
     receive();
     drop(counter);

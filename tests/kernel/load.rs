@@ -2,6 +2,7 @@
 
 use crate::traced::{NO_STALLS, Traced};
 use tracer_user::kernel::{Inspector, WindowCounter};
+use tracer_user::procfs_view::{ProcRoot, table};
 
 /// Bit of `/proc/sys/kernel/tainted`: the kernel has warned
 /// (`Documentation/admin-guide/tainted-kernels.rst`).
@@ -19,7 +20,10 @@ fn the_kernel_warns_of_no_program() {
     let before = warned();
     let Some(traced) = Traced::start(NO_STALLS) else { return };
     drop(Inspector::load().expect("the inspection programs load"));
-    drop(WindowCounter::start(&[]).expect("the counter of system calls loads"));
+    drop(
+        WindowCounter::start(&[], table::own_namespaces(&ProcRoot::system()))
+            .expect("the counter of system calls loads"),
+    );
     traced.finish();
     assert_eq!(warned(), before);
 }

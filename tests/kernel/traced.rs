@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tracer_user::core::event::{Event, EventBody, Exec, Exit, Fork, IdentityExtras, Stall};
 use tracer_user::core::identity::ProcessId;
 use tracer_user::kernel::{KernelTracer, Settings};
+use tracer_user::procfs_view::{ProcRoot, table};
 
 use crate::support::child::TestChild;
 use crate::support::proc::boot_ns;
@@ -40,6 +41,7 @@ impl Traced {
             stall_threshold_ns: stall_threshold.as_nanos() as u64,
             kernel_log: false,
             traces: None,
+            namespaces: table::own_namespaces(&ProcRoot::system()),
         };
         let start = if exits { KernelTracer::start_missing_exits } else { KernelTracer::start };
         match start(&settings) {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 use tracer_user::core::syscalls::{self, Architecture};
 use tracer_user::kernel::{CallCount, WindowCounter, WindowCounts};
+use tracer_user::procfs_view::{ProcRoot, table};
 
 use crate::support::child::TestChild;
 use crate::support::{self, PATIENCE, helper};
@@ -21,7 +22,7 @@ const UNKNOWN: i64 = 100_000;
 /// A counter. `None`: this machine has no kernel events and need not have them.
 fn counter(childs: &[&TestChild]) -> Option<WindowCounter> {
     let tgids: Vec<u32> = childs.iter().map(|child| child.process().tgid).collect();
-    match WindowCounter::start(&tgids) {
+    match WindowCounter::start(&tgids, table::own_namespaces(&ProcRoot::system())) {
         Ok(counter) => Some(counter),
         Err(error) => {
             support::skip(format!("no kernel events: {error}"));

@@ -19,7 +19,7 @@ use tracer_user::core::session_state::{Input, Join};
 use tracer_user::core::summary::{OwnerFate, SessionEnding};
 use tracer_user::core::time::Anchor;
 use tracer_user::kernel::{KernelTracer, Settings};
-use tracer_user::procfs_view::ProcRoot;
+use tracer_user::procfs_view::{ProcRoot, table};
 use tracer_user::session::live::SessionRecorder;
 use tracer_user::session::recover::{
     FateSource, KernelRecord, LocalHost, NoKernel, PinError, RecoverConfig, RecoveryEntry, RecoveryOutcome,
@@ -69,6 +69,7 @@ pub fn has_kernel_events() -> bool {
         stall_threshold_ns: 1_000_000_000,
         kernel_log: false,
         traces: None,
+        namespaces: table::own_namespaces(&ProcRoot::system()),
     };
     match KernelTracer::start(&settings) {
         Ok(tracer) => tracer.finish().is_ok(),

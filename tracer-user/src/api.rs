@@ -15,8 +15,10 @@ use crate::procfs_view::{self, CollectError, ProcRoot, Request};
 /// When `/proc` cannot be read, or the requested process does not exist.
 pub fn collect(request: &Request) -> Result<Evidence, CollectError> {
     #[cfg(feature = "bpf")]
-    let (mut object_facts, mut calls) =
-        (crate::kernel::object_facts(true), crate::kernel::CallCounter::new(true));
+    let (mut object_facts, mut calls) = (
+        crate::kernel::object_facts(true),
+        crate::kernel::CallCounter::new(Some(procfs_view::table::own_namespaces(&ProcRoot::system()))),
+    );
     #[cfg(not(feature = "bpf"))]
     let (mut object_facts, mut calls) =
         (|_: std::os::fd::BorrowedFd<'_>| None, crate::core::evidence::NoCallWindow);

@@ -13,6 +13,15 @@ pub const NS_PER_TICK: u64 = tracer_ebpf::limits::NS_PER_TICK;
 /// Inode of the initial pid namespace (`PROC_PID_INIT_INO`, `include/linux/proc_ns.h`, up to 7.x).
 pub const INITIAL_PIDNS_INO: u64 = 0xEFFF_FFFC;
 
+/// Inodes of this process's own namespaces. `None`: `/proc` does not show it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnNamespaces {
+    /// Its pid namespace.
+    pub pid: Option<u64>,
+    /// Its mount namespace.
+    pub mount: Option<u64>,
+}
+
 /// A process of this boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct ProcessId {

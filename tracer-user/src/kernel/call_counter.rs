@@ -1,26 +1,27 @@
-//! The system calls of a look's quiet window, counted by the kernel where it lets us.
+//! The system calls of a look's quiet window, counted by the kernel where that is allowed.
 
 use super::window::{self, WindowCounter};
 use crate::core::evidence::{CallCount, CallWindow};
+use crate::core::identity::OwnNamespaces;
 use crate::core::syscalls::{self, Architecture};
 
 /// The counter of one collection of evidence. Without privileges, and on a kernel that does not accept the
 /// programs, nothing is counted.
 pub struct CallCounter {
-    wanted: bool,
+    own: Option<OwnNamespaces>,
     counter: Option<WindowCounter>,
 }
 
 impl CallCounter {
-    /// A counter; where kernel events are not `wanted`, it counts nothing.
-    pub fn new(wanted: bool) -> Self {
-        Self { wanted, counter: None }
+    /// A counter for a process in these namespaces. `None`: it counts nothing.
+    pub fn new(own: Option<OwnNamespaces>) -> Self {
+        Self { own, counter: None }
     }
 }
 
 impl CallWindow for CallCounter {
     fn begin(&mut self, tgids: &[u32]) {
-        self.counter = if self.wanted { WindowCounter::start(tgids).ok() } else { None };
+        self.counter = self.own.and_then(|own| WindowCounter::start(tgids, own).ok());
     }
 
     fn end(&mut self) -> Option<Vec<(u32, CallCount)>> {

@@ -79,7 +79,7 @@ fn install_at(
         bpffs::create_directory(&hook_path)?;
     }
     if let Some(traces) = &settings.traces {
-        pins::name_traces(&path, traces);
+        pins::name_traces(&path, traces, settings.namespaces);
     }
     let with_hook = match &locked {
         None => true,

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use super::bpffs::{self, Directory};
 use super::error::KernelError;
 use super::hook;
+use crate::core::identity::OwnNamespaces;
 
 /// A session whose pins are in the BPF file system, whether or not its tracer is alive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +75,7 @@ pub struct UnownedPins {
 ///
 /// # Errors
 /// When the directory cannot be used or stays locked.
-pub fn unowned() -> Result<UnownedPins, KernelError> {
+pub fn unowned(own: OwnNamespaces) -> Result<UnownedPins, KernelError> {
     let Some(directory) = Directory::open_existing()? else { return Ok(UnownedPins::default()) };
     // A process that makes a session's directory takes its lock before it releases this one.
     let no_session_begins = directory.lock()?;
@@ -86,7 +87,7 @@ pub fn unowned() -> Result<UnownedPins, KernelError> {
         Some(Unowned {
             made_at: bpffs::made_at(&path),
             traces: std::fs::read_link(path.join(TRACES)).ok(),
-            here: namespace.is_some() && namespace == mount_namespace(),
+            here: namespace.is_some() && namespace == own.mount.map(mount_namespace),
             namespace: namespace.as_deref().and_then(inode_of_namespace),
             name,
             _lock: lock,
@@ -109,14 +110,15 @@ fn inode_of_namespace(link: &Path) -> Option<u64> {
     link.to_str()?.strip_prefix("mnt:[")?.strip_suffix(']')?.parse().ok()
 }
 
-fn mount_namespace() -> Option<PathBuf> {
-    std::fs::read_link("/proc/self/ns/mnt").ok()
+/// The name of a mount namespace, as the links in `/proc/PID/ns` show it.
+fn mount_namespace(inode: u64) -> PathBuf {
+    PathBuf::from(format!("mnt:[{inode}]"))
 }
 
 /// Records where the session's sidecar is, for a process that finds the pins without one.
-pub fn name_traces(session: &Path, traces: &Path) {
+pub fn name_traces(session: &Path, traces: &Path, own: OwnNamespaces) {
     // Pins without the links are removed later: that is the only effect of a failure here.
-    let named = mount_namespace().map(|namespace| symlink(namespace, session.join(NAMESPACE)));
+    let named = own.mount.map(|inode| symlink(mount_namespace(inode), session.join(NAMESPACE)));
     if named.is_some_and(|named| named.is_ok()) {
         let _ = symlink(traces, session.join(TRACES));
     }

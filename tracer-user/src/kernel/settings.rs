@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::core::identity::OwnNamespaces;
+
 /// Settings of a new session.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -14,4 +16,6 @@ pub struct Settings {
     /// The directory in which the session's sidecar will be. When both the owner and this directory are gone,
     /// any process of this user may remove the pins. `None`: there will be no sidecar.
     pub traces: Option<PathBuf>,
+    /// The namespaces of this process.
+    pub namespaces: OwnNamespaces,
 }

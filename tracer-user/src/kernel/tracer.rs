@@ -22,7 +22,7 @@ use super::stalls::Stalls;
 use super::{hook, pid_namespace, pins};
 use crate::core::decode;
 use crate::core::event::{Event, EventBody, IdentityExtras, ProcessFate};
-use crate::core::identity::ProcessId;
+use crate::core::identity::{OwnNamespaces, ProcessId};
 
 /// Counts of what did not fit into the kernel's buffers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,8 +79,8 @@ impl KernelTracer {
     ///
     /// # Errors
     /// As [`Self::start`].
-    pub fn try_out() -> Result<Vec<String>, KernelError> {
-        pid_namespace::require_initial()?;
+    pub fn try_out(own: OwnNamespaces) -> Result<Vec<String>, KernelError> {
+        pid_namespace::require_initial(own)?;
         // A session needs the directory, too.
         Directory::open_or_create()?;
         install::try_out()
@@ -97,7 +97,7 @@ impl KernelTracer {
     }
 
     fn start_without(settings: &Settings, left_out: Option<ProgramName>) -> Result<Self, KernelError> {
-        pid_namespace::require_initial()?;
+        pid_namespace::require_initial(settings.namespaces)?;
         let directory = Directory::open_or_create()?;
         let installed = install::install(&directory, settings, left_out)?;
         let path = directory.session(&settings.session);
@@ -115,8 +115,8 @@ impl KernelTracer {
     ///
     /// # Errors
     /// When the session has no pins, or they cannot be read.
-    pub fn open(session: &str, stall_threshold_ns: u64) -> Result<Self, KernelError> {
-        pid_namespace::require_initial()?;
+    pub fn open(session: &str, stall_threshold_ns: u64, own: OwnNamespaces) -> Result<Self, KernelError> {
+        pid_namespace::require_initial(own)?;
         let directory = Directory::open_or_create()?;
         let path = directory.session(session);
         // A process that only looks at the pins may have their lock for a moment. The sidecar's lock decides

@@ -20,6 +20,7 @@ use super::error::KernelError;
 use super::handles::{MapValue, loaded_map, not_in_object, program};
 use super::load::{bare_loader, load_object, shrink};
 use super::{perf_event, pid_namespace};
+use crate::core::identity::OwnNamespaces;
 
 /// What the watched processes' system calls returned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,8 +72,8 @@ impl WindowCounter {
     ///
     /// # Errors
     /// Why this kernel refuses, or refuses this user.
-    pub fn start(tgids: &[u32]) -> Result<Self, KernelError> {
-        pid_namespace::require_initial()?;
+    pub fn start(tgids: &[u32], own: OwnNamespaces) -> Result<Self, KernelError> {
+        pid_namespace::require_initial(own)?;
         let mut loader = bare_loader();
         for unused in [&names::SESSION_MAPS[..], &names::HOOK_MAPS, &[names::DEBUG_LOG]] {
             shrink(&mut loader, unused);

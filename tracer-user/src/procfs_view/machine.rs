@@ -80,7 +80,7 @@ impl MachineView {
 
     /// Whether this is the machine's first pid namespace. `None` when that cannot be read.
     pub fn in_initial_pid_namespace(&self) -> Option<bool> {
-        Some(table::own_pid_namespace(&self.proc)? == INITIAL_PIDNS_INO)
+        Some(table::own_namespaces(&self.proc).pid? == INITIAL_PIDNS_INO)
     }
 
     /// Whether the BPF file system is mounted where it belongs.

@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::fd::RawFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
 
 use super::stat::{self, Stat};
 use super::{FileId, ProcRoot, text};
 use crate::core::event::IdentityExtras;
-use crate::core::identity::{ProcessId, WaitStatus};
+use crate::core::identity::{OwnNamespaces, ProcessId, WaitStatus};
 use crate::core::text::ByteString;
 
 /// A process and its parent.
@@ -119,9 +120,18 @@ pub fn extras(root: &ProcRoot, tgid: u32) -> IdentityExtras {
     }
 }
 
-/// Inode of this process's pid namespace; `None` when it cannot be read.
-pub fn own_pid_namespace(root: &ProcRoot) -> Option<u64> {
-    namespace_of(root, "self", "pid")
+/// The namespaces of this process.
+pub fn own_namespaces(root: &ProcRoot) -> OwnNamespaces {
+    OwnNamespaces { pid: namespace_of(root, "self", "pid"), mount: namespace_of(root, "self", "mnt") }
+}
+
+/// The open descriptors of this process, by number. The one that lists them may be among them, closed by now.
+///
+/// # Errors
+/// When they cannot be listed.
+pub fn own_descriptors(root: &ProcRoot) -> io::Result<Vec<RawFd>> {
+    let entries = fs::read_dir(root.path().join("self/fd"))?.flatten();
+    Ok(entries.filter_map(|entry| RawFd::try_from(number(&entry.file_name())?).ok()).collect())
 }
 
 /// Inodes of the mount namespaces that processes are in; `None` when a process cannot be examined.

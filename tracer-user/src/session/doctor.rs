@@ -13,6 +13,7 @@ use crate::core::requirements::{DoctorReport, KernelTrial, MachineFacts};
 use crate::core::retention::RetentionPolicy;
 use crate::kernel::KernelTracer;
 use crate::procfs_view::machine::MachineView;
+use crate::procfs_view::{ProcRoot, table};
 use crate::signals::pidfd::PidFd;
 use crate::store::LogConfig;
 use crate::store::fault;
@@ -69,7 +70,7 @@ fn findings(machine: &MachineView, options: &DoctorOptions) -> MachineFacts {
 /// Loads and attaches the programs as a session would. Nothing is pinned: what was tried ends with this
 /// process, however that ends.
 fn try_kernel() -> KernelTrial {
-    match KernelTracer::try_out() {
+    match KernelTracer::try_out(table::own_namespaces(&ProcRoot::system())) {
         Ok(missing_fields) => KernelTrial::Worked { missing_fields },
         Err(error) => KernelTrial::Failed(error.to_string()),
     }

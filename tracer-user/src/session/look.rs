@@ -23,7 +23,9 @@ pub fn collect(request: &Request, with_kernel: bool) -> Result<Evidence, Collect
         &ProcRoot::system(),
         request,
         &mut kernel::object_facts(with_kernel),
-        &mut kernel::CallCounter::new(with_kernel),
+        &mut kernel::CallCounter::new(
+            with_kernel.then(|| procfs_view::table::own_namespaces(&ProcRoot::system())),
+        ),
     )
 }
 

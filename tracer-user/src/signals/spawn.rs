@@ -188,11 +188,11 @@ impl Drop for HeldChild {
 }
 
 /// Closes or replaces the descriptors that this process inherited and only the job should hold: standard
-/// input and output, and every further descriptor that is not close-on-exec, which the tracer's own all are.
+/// input and output, and every other one of `open` that is not close-on-exec, which the tracer's own all are.
 ///
 /// A pipe whose reader waits for the end of the file, or whose writer waits for the last reader to go, must
 /// not wait for the tracer.
-pub fn release_inherited_descriptors() -> io::Result<()> {
+pub fn release_inherited_descriptors(open: &[RawFd]) -> io::Result<()> {
     let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
     for fd in [0, 1] {
         // SAFETY: both numbers are open, and only the handles of std own 0 and 1, which allow this.
@@ -200,11 +200,7 @@ pub fn release_inherited_descriptors() -> io::Result<()> {
             return Err(io::Error::last_os_error());
         }
     }
-    let open: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")?
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|fd| *fd > 2)
-        .collect();
-    for fd in open {
+    for fd in open.iter().copied().filter(|fd| *fd > 2) {
         // SAFETY: F_GETFD takes no pointer and changes nothing; a number closed since gives -1.
         let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
         if flags != -1 && flags & libc::FD_CLOEXEC == 0 {

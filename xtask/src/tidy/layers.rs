@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use super::paths::NamedPath;
-use super::pending;
 use super::rust_file::RustFile;
 use super::source::Problem;
 
@@ -60,6 +59,10 @@ const IMPURE_MACROS: &[&str] = &["print", "println", "eprint", "eprintln", "dbg"
 
 /// Crates that only one layer may use.
 const OWNED: &[(&str, &str)] = &[("aya", "kernel"), ("aya_log", "kernel"), ("procfs", "procfs_view")];
+
+/// `linkat` takes an open file by its name below `/proc/self/fd`, and reads nothing there (open(2),
+/// O_TMPFILE).
+const NAMES_DESCRIPTORS: &str = "store/fsops.rs";
 
 /// Places where system calls or kernel memory need `unsafe`.
 const UNSAFE_PLACES: &[&str] = &[
@@ -118,7 +121,7 @@ pub fn problems(files: &[RustFile]) -> Vec<Problem> {
                 printing.map(|(name, line)| source.problem(*line, format!("core does not print: `{name}!`"))),
             );
         }
-        if layer != "procfs_view" && !pending::PROC_READERS.iter().any(|file| source.path.ends_with(file)) {
+        if layer != "procfs_view" && !source.path.ends_with(NAMES_DESCRIPTORS) {
             // A message has spaces, a path has none.
             let reads =
                 facts.strings.iter().filter(|(text, _)| text.starts_with("/proc") && !text.contains(' '));

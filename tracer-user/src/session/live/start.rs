@@ -165,6 +165,7 @@ fn kernel(setup: &SessionSetup<'_>, traces: &TraceDir) -> Result<Option<KernelTr
         stall_threshold_ns: u64::try_from(setup.watch.stall_threshold.as_nanos()).unwrap_or(u64::MAX),
         kernel_log: setup.recording.kernel_log,
         traces: std::path::absolute(traces.path()).ok(),
+        namespaces: table::own_namespaces(&ProcRoot::system()),
     };
     KernelTracer::start(&settings).map(Some).map_err(|error| {
         format!(

@@ -21,6 +21,7 @@ use crate::core::record::{EndReason, SessionId, Thresholds};
 use crate::core::session_state::Input;
 use crate::core::summary::{OwnerFate, Summary};
 use crate::kernel::KernelTracer;
+use crate::procfs_view::{ProcRoot, table};
 use crate::session::clock;
 use crate::session::live::finish::{OwnerEnding, finish};
 use crate::session::live::{
@@ -100,12 +101,14 @@ async fn follow(mut adoption: Adoption, log: &LogConfig, mut observer: Shared<'_
     let root: ProcessId = recorder.enrollment().root()?;
     let watch = watch_of(&recorder);
     let stall_ns = u64::try_from(watch.stall_threshold.as_nanos()).unwrap_or(u64::MAX);
-    let kernel = pins.and_then(|pins| match KernelTracer::open(&pins, stall_ns) {
-        Ok(kernel) => Some(kernel),
-        Err(error) => {
-            let text = format!("no kernel events for {}: {error}", recorder.id());
-            recorder.notice(&text);
-            None
+    let kernel = pins.and_then(|pins| {
+        match KernelTracer::open(&pins, stall_ns, table::own_namespaces(&ProcRoot::system())) {
+            Ok(kernel) => Some(kernel),
+            Err(error) => {
+                let text = format!("no kernel events for {}: {error}", recorder.id());
+                recorder.notice(&text);
+                None
+            }
         }
     });
     let id = recorder.id().clone();

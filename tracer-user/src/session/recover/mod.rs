@@ -120,7 +120,7 @@ pub struct LocalHost {
 impl LocalHost {
     /// This machine, now.
     pub fn now(proc: ProcRoot) -> Self {
-        let pidns_ino = rustix::fs::stat(proc.path().join("self/ns/pid")).ok().map(|stat| stat.st_ino);
+        let pidns_ino = table::own_namespaces(&proc).pid;
         Self { boot_id: table::boot_id(&proc), proc, pidns_ino, anchor: clock::anchor() }
     }
 }

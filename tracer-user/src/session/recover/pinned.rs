@@ -2,6 +2,7 @@
 
 use super::source::{FateSource, KernelRecord, PinError};
 use crate::core::event::{Event, ProcessFate};
+use crate::core::identity::OwnNamespaces;
 use crate::kernel::{KernelTracer, pinned_sessions, remove_session, remove_unused_hooks, unowned};
 use crate::procfs_view::{ProcRoot, table};
 use crate::store::TraceDir;
@@ -15,12 +16,16 @@ const STALL_THRESHOLD_NS: u64 = 1_000_000_000;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pinned;
 
+fn own_namespaces() -> OwnNamespaces {
+    table::own_namespaces(&ProcRoot::system())
+}
+
 impl FateSource for Pinned {
     fn record(&self, pins: &str) -> Result<Option<Box<dyn KernelRecord>>, PinError> {
         if !pinned_sessions()?.iter().any(|session| session.name == pins) {
             return Ok(None);
         }
-        Ok(Some(Box::new(Record(KernelTracer::open(pins, STALL_THRESHOLD_NS)?))))
+        Ok(Some(Box::new(Record(KernelTracer::open(pins, STALL_THRESHOLD_NS, own_namespaces())?))))
     }
 
     fn collect_orphans(&self, prefix: &str, named: &BTreeSet<String>) -> Result<Vec<String>, PinError> {
@@ -36,7 +41,7 @@ impl FateSource for Pinned {
 
     fn abandoned(&self, remove_them: bool) -> Result<Vec<String>, PinError> {
         let mut abandoned = Vec::new();
-        let found = unowned()?;
+        let found = unowned(own_namespaces())?;
         for pins in found.sessions {
             // Their owner is dead. Where they name no trace directory, it died while it made or removed them,
             // and no sidecar names them.

@@ -30,6 +30,7 @@ use rustix::process::Signal;
 use tokio::io::unix::AsyncFd;
 
 use crate::core::identity::WaitStatus;
+use crate::procfs_view::{ProcRoot, table};
 use crate::signals::pidfd::PidFd;
 use crate::signals::receive::{OriginalSignals, ReceivedSignal, SignalStream, stop_self};
 use crate::signals::spawn::{HeldChild, JobCommand, SpawnError, release_inherited_descriptors};
@@ -123,7 +124,8 @@ pub fn hold(spec: &JobSpec, original: &OriginalSignals) -> anyhow::Result<HeldJo
         SpawnError::Command(_) => anyhow::Error::new(error),
         SpawnError::System { .. } => anyhow::Error::new(error).context("cannot start the job"),
     })?;
-    release_inherited_descriptors().context("cannot release the job's descriptors")?;
+    let open = table::own_descriptors(&ProcRoot::system()).context("cannot list the open descriptors")?;
+    release_inherited_descriptors(&open).context("cannot release the job's descriptors")?;
     Ok(HeldJob { child })
 }
 
