@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::support::child::{TestChild, output};
 use crate::support::{PATIENCE, TRACER, is_root};
 
-/// A job with a child for each anomaly. They go on until the job is told to end.
+/// A job with a child for each anomaly. They go on until the job is reported to end.
 const JOB: &str = r#"
 import ctypes, hashlib, os, resource, signal, sys, threading, time
 libc = ctypes.CDLL(None)

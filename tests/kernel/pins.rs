@@ -1,5 +1,5 @@
-//! What tracers leave in the BPF file system, and what they wait for there. Each test has a BPF file system of
-//! its own.
+//! What tracers leave in the BPF file system, and what they wait for there. Each test has a BPF file system
+//! of its own.
 
 use std::fs::File;
 use std::os::unix::fs::DirBuilderExt as _;

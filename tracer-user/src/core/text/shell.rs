@@ -2,8 +2,8 @@
 
 use super::{ByteString, escape};
 
-/// A word as one types it in a shell. A word with bytes that cannot be shown becomes `$'...'`, which bash, zsh
-/// and ksh read.
+/// A word as one types it in a shell. A word with bytes that cannot be shown becomes `$'...'`, which bash,
+/// zsh and ksh read.
 pub fn shell_word(word: &ByteString) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+=:,@%^".contains(byte);
     let bytes = word.as_bytes();

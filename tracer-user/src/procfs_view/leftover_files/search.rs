@@ -37,8 +37,8 @@ pub struct Search {
 }
 
 impl Search {
-    /// Sockets and pid files of `uid` below `dir`, `depth` levels down. Links are not followed, and other file
-    /// systems not entered. Empty when the directory cannot be opened.
+    /// Sockets and pid files of `uid` below `dir`, `depth` levels down. Links are not followed, and other
+    /// file systems not entered. Empty when the directory cannot be opened.
     pub fn below(dir: &Path, uid: u32, depth: usize) -> Self {
         Self::at_most(MAX_ENTRIES, dir, uid, depth)
     }
