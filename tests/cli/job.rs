@@ -381,3 +381,38 @@ fn autoskillits_files_are_there_while_the_job_runs_and_removed_with_its_session(
         "{left:?}"
     );
 }
+
+/// Its recovery deletes both files where the sidecar and the first snapshot have different names.
+#[test]
+fn autoskillits_sidecar_has_the_name_of_the_first_snapshot() {
+    let place = tempfile::tempdir().expect("a directory");
+    let shown = "cd \"$0\"; until [ -s autoskillit_trace_$$.jsonl ]; do sleep 0.02; done; \
+        head -n 1 autoskillit_trace_$$.jsonl; cat autoskillit_enrollment_$$.json";
+    let mut command = Command::new(TRACER);
+    command.args(["run", "--quiet", "--interval", "20ms", "--layout", "autoskillit", "--trace-dir"]);
+    command.arg(place.path()).arg("--log-dir").arg(place.path().join("log"));
+    command.args(["--", "env", "sh", "-c", shown]).arg(place.path());
+    let output = output(&mut command);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let names: Vec<serde_json::Value> = serde_json::Deserializer::from_str(&text)
+        .into_iter::<serde_json::Value>()
+        .map(|value| value.expect("JSON")["comm"].clone())
+        .collect();
+    assert_eq!(names.len(), 2, "{text}{}", stderr(&output));
+    assert_eq!(names[0], names[1], "{text}");
+    assert!(names[0] == "sh" || names[0] == "env", "{text}");
+}
+
+/// The sidecar is written before the job executes its program, and has the name that the program will have.
+#[test]
+fn the_sidecar_has_the_name_of_the_program() {
+    let place = tempfile::tempdir().expect("a directory");
+    let mut command = Command::new(TRACER);
+    command.args(["run", "--quiet", "--no-kernel", "--trace-dir"]);
+    command.arg(place.path()).arg("--log-dir").arg(place.path().join("log"));
+    command.args(["--", "sh", "-c", "cat \"$0\"/tracer-user-*/enrollment_$$-*.json"]).arg(place.path());
+    let output = output(&mut command);
+    let sidecar: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a sidecar");
+    assert_eq!(sidecar["comm"], "sh", "{sidecar}");
+    assert_eq!(sidecar["cmdline"][0], "sh");
+}

@@ -134,7 +134,7 @@ fn a_run_writes_what_autoskillit_reads() {
     let dir = tempfile::tempdir().unwrap();
     let (sleeper, root) = sleeper();
     let mut session = live(&place, "mirrored", root);
-    session.subscribe(Mirror::create(dir.path(), session.enrollment()).unwrap());
+    session.subscribe(Mirror::create(dir.path(), session.enrollment(), None).unwrap());
     let mut sampler = tracer_user::procfs_view::snapshot::Sampler::new(here().proc);
     let now = anchor();
     let snapshots = sampler.sample([root], now.boot_ns);
@@ -175,15 +175,60 @@ fn a_mirror_replaces_nothing_and_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let mut mirror;
     let mut session = live(&place, "s", dead_root(0));
-    mirror = Mirror::create(dir.path(), session.enrollment()).unwrap();
+    mirror = Mirror::create(dir.path(), session.enrollment(), None).unwrap();
     session.subscribe(&mut mirror);
     let other = live(&place, "other", dead_root(0));
     assert!(
-        Mirror::create(dir.path(), other.enrollment()).is_err(),
+        Mirror::create(dir.path(), other.enrollment(), None).is_err(),
         "files of other sessions are not replaced"
     );
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
     session.finish(&place.log(), &finish(), Box::new(|| Ok(()))).unwrap();
     mirror.remove().unwrap();
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+/// Its owner has no lock. As long as it has the trace open for writing, it lives, whatever became of the target.
+#[test]
+fn a_live_owner_whose_target_ended_keeps_its_files() {
+    let place = Place::new();
+    let dir = tempfile::tempdir().unwrap();
+    let trace: Vec<_> = (10..28)
+        .map(|second| {
+            snapshot(&format!("2026-05-01T10:00:{second}.000000+00:00"), "worker", "sleeping", 0, "0")
+        })
+        .collect();
+    write(dir.path(), UNUSED_PID, schema_2(UNUSED_PID, 4_711), &trace);
+    let path = dir.path().join(format!("autoskillit_trace_{UNUSED_PID}.jsonl"));
+    let owner = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+
+    let report = sweep(&place, dir.path());
+    assert_eq!(report.filed(), 0, "{report:#?}");
+    assert_eq!(report.sessions[0].verdict.reasons, [GateReason::TraceOpen]);
+    assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 18);
+    // A reader is no owner.
+    let reader = std::fs::File::open(&path).unwrap();
+    drop(owner);
+    let report = sweep(&place, dir.path());
+    assert_eq!(report.filed(), 1, "{report:#?}");
+    assert_eq!(place.summary(&place.filed()[0]).snapshot_count, 18);
+    drop(reader);
+}
+
+/// Schema 1 does not contain the name of the target. Most snapshots do.
+#[test]
+fn without_a_name_in_the_sidecar_the_usual_one_counts() {
+    let place = Place::new();
+    let dir = tempfile::tempdir().unwrap();
+    let mut sidecar = schema_2(UNUSED_PID, 4_711);
+    sidecar["schema_version"] = 1.into();
+    sidecar.as_object_mut().unwrap().remove("comm");
+    let trace: Vec<_> = (["script", "node", "node", "", "other"].iter().enumerate())
+        .map(|(at, comm)| snapshot(&format!("2026-05-01T10:00:1{at}.000000+00:00"), comm, "sleeping", 0, "0"))
+        .collect();
+    write(dir.path(), UNUSED_PID, sidecar, &trace);
+    assert_eq!(sweep(&place, dir.path()).filed(), 1);
+    let summary = place.summary(&place.filed()[0]);
+    assert_eq!(summary.tracked_comm.map(|comm| comm.escaped()).as_deref(), Some("node"));
+    assert!(summary.tracked_comm_drift);
 }

@@ -34,6 +34,7 @@ use proc_dir::OpenRoot;
 pub use evidence::{Ask, CollectError, KernelReader, Request, collect};
 pub use file_id::FileId;
 pub use net::connector;
+pub use sys::is_written;
 
 /// Where `/proc` is. Tests use a directory of their own.
 #[derive(Clone, Debug)]

@@ -36,12 +36,30 @@ const F_SETSIG: i32 = 10;
 /// `WouldBlock` when another process has it open or mapped. Any other error means that the kernel did not
 /// answer.
 pub(crate) fn try_write_lease(file: BorrowedFd<'_>) -> io::Result<()> {
+    try_lease(file, libc::F_WRLCK)
+}
+
+/// A process has this file open for writing. The kernel's count has every process of the machine, also those of
+/// other users and other pid namespaces: a read lease is granted only on a file without writers
+/// (`check_conflicting_open` in fs/locks.c). The descriptor has to be open for reading only.
+///
+/// # Errors
+/// When the file system has no leases, or this user may not take one on the file.
+pub fn is_written(file: BorrowedFd<'_>) -> io::Result<bool> {
+    match try_lease(file, libc::F_RDLCK) {
+        Ok(()) => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+fn try_lease(file: BorrowedFd<'_>, kind: i32) -> io::Result<()> {
     // A process that opens the file during the lease makes the kernel signal this one: with a signal that
     // does nothing.
     // SAFETY: sets a number in the open file; no pointer is passed.
     unsafe { libc::fcntl(file.as_raw_fd(), F_SETSIG, libc::SIGURG) };
     // SAFETY: asks for a lease on a descriptor that is open; no pointer is passed.
-    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) } != 0 {
+    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, kind) } != 0 {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: gives it back; no pointer is passed.

@@ -2,15 +2,21 @@
 //!
 //! Its trace has the snapshots of the root under its field names, with its values for what cannot be read
 //! (-1, 0, ""). These files are a copy: whatever happens to them, the session is in the tracer's own files.
+//!
+//! Its recovery deletes a session whose sidecar and first snapshot have different names
+//! (`recover_crashed_sessions` in its session_log.py). A program may be started by another one, as by `env` or
+//! `sh -c exec`, before the first snapshot. So the sidecar is replaced, with the name of the first snapshot,
+//! before that snapshot is written.
 
 use super::fsops::{OwnedDir, random_name, write_all};
 use crate::core::record::sidecar::Enrollment;
 use crate::core::record::{Body, Line};
 use crate::core::signal::SignalSet;
 use crate::core::snapshot::ProcSnapshot;
+use crate::core::text::ByteString;
 use rustix::fd::{AsFd, OwnedFd};
 use serde_json::{Value, json};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
 
@@ -26,30 +32,32 @@ pub struct Mirror {
     /// The open trace; `None` once a write has failed.
     file: Option<OwnedFd>,
     root: (u32, Option<u64>),
+    /// The content of the sidecar.
+    record: Value,
+    /// The name of the held job, in whose snapshots nothing of the job is seen.
+    held: Option<ByteString>,
+    /// Nothing was written to the trace yet.
+    empty: bool,
 }
 
 impl Mirror {
-    /// Creates both files, in the directory in which its readers look. Neither may exist.
+    /// Creates both files, in the directory in which its readers look. Neither may exist. `held` is the name
+    /// of a root that has not executed its program; `None` when it runs already.
     ///
     /// # Errors
     /// When a file exists or cannot be written. Nothing is left then.
-    pub fn create(place: &Path, enrollment: &Enrollment) -> io::Result<Self> {
+    pub fn create(place: &Path, enrollment: &Enrollment, held: Option<ByteString>) -> io::Result<Self> {
         let dir = OwnedDir::open(place)?;
         let sidecar = OsString::from(format!("autoskillit_enrollment_{}.json", enrollment.pid));
         let trace = OsString::from(format!("autoskillit_trace_{}.jsonl", enrollment.pid));
-        let temporary = OsString::from(random_name(".autoskillit-")?);
-        let file = dir.create_file(&temporary)?;
-        let published = write_all(file.as_fd(), sidecar_of(enrollment).to_string().as_bytes())
-            .and_then(|()| dir.rename(&temporary, &sidecar, false));
-        if let Err(error) = published {
-            // The first error is the one to report.
-            let _ = dir.unlink(&temporary);
-            return Err(error);
-        }
+        let record = sidecar_of(enrollment);
+        publish(&dir, &sidecar, &record, false)?;
+        // A job with the name of the tracer cannot be distinguished from a held one.
+        let held = held.filter(|held| Some(held) != enrollment.comm.as_ref());
         match dir.create_file(&trace) {
             Ok(file) => {
                 let root = (enrollment.pid, enrollment.starttime_ticks);
-                Ok(Self { dir, sidecar, trace, file: Some(file), root })
+                Ok(Self { dir, sidecar, trace, file: Some(file), root, record, held, empty: true })
             }
             Err(error) => {
                 // The first error is the one to report.
@@ -67,14 +75,27 @@ impl Mirror {
             if (seen.snapshot.pid, Some(seen.snapshot.start_ticks)) != self.root {
                 continue;
             }
-            let mut bytes = snapshot_of(&line.ts, &seen.snapshot).to_string().into_bytes();
-            bytes.push(b'\n');
-            if let Some(file) = &self.file
-                && write_all(file.as_fd(), &bytes).is_err()
-            {
+            if self.held.is_some() && self.held == seen.snapshot.comm {
+                continue;
+            }
+            self.held = None;
+            if self.file.is_some() && self.write(&line.ts, &seen.snapshot).is_err() {
                 self.file = None;
             }
         }
+    }
+
+    fn write(&mut self, ts: &str, snapshot: &ProcSnapshot) -> io::Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let snapshot = snapshot_of(ts, snapshot);
+        if self.empty && self.record["comm"] != snapshot["comm"] {
+            self.record["comm"] = snapshot["comm"].clone();
+            publish(&self.dir, &self.sidecar, &self.record, true)?;
+        }
+        self.empty = false;
+        let mut bytes = snapshot.to_string().into_bytes();
+        bytes.push(b'\n');
+        write_all(file.as_fd(), &bytes)
     }
 
     /// Removes both files, as AutoSkillit does when a session has ended well.
@@ -88,6 +109,19 @@ impl Mirror {
         self.dir.unlink(&self.sidecar)?;
         Ok(())
     }
+}
+
+/// Writes the sidecar whole, under a temporary name first.
+fn publish(dir: &OwnedDir, name: &OsStr, record: &Value, replace: bool) -> io::Result<()> {
+    let temporary = OsString::from(random_name(".autoskillit-")?);
+    let file = dir.create_file(&temporary)?;
+    let published = write_all(file.as_fd(), record.to_string().as_bytes())
+        .and_then(|()| dir.rename(&temporary, name, replace));
+    if published.is_err() {
+        // The first error is the one to report.
+        let _ = dir.unlink(&temporary);
+    }
+    published
 }
 
 fn sidecar_of(enrollment: &Enrollment) -> Value {

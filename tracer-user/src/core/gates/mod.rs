@@ -39,6 +39,8 @@ pub enum OwnerLock {
     Ours,
     /// Its owner, or another process that is finishing it.
     Held,
+    /// Its files have no lock, and a process has its trace open for writing.
+    TraceOpen,
     /// Unknown: the lock could not be tried.
     Unknown,
 }
@@ -148,6 +150,8 @@ pub enum GateReason {
     },
     /// Its lock is held: its owner lives, or another process is finishing it.
     OwnerLives,
+    /// Its files have no lock, and its trace is open for writing: its owner lives.
+    TraceOpen,
     /// Its lock could not be tried.
     LockUnknown,
     /// It is a trace without a sidecar, which has no known owner.
@@ -179,6 +183,7 @@ impl std::fmt::Display for GateReason {
                 write!(f, "written {:.1} s ago, less than {:.1} s", secs(*age_ms), secs(*min_age_ms))
             }
             Self::OwnerLives => f.write_str("its lock is held: its owner lives"),
+            Self::TraceOpen => f.write_str("its trace is open for writing: its owner lives"),
             Self::LockUnknown => f.write_str("its lock could not be tried"),
             Self::NotEnrolled => f.write_str("a trace without a sidecar"),
             Self::SidecarUnsafe(why) => write!(f, "its sidecar is {why}"),
@@ -224,6 +229,7 @@ pub fn judge(evidence: &GateEvidence, policy: RecoveryPolicy) -> GateVerdict {
     match evidence.lock {
         OwnerLock::Ours => {}
         OwnerLock::Held => against.push(GateReason::OwnerLives),
+        OwnerLock::TraceOpen => against.push(GateReason::TraceOpen),
         OwnerLock::Unknown if evidence.sidecar == SidecarState::Valid => {
             against.push(GateReason::LockUnknown)
         }

@@ -1,7 +1,7 @@
 //! The beginning of a session: its places, the kernel side, its enrollment on disk.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
@@ -28,6 +28,9 @@ use crate::store::{Layout, Limits, LogConfig, ResolveConfig, SessionLog, TraceDi
 const RECOVER_MIN_AGE: Duration = Duration::from_secs(30);
 /// How long the beginning of a session waits for the recovery of others.
 const RECOVER_BUDGET: Duration = Duration::from_millis(120);
+
+/// The longest name of a process, bytes (`TASK_COMM_LEN` without its zero).
+const COMM_BYTES: usize = 15;
 
 /// A session that has begun. Nothing of the job has run.
 pub struct StartedSession<'o> {
@@ -203,7 +206,11 @@ fn enrollment(
         // The tracer's own namespace: the numbers above are numbers in it.
         pidns_ino: table::extras(&proc_root, own_pid).pidns_ino,
         ns_pid: extras.ns_pid,
-        comm: table::comm(&proc_root, root.tgid),
+        // A held job still has the tracer's name. What identifies it is the name that its program gives it.
+        comm: match setup.command {
+            Some(command) => command.first().and_then(|program| name_of_program(program)),
+            None => table::comm(&proc_root, root.tgid),
+        },
         cmdline: match setup.command {
             Some(command) => command.iter().map(|word| ByteString(word.as_bytes().to_vec())).collect(),
             None => table::arguments(&proc_root, root.tgid),
@@ -220,6 +227,13 @@ fn enrollment(
         interval_ms: millis(setup.watch.interval),
         log_dir: Some(log.path.display().to_string()),
     }
+}
+
+/// The name of a process that executes this file: the last part of the path, cut to what fits
+/// (`begin_new_exec` in fs/exec.c; a script has its own name, not its interpreter's).
+fn name_of_program(program: &OsStr) -> Option<ByteString> {
+    let name = program.as_bytes().rsplit(|byte| *byte == b'/').next()?;
+    Some(ByteString(name.get(..name.len().min(COMM_BYTES))?.to_vec()))
 }
 
 fn header(

@@ -5,6 +5,7 @@ use crate::core::record::SessionId;
 use crate::core::record::sidecar::{Enrollment, ForeignEnrollment, Owner, SIDECAR_SCHEMA};
 use crate::core::signal::SignalSet;
 use crate::core::snapshot::ProcSnapshot;
+use crate::core::text::ByteString;
 use crate::store::SessionFiles;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -85,6 +86,20 @@ pub fn snapshot(bytes: &[u8], enrollment: &Enrollment) -> Result<(Timestamp, Pro
     snapshot.io_read_bytes = raw.io_read_bytes;
     snapshot.io_write_bytes = raw.io_write_bytes;
     Ok((at, snapshot))
+}
+
+/// The name that most snapshots have, the first of them where several are as frequent. A sidecar of schema 1
+/// does not contain the name.
+pub fn usual_name(snapshots: &[(Timestamp, ProcSnapshot)]) -> Option<ByteString> {
+    let mut counts: Vec<(&ByteString, usize)> = Vec::new();
+    for comm in snapshots.iter().filter_map(|(_, snapshot)| snapshot.comm.as_ref()) {
+        match counts.iter_mut().find(|(name, _)| *name == comm) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((comm, 1)),
+        }
+    }
+    // `max_by_key` returns the last of several equal ones.
+    counts.into_iter().rev().max_by_key(|(_, count)| *count).map(|(name, _)| name.clone())
 }
 
 /// A line of its trace. Its values for "unreadable" (-1, "", 0) are converted by [`snapshot`].

@@ -5,10 +5,12 @@ use super::{RecoverConfig, autoskillit, pin_name};
 use crate::core::gates::{BootMatch, GateEvidence, NamespaceMatch, OwnerLock, RootFate, SidecarState};
 use crate::core::record::ExitSource;
 use crate::core::record::sidecar::{Enrollment, Sidecar};
+use crate::procfs_view::is_written;
 use crate::session::problems::Problems;
 use crate::session::root_fate::{ProcessRef, probe};
-use crate::store::fsops::OwnedDir;
+use crate::store::fsops::{OpenError, OwnedDir};
 use crate::store::{Claim, ClaimError, Layout, SessionFiles};
+use rustix::fd::AsFd;
 use std::time::Duration;
 
 /// A session, and everything that recovery knows of it.
@@ -48,7 +50,10 @@ pub fn gather(config: &RecoverConfig, files: SessionFiles) -> Option<RecoveryCas
     };
     match Claim::take(dir, case.files.clone(), config.traces.uid()) {
         Ok(claim) => {
-            case.evidence.lock = OwnerLock::Ours;
+            case.evidence.lock = match config.layout {
+                Layout::Own => OwnerLock::Ours,
+                Layout::AutoSkillit => trace_owner(config, dir, &case.files),
+            };
             case.claim = Some(claim);
         }
         Err(ClaimError::Held) => case.evidence.lock = OwnerLock::Held,
@@ -82,6 +87,21 @@ pub fn gather(config: &RecoverConfig, files: SessionFiles) -> Option<RecoveryCas
     }
     examine_root(config, &mut case);
     Some(case)
+}
+
+/// Whether the owner of files without a lock lives: it has the trace open for writing.
+fn trace_owner(config: &RecoverConfig, dir: &OwnedDir, files: &SessionFiles) -> OwnerLock {
+    let trace = match dir.open_file(files.trace(), false, config.traces.uid()) {
+        Ok(trace) => trace,
+        // There is nothing that an owner could write to.
+        Err(OpenError::Missing) => return OwnerLock::Ours,
+        Err(_) => return OwnerLock::Unknown,
+    };
+    match is_written(trace.as_fd()) {
+        Ok(true) => OwnerLock::TraceOpen,
+        Ok(false) => OwnerLock::Ours,
+        Err(_) => OwnerLock::Unknown,
+    }
 }
 
 fn examine_root(config: &RecoverConfig, case: &mut RecoveryCase) {

@@ -6,6 +6,8 @@ use crate::core::identity::ProcessId;
 use crate::core::record::sidecar::Enrollment;
 use crate::core::record::{HeaderLine, Line, LineError, Origin, SessionId, Thresholds};
 use crate::core::session_state::{Input, Join, SampleSet, SessionState};
+use crate::core::snapshot::ProcSnapshot;
+use crate::core::text::ByteString;
 use crate::core::time::{Anchor, parse_us};
 use crate::session::live::ReplayedSession;
 use crate::session::live::recorder::diagnosis_of;
@@ -13,6 +15,7 @@ use crate::session::problems::Problems;
 use crate::store::fsops::OpenError;
 use crate::store::lines::RawLine;
 use crate::store::{Claim, Layout, Limits, TraceWriter};
+use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
@@ -117,8 +120,12 @@ struct Reader<'a> {
     problems: &'a mut Problems,
     /// Lines that were not understood.
     bad: u64,
+    /// The snapshots of a foreign trace, with their times.
+    foreign: Vec<(Timestamp, ProcSnapshot)>,
     /// Both clocks of a foreign trace, from its first line.
     foreign_anchor: Option<Anchor>,
+    /// The name of the root at its beginning; `None` when unknown.
+    root_comm: Option<ByteString>,
     reading: Reading,
 }
 
@@ -136,7 +143,17 @@ impl<'a> Reader<'a> {
             last: None,
             damaged: false,
         };
-        Self { config, enrollment, name, problems, bad: 0, foreign_anchor: None, reading }
+        Self {
+            config,
+            enrollment,
+            name,
+            problems,
+            bad: 0,
+            foreign: Vec::new(),
+            foreign_anchor: None,
+            root_comm: enrollment.comm.clone(),
+            reading,
+        }
     }
 
     /// Takes a line of the tracer's own.
@@ -162,16 +179,20 @@ impl<'a> Reader<'a> {
         self.reading.last = Some((line.ts, line.boot_ns));
     }
 
-    /// Takes a snapshot of AutoSkillit's, as a sample of one process.
+    /// Takes a line of AutoSkillit's.
     fn take_foreign(&mut self, raw: RawLine) {
-        let (at, snapshot) = match raw {
+        match raw {
             RawLine::Whole(line) => match autoskillit::snapshot(&line, self.enrollment) {
-                Ok(parsed) => parsed,
-                Err(error) => return self.complain(error),
+                Ok(parsed) => self.foreign.push(parsed),
+                Err(error) => self.complain(error),
             },
-            RawLine::TooLong(bytes) => return self.complain(too_long(bytes)),
-            RawLine::Torn(_) => return,
-        };
+            RawLine::TooLong(bytes) => self.complain(too_long(bytes)),
+            RawLine::Torn(_) => {}
+        }
+    }
+
+    /// Takes a snapshot of AutoSkillit's, as a sample of one process.
+    fn take_snapshot(&mut self, at: Timestamp, snapshot: ProcSnapshot) {
         let here = self.config.here.anchor;
         let anchor = *self.foreign_anchor.get_or_insert_with(|| match here.boot_ns_at(at) {
             Some(_) => here,
@@ -210,7 +231,7 @@ impl<'a> Reader<'a> {
                 ns_pid: self.enrollment.ns_pid,
                 pidfd_ino: self.enrollment.pidfd_ino,
             },
-            comm: self.enrollment.comm.clone(),
+            comm: self.root_comm.clone(),
             ..Join::new(root, Origin::Root)
         };
         let anchor = self.foreign_anchor.unwrap_or(self.config.here.anchor);
@@ -220,6 +241,11 @@ impl<'a> Reader<'a> {
     }
 
     fn finish(mut self) -> Reading {
+        let foreign = std::mem::take(&mut self.foreign);
+        self.root_comm = self.root_comm.take().or_else(|| autoskillit::usual_name(&foreign));
+        for (at, snapshot) in foreign {
+            self.take_snapshot(at, snapshot);
+        }
         if self.has_no_header() {
             self.begin(self.config.here.anchor.boot_ns);
         }

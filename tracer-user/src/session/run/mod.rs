@@ -29,7 +29,7 @@ use crate::core::evidence::{Clock, Evidence, Scope};
 use crate::core::identity::WaitStatus;
 use crate::core::record::{EndReason, Origin};
 use crate::core::summary::{LeakedProcess, Summary};
-use crate::procfs_view::FileId;
+use crate::procfs_view::{FileId, ProcRoot, table};
 use crate::signals::receive::{BlockedSignals, ReceivedSignal, SignalStream};
 use crate::store::autoskillit::Mirror;
 use crate::store::{Layout, LogConfig};
@@ -127,7 +127,8 @@ async fn traced(
     let id = recorder.id().clone();
     if options.layout == Layout::AutoSkillit {
         let place = options.places.trace_dir.as_deref().unwrap_or(Path::new(AUTOSKILLIT_DIR));
-        match Mirror::create(place, recorder.enrollment()) {
+        let held = table::comm(&ProcRoot::system(), root.tgid);
+        match Mirror::create(place, recorder.enrollment(), held) {
             Ok(created) => recorder.subscribe(mirror.insert(created)),
             Err(error) => recorder
                 .notice(&format!("{}: AutoSkillit's files cannot be written: {error}", place.display())),
