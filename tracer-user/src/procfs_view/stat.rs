@@ -178,9 +178,18 @@ pub(crate) fn syscall(text: &[u8]) -> Option<SyscallText> {
     Some(SyscallText::Inside { number, args, stack: next()?, code: next()? })
 }
 
-/// Nanoseconds on a CPU: the first number of `schedstat`.
-pub(crate) fn schedstat_cpu_ns(text: &[u8]) -> Option<u64> {
-    words(text).next()?.parse().ok()
+/// Nanoseconds on a CPU, and nanoseconds ready to run without one: the first two numbers of `schedstat`
+/// (`proc_pid_schedstat` in fs/proc/base.c).
+pub(crate) fn schedstat_ns(text: &[u8]) -> Option<(u64, u64)> {
+    let mut numbers = words(text).map(|word| word.parse().ok());
+    Some((numbers.next()??, numbers.next()??))
+}
+
+/// Microseconds for which some task waited for a CPU, from `/proc/pressure/cpu` (`psi_show` in
+/// kernel/sched/psi.c).
+pub(crate) fn pressure_us(text: &[u8]) -> Option<u64> {
+    let some = text.split(|byte| *byte == b'\n').find(|line| line.starts_with(b"some "))?;
+    words(some).find_map(|word| word.strip_prefix("total=")?.parse().ok())
 }
 
 #[cfg(test)]

@@ -39,8 +39,8 @@ pub(crate) fn try_write_lease(file: BorrowedFd<'_>) -> io::Result<()> {
     try_lease(file, libc::F_WRLCK)
 }
 
-/// A process has this file open for writing. The kernel's count has every process of the machine, also those of
-/// other users and other pid namespaces: a read lease is granted only on a file without writers
+/// A process has this file open for writing. The kernel's count has every process of the machine, also those
+/// of other users and other pid namespaces: a read lease is granted only on a file without writers
 /// (`check_conflicting_open` in fs/locks.c). The descriptor has to be open for reading only.
 ///
 /// # Errors

@@ -146,6 +146,10 @@ pub struct Host {
     pub pipe_max_size: Option<u64>,
     /// `/proc/sys/fs/pipe-user-pages-soft`, pages: past it a new pipe of that user gets two pages only.
     pub pipe_user_pages_soft: Option<u64>,
+    /// Time within the window in which some task of the machine was ready to run and had no CPU, microseconds
+    /// (`/proc/pressure/cpu`); `None` where the kernel does not count it.
+    #[serde(default)]
+    pub cpu_pressure_us: Option<u64>,
 }
 
 /// The scope of a question.

@@ -282,6 +282,9 @@ pub struct Limits {
     pub processes_soft: Option<u64>,
     /// Time for which `cpu.max` throttled its cgroup during the window, microseconds.
     pub throttled_us: Option<u64>,
+    /// The longest time within the window for which one of its threads was ready to run and had no CPU,
+    /// microseconds.
+    pub run_delay_us: Option<u64>,
 }
 
 /// Something of a process that could not be read.

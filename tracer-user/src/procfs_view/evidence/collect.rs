@@ -18,6 +18,7 @@ use crate::core::evidence::{ByteString, CallCount, Clock, Evidence, Host, Proble
 use crate::core::identity::ProcessId;
 use crate::procfs_view::machine::MachineView;
 use crate::procfs_view::proc_dir::OpenRoot;
+use crate::procfs_view::stat;
 use crate::procfs_view::{ProcRoot, table};
 
 /// Collects evidence. Takes the quiet window, or the time of reading where that is longer: the two overlap.
@@ -48,6 +49,8 @@ pub(super) struct FirstReading<'r> {
     samples: Samples,
     /// The processes whose calls are counted.
     counted: HashSet<u32>,
+    /// How long tasks of the machine had waited for a CPU, microseconds; `None` where that is not counted.
+    pressure_us: Option<u64>,
 }
 
 impl<'r> FirstReading<'r> {
@@ -61,6 +64,8 @@ impl<'r> FirstReading<'r> {
         let mut buffer = Vec::with_capacity(64 << 10);
         let samples = thread_sample::machine(root, &mut buffer);
         let mut collector = Collector::new(root, Clocks::read(), buffer);
+        // At the beginning, as the clocks: what follows is a part of the window.
+        let pressure_us = pressure(&mut collector);
         let members = scope::members(ask, &samples)?;
         let counted = counted(&members, &samples);
         window.begin(&counted);
@@ -80,12 +85,15 @@ impl<'r> FirstReading<'r> {
         wait_targets::vfork_children(&mut evidence, samples.values());
         objects::objects(&mut evidence, &mut collector, kernel);
         last_failed::add(&mut evidence, root);
-        Ok(Self { evidence, collector, samples, counted: counted.into_iter().collect() })
+        let counted = counted.into_iter().collect();
+        Ok(Self { evidence, collector, samples, counted, pressure_us })
     }
 
     /// Takes the second reading.
     pub(super) fn complete(self, calls: Option<Vec<(u32, CallCount)>>) -> Evidence {
-        let Self { mut evidence, mut collector, samples: before, counted } = self;
+        let Self { mut evidence, mut collector, samples: before, counted, pressure_us } = self;
+        evidence.host.cpu_pressure_us =
+            pressure(&mut collector).zip(pressure_us).map(|(now, then)| now.saturating_sub(then));
         let after = thread_sample::machine(collector.root, &mut collector.buffer);
         let (first, second) = (collector.clocks, Clocks::read());
         collector.clocks = second;
@@ -103,7 +111,12 @@ impl<'r> FirstReading<'r> {
     }
 }
 
-/// The most processes whose calls are counted.
+/// How long tasks of the machine have waited for a CPU since the boot, microseconds.
+fn pressure(collector: &mut Collector<'_>) -> Option<u64> {
+    collector.root.dir.read("pressure/cpu", &mut collector.buffer).ok().and_then(stat::pressure_us)
+}
+
+/// Processes whose calls are counted at most.
 const MOST_COUNTED: usize = 1024;
 
 /// The processes whose calls are counted: those of the scope first, then others, any of which may hold the
@@ -136,6 +149,7 @@ fn host(proc_root: &ProcRoot, machine: &MachineView) -> Host {
         hostname: Some(ByteString(names.nodename().to_bytes().to_vec())),
         pipe_max_size: machine.sysctl("fs/pipe-max-size"),
         pipe_user_pages_soft: machine.sysctl("fs/pipe-user-pages-soft"),
+        cpu_pressure_us: None,
     }
 }
 

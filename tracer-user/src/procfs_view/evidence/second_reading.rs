@@ -56,12 +56,26 @@ fn compare(
     }
     process.shared_pending = now.leader().status.shared_pending;
     if process.in_scope
+        && let Some(delay_ns) = longest_delay(then, now)
+    {
+        process.limits.get_or_insert_default().run_delay_us = Some(delay_ns / 1000);
+    }
+    if process.in_scope
         && let Some(text) = collector.cgroup_texts.get(&process.id.tgid)
         && let Some(now) = collector.cgroups.throttled_now(text)
         && let Some(then) = collector.cgroups.of(text).throttled_us
     {
         process.limits.get_or_insert_default().throttled_us = Some(now.saturating_sub(then));
     }
+}
+
+/// The longest time in the window for which one of the threads was ready to run and had no CPU, nanoseconds.
+fn longest_delay(then: &ProcessSample, now: &ProcessSample) -> Option<u64> {
+    let delay = |sample: &ThreadSample| {
+        let old = then.threads.iter().find(|old| old.is_same_thread(sample))?;
+        Some(sample.delay_ns?.saturating_sub(old.delay_ns?))
+    };
+    now.threads.iter().filter_map(delay).max()
 }
 
 /// Whether a thread moved. One that did is read again: it does something else now than at the first reading.

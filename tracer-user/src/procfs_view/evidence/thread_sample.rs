@@ -17,6 +17,8 @@ pub(crate) struct ThreadSample {
     pub status: Status,
     /// CPU time, nanoseconds; in whole ticks where the kernel keeps no `schedstat`.
     pub cpu_ns: u64,
+    /// Time ready to run without a CPU, nanoseconds; `None` where the kernel keeps no `schedstat`.
+    pub delay_ns: Option<u64>,
     /// The system call, or why it could not be read.
     pub call: Result<SyscallText, io::ErrorKind>,
 }
@@ -87,19 +89,16 @@ fn thread(tasks: &ProcDir, tid: u32, buffer: &mut Vec<u8>) -> Option<ThreadSampl
     let stat = stat::stat(dir.read("stat", buffer).ok()?)?;
     if stat.flags & stat::PF_KTHREAD != 0 {
         let call = Ok(SyscallText::Outside);
-        return Some(ThreadSample { tid, cpu_ns: 0, stat, status: Status::default(), call });
+        return Some(ThreadSample { tid, cpu_ns: 0, delay_ns: None, stat, status: Status::default(), call });
     }
     let status = stat::status(dir.read("status", buffer).ok()?);
-    let cpu_ns = dir
-        .read("schedstat", buffer)
-        .ok()
-        .and_then(stat::schedstat_cpu_ns)
-        .unwrap_or(stat.cpu_ticks * NS_PER_TICK);
+    let times = dir.read("schedstat", buffer).ok().and_then(stat::schedstat_ns);
+    let cpu_ns = times.map_or(stat.cpu_ticks * NS_PER_TICK, |(cpu_ns, _)| cpu_ns);
     let call = match dir.read("syscall", buffer) {
         Ok(text) => stat::syscall(text).ok_or(io::ErrorKind::InvalidData),
         Err(error) => Err(error.kind()),
     };
-    Some(ThreadSample { tid, stat, status, cpu_ns, call })
+    Some(ThreadSample { tid, stat, status, cpu_ns, delay_ns: times.map(|(_, delay_ns)| delay_ns), call })
 }
 
 /// What a thread did between two samples.

@@ -138,6 +138,25 @@ fn limits_are_reported_and_are_no_hang() {
     assert_eq!(of(&machine.say(), Class::SlowProgress), Some(Verdict::NotHung));
 }
 
+/// Ready to run and without a CPU: no quota, the machine has too much to do.
+#[test]
+fn a_job_without_a_cpu_is_slow() {
+    let mut machine = Machine::new();
+    let delayed = |us| Some(Limits { run_delay_us: Some(us), ..Limits::default() });
+    machine.get(ROOT).limits = delayed(100_000);
+    assert_eq!(of(&machine.say(), Class::SlowProgress), None, "a quarter of the window is usual under load");
+    machine.get(ROOT).limits = delayed(300_000);
+    assert_eq!(of(&machine.say(), Class::SlowProgress), Some(Verdict::NotHung));
+    machine.0.host.cpu_pressure_us = Some(320_000);
+    let said = machine.say();
+    let finding = said.findings.iter().find(|it| it.class == Class::SlowProgress).unwrap();
+    assert!(
+        finding.summary.contains("300 ms within 400 ms, the machine was short of CPU for 80 %"),
+        "{}",
+        finding.summary
+    );
+}
+
 #[test]
 fn a_busy_loop_is_reported_and_is_no_hang() {
     let mut machine = Machine::new();
