@@ -16,6 +16,7 @@ mod leftover;
 mod no_kernel;
 mod reap_limits;
 mod schemas;
+mod suite;
 #[path = "../support/mod.rs"]
 mod support;
 mod terminal;

@@ -2,15 +2,18 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 
 use super::exit::{Exit, Failure};
 use super::output::Output;
 use super::shared::PlaceArgs;
-use super::value::{Format, FormatArg};
+use super::value::{self, Format, FormatArg};
 use crate::core::leftover::{LeftoverKind, LeftoverStatus, PreflightReport};
+use crate::core::readiness::ReadinessStatus;
 use crate::core::text::printable;
+use crate::session::preflight::readiness::ReadinessOptions;
 use crate::session::preflight::{PreflightOptions, find_leftovers};
 
 /// How many notes of each kind the text report shows.
@@ -50,6 +53,18 @@ pub struct Args {
     /// Check that the socket files matching this pattern are free; may be repeated
     #[arg(long = "socket", value_name = "GLOB")]
     sockets: Vec<String>,
+    /// Check that the suite's interpreter can import this module; may be repeated
+    #[arg(long = "import", value_name = "MODULE", help_heading = "Suite")]
+    imports: Vec<String>,
+    /// Check that pytest can collect the suite's tests
+    #[arg(long, help_heading = "Suite")]
+    collect: bool,
+    /// The interpreter that runs the suite
+    #[arg(long, value_name = "PROGRAM", default_value = "python3", help_heading = "Suite")]
+    python: PathBuf,
+    /// The longest time for each check of the suite
+    #[arg(long, value_name = "DURATION", value_parser = value::positive_duration, default_value = "60s", help_heading = "Suite")]
+    check_timeout: Duration,
     /// Write the current findings to this file, as a baseline for later runs
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
@@ -63,8 +78,19 @@ pub struct Args {
 pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
     let save = args.save;
     let saved = save.is_some();
-    let options =
-        PreflightOptions { ports: args.ports, sockets: args.sockets, save, ..args.search.resolve() };
+    let readiness = ReadinessOptions {
+        python: args.python,
+        imports: args.imports,
+        collect: args.collect,
+        limit: args.check_timeout,
+    };
+    let options = PreflightOptions {
+        ports: args.ports,
+        sockets: args.sockets,
+        save,
+        readiness,
+        ..args.search.resolve()
+    };
     let report = find_leftovers(&options).context("preflight")?.report;
     match args.format.format {
         Format::Json => output.json(&report)?,
@@ -99,6 +125,14 @@ fn text(report: &PreflightReport) -> String {
     let more: usize = notes.values().map(|count| count.saturating_sub(NOTES)).sum();
     if more > 0 {
         out.push_str(&format!("note     and {more} more like these: --format json lists all\n"));
+    }
+    for check in &report.checks {
+        let word = match check.status {
+            ReadinessStatus::Ready => "ready",
+            ReadinessStatus::Broken => "broken",
+            ReadinessStatus::Unknown => "unknown",
+        };
+        out.push_str(&format!("{word:<8} {}\n", printable(&check.sentence)));
     }
     for problem in &report.problems {
         out.push_str(&format!("unseen   {}\n", printable(problem)));

@@ -12,6 +12,7 @@ pub mod hang_watch;
 pub mod identity;
 pub mod leftover;
 pub mod proc_event;
+pub mod readiness;
 pub mod record;
 pub mod redact;
 pub mod report;

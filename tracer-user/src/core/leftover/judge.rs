@@ -55,6 +55,7 @@ pub fn judge(scene: &Scene, asked: &PreflightRequest) -> PreflightReport {
         uid: scene.uid,
         checkout: scene.checkout.as_ref().map(|checkout| checkout.dir.clone()),
         findings,
+        checks: Vec::new(),
         problems: scene.incomplete.iter().chain(&scene.problems).cloned().collect(),
     }
 }

@@ -24,6 +24,7 @@ mod tests;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::readiness::ReadinessCheck;
 use super::text::ByteString;
 
 pub use held::{HELD_FILE, HeldFile};
@@ -183,6 +184,9 @@ pub struct PreflightReport {
     pub checkout: Option<ByteString>,
     /// The findings, gravest first.
     pub findings: Vec<LeftoverFinding>,
+    /// Whether the suite can start, where that was requested.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<ReadinessCheck>,
     /// What could not be examined, one line each.
     pub problems: Vec<String>,
 }

@@ -218,6 +218,7 @@ mod tests {
             uid: 1000,
             checkout: None,
             findings,
+            checks: vec![],
             problems: vec![],
         }
     }

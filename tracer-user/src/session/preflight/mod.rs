@@ -2,23 +2,27 @@
 
 mod files;
 pub mod port_conflict;
+pub mod readiness;
 pub mod reap;
 mod sessions;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
+use self::readiness::ReadinessOptions;
 use super::clock;
 use super::options::Places;
 use crate::core::identity::ProcessId;
 use crate::core::leftover::{
     Checkout, LeftoverFinding, LeftoverKind, PreflightReport, PreflightRequest, Proc, Scene, judge,
 };
+use crate::core::readiness::ReadinessStatus;
 use crate::core::text::{ByteString, shell_word};
 use crate::procfs_view::ProcRoot;
 use crate::procfs_view::census::{census, origin};
@@ -45,6 +49,8 @@ pub struct PreflightOptions {
     pub baseline: Option<PathBuf>,
     /// Write the present findings to this file, as a baseline.
     pub save: Option<PathBuf>,
+    /// What a suite needs before its first test.
+    pub readiness: ReadinessOptions,
 }
 
 /// The findings of an earlier time.
@@ -120,7 +126,14 @@ fn find_with(options: &PreflightOptions, bound: &files::BoundFiles) -> anyhow::R
         repo_option: options.repo.as_deref().map(|dir| option("--repo", dir)).unwrap_or_default(),
         place_options: place_options(&options.places),
     };
-    let report = judge(&scene, &request);
+    let mut report = judge(&scene, &request);
+    if !options.readiness.is_empty() {
+        let checkout =
+            scene.checkout.as_ref().map(|checkout| PathBuf::from(OsStr::from_bytes(&checkout.dir.0)));
+        report.checks =
+            readiness::check(&options.readiness, checkout.as_deref()).context("the interpreter")?;
+        report.clean &= report.checks.iter().all(|check| check.status != ReadinessStatus::Broken);
+    }
     if let Some(path) = &options.save {
         save_baseline(path, &report)?;
     }
