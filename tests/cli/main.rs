@@ -21,5 +21,6 @@ mod suite;
 mod support;
 mod terminal;
 mod tidy;
+mod tree;
 mod watch;
 mod words;

@@ -1,6 +1,8 @@
 //! The command line: global options and the list of verbs.
 
-use super::{attach, completions, diagnose, doctor, man, preflight, reap, recover, run, schema, sessions};
+use super::{
+    attach, completions, diagnose, doctor, man, preflight, reap, recover, run, schema, sessions, watch,
+};
 
 /// The command line.
 #[derive(clap::Parser, Debug)]
@@ -43,6 +45,8 @@ pub enum Verb {
     Schema(schema::Args),
     /// Explain what hangs now
     Diagnose(diagnose::Args),
+    /// Show what each process of a job waits for, drawn once a second
+    Watch(watch::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
     /// Print the manual page

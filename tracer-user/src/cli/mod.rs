@@ -26,6 +26,7 @@ mod sessions;
 mod shared;
 mod status_line;
 pub mod value;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -63,6 +64,7 @@ fn dispatch(verb: Verb, output: &mut Output) -> Result<Exit, Failure> {
         Verb::Sessions(args) => sessions::execute(&args, output),
         Verb::Schema(args) => schema::execute(&args, output),
         Verb::Diagnose(args) => diagnose::execute(args, output),
+        Verb::Watch(args) => watch::execute(args, output),
         Verb::Completions(args) => completions::execute(&args, parse::command(|_| None), output),
         Verb::Man(args) => man::execute(&args, parse::command(|_| None), output),
     }

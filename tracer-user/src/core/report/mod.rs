@@ -24,6 +24,7 @@ pub use junit::junit;
 pub use markdown::markdown;
 pub use mermaid::mermaid;
 pub use text::{TextStyle, text};
+pub use waits::lines as wait_lines;
 
 use super::diagnosis::{Diagnosis, Finding, Party, Resource, RuledOut, Verdict};
 use super::text::duration;
