@@ -14,6 +14,7 @@ mod isolated;
 mod job;
 mod leftover;
 mod no_kernel;
+mod pytest_fixture;
 mod reap_limits;
 mod schemas;
 mod suite;

@@ -4,7 +4,8 @@
 //! `$XDG_RUNTIME_DIR`, `/run`, `/tmp`. There it is `tracer-user-<uid>/`, which must be a real directory of
 //! this user with mode 0700. It is checked through the open directory, and used through it from then on, so
 //! what happens to its path afterwards does not matter. A place that was given is used or refused, never
-//! silently replaced by another.
+//! silently replaced by another. Under a test runner the default places are refused, given or not: the traces
+//! of tests and of real sessions never meet.
 
 use super::fsops::{DIR_MODE, OwnedDir, lock_within, try_lock, try_lock_shared};
 use rustix::fs::{Mode, OFlags};
@@ -67,6 +68,13 @@ impl ResolveConfig {
 }
 
 impl ResolveConfig {
+    /// The path leads to one of the default places.
+    fn is_default(&self, path: &Path) -> bool {
+        let id = |path: &Path| rustix::fs::stat(path).ok().map(|stat| (stat.st_dev, stat.st_ino));
+        let place = id(path);
+        place.is_some() && self.defaults.iter().any(|default| id(default) == place)
+    }
+
     /// A directory of this owner is no threat: the owner is this user, root, or the user who called sudo.
     fn trusts(&self, owner: u32) -> bool {
         owner == self.uid || owner == 0 || self.uid == 0 && self.sudo_uid == Some(owner)
@@ -79,6 +87,18 @@ pub enum TraceDirError {
     /// Under a test runner the default places are refused.
     #[error("{0} is set, so this runs under a test runner: name a trace directory with --trace-dir")]
     UnderTest(String),
+    /// Under a test runner a default place was given.
+    #[error(
+        "{variable} is set, so this runs under a test runner: {} is where real sessions are, name a directory of \
+         the test with --trace-dir",
+        .path.display()
+    )]
+    DefaultUnderTest {
+        /// The variable of the test runner.
+        variable: String,
+        /// The place.
+        path: PathBuf,
+    },
     /// The place that was given cannot be used.
     #[error("trace directory {path}: {reason}")]
     Requested {
@@ -165,6 +185,9 @@ impl TraceDir {
     /// When the given place, or every default one, cannot be used.
     pub fn resolve(config: &ResolveConfig) -> Result<Self, TraceDirError> {
         if let Some(path) = &config.requested {
+            if let Some(variable) = config.test_runner.clone().filter(|_| config.is_default(path)) {
+                return Err(TraceDirError::DefaultUnderTest { variable, path: path.clone() });
+            }
             return Self::open_in(path, config)
                 .map_err(|reason| TraceDirError::Requested { path: path.clone(), reason });
         }
