@@ -416,3 +416,36 @@ fn the_sidecar_has_the_name_of_the_program() {
     assert_eq!(sidecar["comm"], "sh", "{sidecar}");
     assert_eq!(sidecar["cmdline"][0], "sh");
 }
+
+/// Without a tracer the job is this very process, and has the state that it inherited.
+#[test]
+fn a_job_that_is_not_traced_runs_bare() {
+    let place = tempfile::tempdir().expect("a directory");
+    let bare = |how: &dyn Fn(&mut Command), words: &[&str]| {
+        let mut command = Command::new(TRACER);
+        how(&mut command);
+        command
+            .args(["--trace-dir"])
+            .arg(place.path())
+            .arg("--log-dir")
+            .arg(place.path())
+            .arg("--")
+            .args(words);
+        output(&mut command)
+    };
+    let off = |command: &mut Command| {
+        command.args(["run", "--enabled=false"]);
+    };
+    let done = bare(&off, &["sh", "-c", "grep SigIgn /proc/self/status; exit 7"]);
+    assert_eq!((code(&done), stderr(&done).as_str()), (Some(7), ""));
+    let text = String::from_utf8_lossy(&done.stdout).into_owned();
+    let without = output(Command::new("grep").args(["SigIgn", "/proc/self/status"]));
+    assert!(text.contains(&*String::from_utf8_lossy(&without.stdout)), "{text}");
+    let by_variable = |command: &mut Command| {
+        command.args(["run", "-v"]).env("TRACER_ENABLED", "0");
+    };
+    let done = bare(&by_variable, &["sh", "-c", "exit 3"]);
+    assert_eq!((code(&done), stderr(&done).lines().count()), (Some(3), 1), "{done:?}");
+    assert_eq!(code(&bare(&off, &["/nonexistent/program"])), Some(127));
+    assert_eq!(std::fs::read_dir(place.path()).expect("readable").count(), 0, "nothing is recorded");
+}

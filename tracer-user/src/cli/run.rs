@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use anyhow::Context;
+use clap::ArgAction;
+use clap::builder::BoolishValueParser;
 
 use super::exit::{Exit, Failure};
 use super::live_output::{LiveOutput, leaked_line, summary_line};
@@ -13,11 +15,15 @@ use super::report_target::ReportTarget;
 use super::shared::{LayoutArg, PlaceArgs, WatchArgs};
 use super::value;
 use crate::session::options::{RunOptions, TimeLimits};
+use crate::session::run::job::execute_bare;
 use crate::session::run::{self, JobOutcome};
 
 /// Arguments of the verb.
 #[derive(clap::Args, Debug)]
 pub struct Args {
+    /// Trace the job; false runs it without a tracer, as TRACER_ENABLED=0 does
+    #[arg(long, value_name = "BOOL", value_parser = BoolishValueParser::new(), action = ArgAction::Set, default_value_t = true)]
+    enabled: bool,
     /// Name of the session
     #[arg(long, value_name = "ID", value_parser = session_id)]
     session_id: Option<String>,
@@ -84,6 +90,14 @@ pub(super) fn session_id(argument: &str) -> Result<String, String> {
 
 /// Runs the job. An error of the tracer before the job runs ends with 125.
 pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
+    if !args.enabled {
+        if output.verbosity() > 0 {
+            output.note("run: not traced: --enabled is false");
+        }
+        let program = args.command.first().cloned().unwrap_or_default();
+        let failure = execute_bare(&args.command).context("run")?;
+        return ended(JobOutcome::NotExecuted(failure), &program);
+    }
     let (events, reports) = (args.events, args.reports.clone());
     let quiet = args.watch.quiet;
     let options = args.resolve(output.verbosity());

@@ -110,21 +110,8 @@ impl HeldChild {
         let (outcome_read, outcome_write) = pipe().map_err(system("cannot make a pipe"))?;
         rustix::io::ioctl_fionbio(&outcome_read, true)
             .map_err(|error| SpawnError::System { what: "cannot set up a pipe", error: error.into() })?;
-        let argv = pointers(&command.argv, None);
-        let shell_argvs: Vec<_> = command
-            .files
-            .iter()
-            .map(|file| pointers(&command.argv, Some([SHELL.as_ptr(), file.as_ptr()])))
-            .collect();
         let plan = ChildPlan {
-            files: &command.files,
-            argv: &argv,
-            shell_argvs: &shell_argvs,
-            // SAFETY: `environ` is changed only by setenv and similar functions, which this program never
-            // calls.
-            environment: unsafe { environ },
-            original,
-            inherited: inherited(),
+            exec: ExecPlan::new(command, original),
             go: go_read.as_raw_fd(),
             outcome: outcome_write.as_raw_fd(),
             // The child must not hold this end: it would never read the end of the file.
@@ -223,17 +210,89 @@ fn pointers(words: &[CString], instead: Option<[*const libc::c_char; 2]>) -> Vec
     instead.into_iter().flatten().chain(rest).chain([ptr::null()]).collect()
 }
 
-/// Everything that the child needs, made before the fork.
-struct ChildPlan<'a> {
+/// Everything that executing a command needs, made before a fork.
+struct ExecPlan<'a> {
     files: &'a [CString],
-    argv: &'a [*const libc::c_char],
-    shell_argvs: &'a [Vec<*const libc::c_char>],
+    argv: Vec<*const libc::c_char>,
+    shell_argvs: Vec<Vec<*const libc::c_char>>,
     environment: *const *const libc::c_char,
     original: &'a OriginalSignals,
     inherited: InheritedState,
+}
+
+impl<'a> ExecPlan<'a> {
+    fn new(command: &'a JobCommand, original: &'a OriginalSignals) -> Self {
+        let shell_argv = |file: &CString| pointers(&command.argv, Some([SHELL.as_ptr(), file.as_ptr()]));
+        Self {
+            files: &command.files,
+            argv: pointers(&command.argv, None),
+            shell_argvs: command.files.iter().map(shell_argv).collect(),
+            // SAFETY: `environ` is changed only by setenv and similar functions, which this program never
+            // calls.
+            environment: unsafe { environ },
+            original,
+            inherited: inherited(),
+        }
+    }
+}
+
+/// Executes the command in this process, in the state that it inherited. Returns only the error.
+pub fn execute(command: &JobCommand, original: &OriginalSignals) -> io::Error {
+    let plan = ExecPlan::new(command, original);
+    // SAFETY: the plan's pointers are those of this address space.
+    io::Error::from_raw_os_error(unsafe { become_command(&plan) })
+}
+
+/// Everything that the child needs, made before the fork.
+struct ChildPlan<'a> {
+    exec: ExecPlan<'a>,
     go: RawFd,
     go_write: RawFd,
     outcome: RawFd,
+}
+
+/// Executes the command in this process, in the state that it inherited. Returns the error, `errno`.
+///
+/// # Safety
+/// The pointers of the plan are those of this address space. Makes only async-signal-safe calls.
+unsafe fn become_command(plan: &ExecPlan<'_>) -> i32 {
+    // SAFETY: each call takes integers, or pointers into the plan: arrays end in a null pointer, strings in a
+    // NUL byte. All of them are async-signal-safe.
+    unsafe {
+        for (fd, closed) in (0..).zip(plan.inherited.closed) {
+            if closed {
+                libc::close(fd);
+            }
+        }
+        if !plan.inherited.sigpipe_ignored {
+            libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        }
+        if plan.original.sigchld_ignored {
+            libc::signal(libc::SIGCHLD, libc::SIG_IGN);
+        }
+        libc::sigprocmask(libc::SIG_SETMASK, &plan.original.mask, ptr::null_mut());
+        // As execvp(3) does: continue after a missing file, and remember one that may not be executed.
+        let mut denied = false;
+        let mut error = libc::ENOENT;
+        for (file, shell_argv) in plan.files.iter().zip(&plan.shell_argvs) {
+            libc::execve(file.as_ptr(), plan.argv.as_ptr(), plan.environment);
+            error = *libc::__errno_location();
+            if error == libc::ENOEXEC {
+                libc::execve(SHELL.as_ptr(), shell_argv.as_ptr(), plan.environment);
+                error = *libc::__errno_location();
+                break;
+            }
+            match error {
+                libc::EACCES => denied = true,
+                libc::ENOENT | libc::ENOTDIR | libc::ESTALE | libc::ENODEV | libc::ETIMEDOUT => {}
+                _ => break,
+            }
+        }
+        if denied && matches!(error, libc::ENOENT | libc::ENOTDIR) {
+            error = libc::EACCES;
+        }
+        error
+    }
 }
 
 /// # Safety
@@ -252,38 +311,7 @@ unsafe fn in_child(plan: &ChildPlan<'_>) -> ! {
                 _ => libc::_exit(125),
             }
         }
-        for (fd, closed) in (0..).zip(plan.inherited.closed) {
-            if closed {
-                libc::close(fd);
-            }
-        }
-        if !plan.inherited.sigpipe_ignored {
-            libc::signal(libc::SIGPIPE, libc::SIG_DFL);
-        }
-        if plan.original.sigchld_ignored {
-            libc::signal(libc::SIGCHLD, libc::SIG_IGN);
-        }
-        libc::sigprocmask(libc::SIG_SETMASK, &plan.original.mask, ptr::null_mut());
-        // As execvp(3) does: continue after a missing file, and remember one that may not be executed.
-        let mut denied = false;
-        let mut error = libc::ENOENT;
-        for (file, shell_argv) in plan.files.iter().zip(plan.shell_argvs) {
-            libc::execve(file.as_ptr(), plan.argv.as_ptr(), plan.environment);
-            error = *libc::__errno_location();
-            if error == libc::ENOEXEC {
-                libc::execve(SHELL.as_ptr(), shell_argv.as_ptr(), plan.environment);
-                error = *libc::__errno_location();
-                break;
-            }
-            match error {
-                libc::EACCES => denied = true,
-                libc::ENOENT | libc::ENOTDIR | libc::ESTALE | libc::ENODEV | libc::ETIMEDOUT => {}
-                _ => break,
-            }
-        }
-        if denied && matches!(error, libc::ENOENT | libc::ENOTDIR) {
-            error = libc::EACCES;
-        }
+        let error = become_command(&plan.exec);
         let bytes = error.to_ne_bytes();
         libc::write(plan.outcome, bytes.as_ptr().cast(), bytes.len());
         libc::_exit(if error == libc::ENOENT { 127 } else { 126 })

@@ -32,8 +32,8 @@ use tokio::io::unix::AsyncFd;
 use crate::core::identity::WaitStatus;
 use crate::procfs_view::{ProcRoot, table};
 use crate::signals::pidfd::PidFd;
-use crate::signals::receive::{OriginalSignals, ReceivedSignal, SignalStream, stop_self};
-use crate::signals::spawn::{HeldChild, JobCommand, SpawnError, release_inherited_descriptors};
+use crate::signals::receive::{BlockedSignals, OriginalSignals, ReceivedSignal, SignalStream, stop_self};
+use crate::signals::spawn::{HeldChild, JobCommand, SpawnError, execute, release_inherited_descriptors};
 use crate::signals::terminal;
 use crate::signals::watched::watched;
 
@@ -127,6 +127,16 @@ pub fn hold(spec: &JobSpec, original: &OriginalSignals) -> anyhow::Result<HeldJo
     let open = table::own_descriptors(&ProcRoot::system()).context("cannot list the open descriptors")?;
     release_inherited_descriptors(&open).context("cannot release the job's descriptors")?;
     Ok(HeldJob { child })
+}
+
+/// Executes the command in this process, without a tracer. Returns only when that fails.
+///
+/// # Errors
+/// When there is no command that could be executed.
+pub fn execute_bare(argv: &[OsString]) -> anyhow::Result<ExecFailure> {
+    let original = BlockedSignals::take().context("cannot take signals")?.original();
+    let command = JobCommand::new(argv, std::env::var_os("PATH").as_deref())?;
+    Ok(ExecFailure { error: execute(&command, &original) })
 }
 
 impl HeldJob {
