@@ -369,6 +369,7 @@ fn autoskillits_files_are_there_while_the_job_runs_and_removed_with_its_session(
     let mut command = Command::new(TRACER);
     command.args(["run", "--quiet", "--no-kernel", "--layout", "autoskillit", "--trace-dir"]);
     command.arg(place.path()).arg("--log-dir").arg(place.path().join("log"));
+    command.arg("--autoskillit-log").arg(place.path().join("its"));
     command.args(["--", "ls"]).arg(place.path());
     let output = output(&mut command);
     let listed = String::from_utf8_lossy(&output.stdout);
@@ -391,6 +392,7 @@ fn autoskillits_sidecar_has_the_name_of_the_first_snapshot() {
     let mut command = Command::new(TRACER);
     command.args(["run", "--quiet", "--interval", "20ms", "--layout", "autoskillit", "--trace-dir"]);
     command.arg(place.path()).arg("--log-dir").arg(place.path().join("log"));
+    command.arg("--autoskillit-log").arg(place.path().join("its"));
     command.args(["--", "env", "sh", "-c", shown]).arg(place.path());
     let output = output(&mut command);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

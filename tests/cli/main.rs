@@ -17,6 +17,7 @@ mod no_kernel;
 mod pytest_fixture;
 mod reap_limits;
 mod schemas;
+mod sessions;
 mod suite;
 #[path = "../support/mod.rs"]
 mod support;

@@ -188,7 +188,7 @@ fn a_mirror_replaces_nothing_and_leaves_nothing() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
-/// Its owner has no lock. As long as it has the trace open for writing, it lives, whatever became of the target.
+/// Its owner has no lock. As long as it has the trace open for writing, it lives, whatever its target does.
 #[test]
 fn a_live_owner_whose_target_ended_keeps_its_files() {
     let place = Place::new();

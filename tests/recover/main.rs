@@ -11,6 +11,7 @@
 )]
 
 mod autoskillit;
+mod autoskillit_itself;
 mod faults;
 mod kernel;
 mod kills;

@@ -1,6 +1,7 @@
 //! `run`: arguments and outcome of a traced run.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -47,6 +48,13 @@ pub struct Args {
     /// The file layout to write
     #[arg(long, value_enum, value_name = "LAYOUT", default_value_t = LayoutArg::Tracer, help_heading = "Files")]
     layout: LayoutArg,
+    /// With --layout autoskillit: the log to which the session is added [default:
+    /// $XDG_DATA_HOME/autoskillit/logs]
+    #[arg(long, value_name = "DIR", help_heading = "Files")]
+    autoskillit_log: Option<PathBuf>,
+    /// Attach the files of this directory to the session when the job has ended
+    #[arg(long, value_name = "DIR", help_heading = "Files")]
+    keep: Option<PathBuf>,
     #[command(flatten)]
     watch: WatchArgs,
     #[command(flatten)]
@@ -69,6 +77,8 @@ impl Args {
             limits: TimeLimits { timeout: self.timeout, max_idle: self.max_idle },
             reap_leaked: self.reap_leaked,
             layout: self.layout.into(),
+            autoskillit_log: self.autoskillit_log,
+            keep: self.keep,
         }
     }
 }

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use super::exit::{Exit, Failure};
 use super::output::Output;
+use super::shared::LayoutArg;
 use super::value::{self, Format, FormatArg};
 use crate::core::redact;
 use crate::core::summary::{IndexRow, Summary};
 use crate::core::text::ByteString;
 use crate::core::text::printable;
+use crate::session::autoskillit_log;
 use crate::session::sessions::{self, SessionFilter, SessionListing, StoredTrace};
 
 /// Arguments of the verb.
@@ -25,8 +27,10 @@ enum Command {
     List(ListArgs),
     /// Show one session: its summary and its timeline
     Show(ShowArgs),
-    /// Print one session as a JSON document, including its whole trace
+    /// Print one session as a JSON document, including its whole trace; or add sessions to AutoSkillit's log
     Export(ExportArgs),
+    /// Attach files to a session, such as logs or measurements of what ran it
+    Attach(AttachArgs),
     /// Exclude sessions from retention: they are never removed to make room
     Protect(ProtectArgs),
     /// Start listings from now: hide earlier sessions without removing them
@@ -62,7 +66,18 @@ struct ListArgs {
     #[command(flatten)]
     log: LogArgs,
     #[command(flatten)]
+    layout: ReadLayout,
+    #[command(flatten)]
     format: FormatArg,
+}
+
+/// Whose log is read.
+#[derive(clap::Args, Debug)]
+struct ReadLayout {
+    /// The layout of the log: that of this tool, or AutoSkillit's [default place:
+    /// $XDG_DATA_HOME/autoskillit/logs]
+    #[arg(long, value_enum, value_name = "LAYOUT", default_value_t = LayoutArg::Tracer, help_heading = "Files")]
+    layout: LayoutArg,
 }
 
 #[derive(clap::Args, Debug)]
@@ -72,13 +87,33 @@ struct ShowArgs {
     #[command(flatten)]
     log: LogArgs,
     #[command(flatten)]
+    layout: ReadLayout,
+    #[command(flatten)]
     format: FormatArg,
 }
 
 #[derive(clap::Args, Debug)]
 struct ExportArgs {
+    /// The sessions, by the names that `sessions list` shows; without --to only one
+    #[arg(required = true, value_name = "SESSION")]
+    sessions: Vec<String>,
+    /// The layout in which --to writes
+    #[arg(long, value_enum, value_name = "LAYOUT", help_heading = "Files")]
+    layout: Option<LayoutArg>,
+    /// Add the sessions to AutoSkillit's log in this directory
+    #[arg(long, value_name = "DIR", help_heading = "Files")]
+    to: Option<PathBuf>,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+#[derive(clap::Args, Debug)]
+struct AttachArgs {
     /// The session, by the name that `sessions list` shows
     session: String,
+    /// The files; each keeps its name
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
     #[command(flatten)]
     log: LogArgs,
 }
@@ -119,10 +154,8 @@ pub fn execute(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     match &args.command {
         Command::List(args) => list(args, output)?,
         Command::Show(args) => show(args, output)?,
-        Command::Export(args) => {
-            let shown = sessions::show(&sessions::log(args.log.log_dir.clone()), &args.session, true)?;
-            output.json(&shown)?;
-        }
+        Command::Export(args) => export(args, output)?,
+        Command::Attach(args) => return attach(args, output),
         Command::Protect(args) => {
             sessions::protect(&sessions::log(args.log.log_dir.clone()), &args.sessions, !args.off)?;
             let how = if args.off { "subject to retention again" } else { "excluded from retention" };
@@ -134,6 +167,35 @@ pub fn execute(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         }
     }
     Ok(Exit::Success)
+}
+
+fn export(args: &ExportArgs, output: &mut Output) -> Result<(), Failure> {
+    let log = sessions::log(args.log.log_dir.clone());
+    match (&args.to, args.layout, args.sessions.as_slice()) {
+        (Some(to), Some(LayoutArg::Autoskillit), names) => {
+            for name in names {
+                let added = autoskillit_log::export(&log, name, to)?;
+                let how = if added.already { "was there already as" } else { "is there as" };
+                output.note(&format!("{name}: {how} {}", to.join("sessions").join(added.dir_name).display()));
+            }
+            Ok(())
+        }
+        (None, _, [name]) => output.json(&sessions::show(&log, name, true)?),
+        (None, ..) => {
+            Err(Failure::usage("sessions export: one session at a time is printed; --to adds several"))
+        }
+        (Some(_), ..) => Err(Failure::usage("sessions export: --to needs --layout autoskillit")),
+    }
+}
+
+fn attach(args: &AttachArgs, output: &mut Output) -> Result<Exit, Failure> {
+    let log = sessions::log(args.log.log_dir.clone());
+    let (attached, problems) = sessions::attach(&log, &args.session, &args.files)?;
+    for problem in &problems {
+        output.note(problem);
+    }
+    output.note(&format!("{}: {attached} file(s) attached", args.session));
+    Ok(if problems.is_empty() { Exit::Success } else { Exit::Failed })
 }
 
 fn list(args: &ListArgs, output: &mut Output) -> Result<(), Failure> {
@@ -148,7 +210,11 @@ fn list(args: &ListArgs, output: &mut Output) -> Result<(), Failure> {
         include_cleared: args.all,
         limit: args.limit,
     };
-    let listing = sessions::list(&sessions::log(args.log.log_dir.clone()), &filter)?;
+    let log_dir = args.log.log_dir.clone();
+    let listing = match args.layout.layout {
+        LayoutArg::Tracer => sessions::list(&sessions::log(log_dir), &filter)?,
+        LayoutArg::Autoskillit => autoskillit_log::list(&autoskillit_log::path(log_dir)?, &filter)?,
+    };
     match args.format.format {
         Format::Json => output.json(&listing),
         Format::Text => {
@@ -164,9 +230,10 @@ fn table(listing: &SessionListing) -> String {
     if listing.sessions.is_empty() {
         return "no sessions\n".to_owned();
     }
-    let head = ["SESSION", "BEGAN", "TOOK", "OUTCOME", "STALLS", "ANOMALIES", "COMMAND"].map(str::to_owned);
-    let rows: Vec<[String; 7]> = std::iter::once(head).chain(listing.sessions.iter().map(row)).collect();
-    let mut widths = [0; 7];
+    let head = ["SESSION", "BEGAN", "TOOK", "OUTCOME", "STALLS", "ANOMALIES", "LABELS", "COMMAND"]
+        .map(str::to_owned);
+    let rows: Vec<[String; 8]> = std::iter::once(head).chain(listing.sessions.iter().map(row)).collect();
+    let mut widths = [0; 8];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
@@ -184,7 +251,9 @@ fn table(listing: &SessionListing) -> String {
     out
 }
 
-fn row(row: &IndexRow) -> [String; 7] {
+fn row(row: &IndexRow) -> [String; 8] {
+    let labels: Vec<_> =
+        row.labels.iter().map(|(key, value)| format!("{key}={}", redact::line(value))).collect();
     let began = row.timestamp.get(..19).unwrap_or(&row.timestamp).replace('T', " ");
     [
         printable(&row.dir_name),
@@ -193,6 +262,7 @@ fn row(row: &IndexRow) -> [String; 7] {
         outcome(row),
         row.stall_count.to_string(),
         row.anomaly_count.to_string(),
+        printable(labels.join(",")),
         redact::line(&row.command.escaped()),
     ]
 }
@@ -215,7 +285,13 @@ fn took(seconds: f64) -> String {
 }
 
 fn show(args: &ShowArgs, output: &mut Output) -> Result<(), Failure> {
-    let shown = sessions::show(&sessions::log(args.log.log_dir.clone()), &args.session, false)?;
+    let log_dir = args.log.log_dir.clone();
+    let shown = match args.layout.layout {
+        LayoutArg::Tracer => sessions::show(&sessions::log(log_dir), &args.session, false)?,
+        LayoutArg::Autoskillit => {
+            autoskillit_log::show(&autoskillit_log::path(log_dir)?, &args.session, false)?
+        }
+    };
     match args.format.format {
         Format::Json => output.json(&shown),
         Format::Text => {
@@ -234,6 +310,9 @@ fn text(shown: &StoredTrace) -> String {
     }
     if let Some(verdict) = shown.diagnosis.as_ref().and_then(|diagnosis| diagnosis["verdict"].as_str()) {
         out.push_str(&format!("{:<12}{}\n", "diagnosis", printable(verdict)));
+    }
+    for file in &shown.files {
+        out.push_str(&format!("{:<12}{} ({} bytes)\n", "file", printable(&file.name), file.bytes));
     }
     out.push('\n');
     for line in shown.timeline() {

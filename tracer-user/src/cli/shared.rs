@@ -93,6 +93,9 @@ pub struct RetentionArgs {
     /// Remove the oldest finished sessions when all of them together are larger than this
     #[arg(long, value_name = "SIZE", value_parser = value::size, help_heading = "Files")]
     max_log_bytes: Option<u64>,
+    /// Never remove finished sessions with this label, such as those of a whole campaign; may be repeated
+    #[arg(long = "protect", value_name = "KEY=VALUE", value_parser = value::key_value, help_heading = "Files")]
+    protect: Vec<(String, String)>,
 }
 
 impl RetentionArgs {
@@ -102,6 +105,7 @@ impl RetentionArgs {
             max_sessions: self.max_sessions,
             max_age: self.max_session_age,
             max_bytes: self.max_log_bytes,
+            protected_labels: self.protect.clone(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod anomaly;
 pub mod attribution;
+pub mod autoskillit;
 pub mod decode;
 pub mod diagnosis;
 pub mod escalation;

@@ -4,11 +4,12 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 /// How many finished sessions are kept, for how long, and in how much room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetentionPolicy {
     /// The number of sessions that are kept, at least 1.
     pub max_sessions: usize,
@@ -16,6 +17,8 @@ pub struct RetentionPolicy {
     pub max_age: Option<Duration>,
     /// The room that all sessions may take together, bytes; `None`: any.
     pub max_bytes: Option<u64>,
+    /// Sessions with one of these labels, key and value, never go.
+    pub protected_labels: Vec<(String, String)>,
 }
 
 impl RetentionPolicy {
@@ -24,7 +27,12 @@ impl RetentionPolicy {
 
     /// Keeps this many sessions, whatever their age and size.
     pub const fn count(max_sessions: usize) -> Self {
-        Self { max_sessions, max_age: None, max_bytes: None }
+        Self { max_sessions, max_age: None, max_bytes: None, protected_labels: Vec::new() }
+    }
+
+    /// Whether sessions with these labels never go.
+    pub fn protects(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.protected_labels.iter().any(|(key, value)| labels.get(key) == Some(value))
     }
 
     /// Plans which sessions go. `sessions` are oldest first. `is_protected` is called for a session only when
@@ -184,11 +192,11 @@ mod tests {
     fn age_and_size_remove_further_ones() {
         let of = [(50, 10), (40, 10), (30, 10), (20, 10)];
         let all = RetentionPolicy::count(10);
-        let age = RetentionPolicy { max_age: Some(Duration::from_secs(30)), ..all };
+        let age = RetentionPolicy { max_age: Some(Duration::from_secs(30)), ..all.clone() };
         assert_eq!(removed(age, &of, &[]), ["s0", "s1"], "exactly the limit is kept");
         let size = RetentionPolicy { max_bytes: Some(25), ..all };
-        assert_eq!(removed(size, &of, &[]), ["s0", "s1"]);
-        assert_eq!(removed(size, &of, &["s0", "s1", "s2", "s3"]), [""; 0]);
+        assert_eq!(removed(size.clone(), &of, &[]), ["s0", "s1"]);
+        assert_eq!(removed(size.clone(), &of, &["s0", "s1", "s2", "s3"]), [""; 0]);
         let both = RetentionPolicy { max_age: Some(Duration::from_secs(45)), ..size };
         assert_eq!(removed(both, &of, &[]), ["s0", "s1"], "what went for its age takes no room");
     }

@@ -1,6 +1,7 @@
 //! The verbs, one module each, and the only place where the layers meet.
 
 pub mod attach;
+pub mod autoskillit_log;
 pub mod clock;
 pub mod diagnose;
 pub mod doctor;

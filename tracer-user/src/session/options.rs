@@ -96,6 +96,10 @@ pub struct RunOptions {
     pub reap_leaked: bool,
     /// Whose files are written. With AutoSkillit's, the tracer's own are written as well.
     pub layout: Layout,
+    /// AutoSkillit's log, to which the session is added with its layout; `None`: the default one.
+    pub autoskillit_log: Option<PathBuf>,
+    /// The files of this directory are attached to the session.
+    pub keep: Option<PathBuf>,
 }
 
 /// The options of `attach`.

@@ -8,12 +8,12 @@ use crate::core::timeline;
 use crate::store::fsops::{OwnedDir, read_bounded};
 use crate::store::index::{self, Row};
 use crate::store::lines::{Lines, RawLine};
-use crate::store::{LogConfig, SessionLog, session_files};
+use crate::store::{Layout, LogConfig, SessionLog, session_files};
 use anyhow::{Context, anyhow, bail};
 use serde::Serialize;
 use std::ffi::OsStr;
 use std::io::BufReader;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The log in the given directory, or in the default one.
 pub fn log(dir: Option<PathBuf>) -> LogConfig {
@@ -69,6 +69,11 @@ pub fn list(config: &LogConfig, filter: &SessionFilter) -> anyhow::Result<Sessio
         }
     };
     listing.cleared_at = cleared_at.map(crate::core::time::render);
+    if let Ok(Some(Layout::AutoSkillit)) = index::layout(&dir, uid, Layout::Own) {
+        let problem =
+            format!("{}: AutoSkillit's sessions are in it: add --layout autoskillit", config.path.display());
+        listing.problems.add(problem);
+    }
     let Some(file) = index::open(&dir, uid).with_context(|| format!("{}", config.path.display()))? else {
         return Ok(listing);
     };
@@ -81,14 +86,20 @@ pub fn list(config: &LogConfig, filter: &SessionFilter) -> anyhow::Result<Sessio
             }
         }
     }
-    if let Some(limit) = filter.limit {
-        let excess = listing.sessions.len().saturating_sub(limit);
-        listing.sessions.drain(..excess);
-    }
+    listing.keep_newest(filter.limit);
     Ok(listing)
 }
 
-fn wanted(row: &IndexRow, filter: &SessionFilter, cleared_at: Option<jiff::Timestamp>) -> bool {
+impl SessionListing {
+    /// Keeps at most this many sessions, the newest.
+    pub(super) fn keep_newest(&mut self, limit: Option<usize>) {
+        let excess = limit.map_or(0, |limit| self.sessions.len().saturating_sub(limit));
+        self.sessions.drain(..excess);
+    }
+}
+
+/// Whether a session passes the filter.
+pub(super) fn wanted(row: &IndexRow, filter: &SessionFilter, cleared_at: Option<jiff::Timestamp>) -> bool {
     // The later of the two. A row without a valid time is shown rather than hidden.
     if let Some(from) = filter.since.max(cleared_at)
         && row.timestamp.parse::<jiff::Timestamp>().is_ok_and(|began| began < from)
@@ -117,8 +128,19 @@ pub struct StoredTrace {
     pub diagnosis: Option<serde_json::Value>,
     /// Its trace, in order.
     pub trace: Vec<Line>,
+    /// The files that were attached to it.
+    pub files: Vec<AttachedFile>,
     /// Lines that are not understood, one line each.
     pub problems: Problems,
+}
+
+/// A file that was attached to a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AttachedFile {
+    /// Its name.
+    pub name: String,
+    /// Its size, bytes.
+    pub bytes: u64,
 }
 
 impl StoredTrace {
@@ -134,13 +156,7 @@ impl StoredTrace {
 /// # Errors
 /// When no session has that name, or it cannot be read.
 pub fn show(config: &LogConfig, name: &str, with_snapshots: bool) -> anyhow::Result<StoredTrace> {
-    let missing = || anyhow!("no session {name}: see `tracer-user sessions list`");
-    if !is_session_name(name) {
-        return Err(missing());
-    }
-    let log = open_log(config)?.ok_or_else(missing)?;
-    let sessions = log.open_dir(OsStr::new("sessions")).map_err(|_| missing())?;
-    let dir = sessions.open_dir(OsStr::new(name)).map_err(|_| missing())?;
+    let dir = open_session(config, name)?;
     let uid = rustix::process::geteuid().as_raw();
     let summary = read_json(&dir, uid, session_files::SUMMARY)?
         .ok_or_else(|| anyhow!("session {name} has no summary"))?;
@@ -149,6 +165,7 @@ pub fn show(config: &LogConfig, name: &str, with_snapshots: bool) -> anyhow::Res
         meta: read_json(&dir, uid, session_files::META)?,
         diagnosis: read_json(&dir, uid, session_files::DIAGNOSIS)?,
         trace: Vec::new(),
+        files: attached_files(&dir)?,
         problems: Problems::default(),
     };
     let mut files = vec![session_files::EVENTS, session_files::ANOMALIES];
@@ -160,7 +177,66 @@ pub fn show(config: &LogConfig, name: &str, with_snapshots: bool) -> anyhow::Res
     Ok(shown)
 }
 
-fn read_json<T: serde::de::DeserializeOwned>(
+/// No session has this name.
+pub(super) fn missing(name: &str) -> anyhow::Error {
+    anyhow!("no session {name}: see `tracer-user sessions list`")
+}
+
+/// The directory of a session.
+pub(super) fn open_session(config: &LogConfig, name: &str) -> anyhow::Result<OwnedDir> {
+    if !is_session_name(name) {
+        return Err(missing(name));
+    }
+    let log = open_log(config)?.ok_or_else(|| missing(name))?;
+    let sessions = log.open_dir(OsStr::new("sessions")).map_err(|_| missing(name))?;
+    sessions.open_dir(OsStr::new(name)).map_err(|_| missing(name))
+}
+
+fn attached_files(dir: &OwnedDir) -> anyhow::Result<Vec<AttachedFile>> {
+    let mut files = Vec::new();
+    for name in session_files::attached(dir)? {
+        let Some(stat) = dir.stat_name(&name)? else { continue };
+        let bytes = u64::try_from(stat.st_size).unwrap_or(0);
+        files.push(AttachedFile { name: name.to_string_lossy().into_owned(), bytes });
+    }
+    Ok(files)
+}
+
+/// Attaches files to a session, under their names. All that can be attached are. Returns how many, and a line
+/// for each of the others.
+///
+/// # Errors
+/// When the session does not exist, or the log cannot be used.
+pub fn attach(config: &LogConfig, name: &str, files: &[PathBuf]) -> anyhow::Result<(usize, Vec<String>)> {
+    open_session(config, name)?;
+    let log = SessionLog::open(config)?;
+    let _lock = log.lock()?;
+    let mut problems = Vec::new();
+    for path in files {
+        let attached = open_regular(path).and_then(|file| {
+            let file_name = path.file_name().ok_or(std::io::ErrorKind::InvalidInput)?;
+            log.attach(name, file_name, file)
+        });
+        if let Err(error) = attached {
+            let why = match error.kind() {
+                std::io::ErrorKind::AlreadyExists => "the session has a file of this name".to_owned(),
+                _ => error.to_string(),
+            };
+            problems.push(format!("{}: not attached: {why}", path.display()));
+        }
+    }
+    Ok((files.len() - problems.len(), problems))
+}
+
+/// Opens a regular file. Never blocks.
+fn open_regular(path: &Path) -> std::io::Result<std::fs::File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let file =
+        std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(std::io::Error::other("not a regular file")) }
+}
+
+pub(super) fn read_json<T: serde::de::DeserializeOwned>(
     dir: &OwnedDir,
     uid: u32,
     name: &str,

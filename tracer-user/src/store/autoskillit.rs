@@ -4,14 +4,14 @@
 //! (-1, 0, ""). These files are a copy: whatever happens to them, the session is in the tracer's own files.
 //!
 //! Its recovery deletes a session whose sidecar and first snapshot have different names
-//! (`recover_crashed_sessions` in its session_log.py). A program may be started by another one, as by `env` or
+//! (`recover_crashed_sessions` in its session_log.py). A program may be started by another, as by `env` or
 //! `sh -c exec`, before the first snapshot. So the sidecar is replaced, with the name of the first snapshot,
 //! before that snapshot is written.
 
 use super::fsops::{OwnedDir, random_name, write_all};
+use crate::core::autoskillit::{snapshot_json, time_text};
 use crate::core::record::sidecar::Enrollment;
 use crate::core::record::{Body, Line};
-use crate::core::signal::SignalSet;
 use crate::core::snapshot::ProcSnapshot;
 use crate::core::text::ByteString;
 use rustix::fd::{AsFd, OwnedFd};
@@ -87,7 +87,7 @@ impl Mirror {
 
     fn write(&mut self, ts: &str, snapshot: &ProcSnapshot) -> io::Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
-        let snapshot = snapshot_of(ts, snapshot);
+        let snapshot = snapshot_json(ts, snapshot);
         if self.empty && self.record["comm"] != snapshot["comm"] {
             self.record["comm"] = snapshot["comm"].clone();
             publish(&self.dir, &self.sidecar, &self.record, true)?;
@@ -134,34 +134,7 @@ fn sidecar_of(enrollment: &Enrollment) -> Value {
         "session_id": enrollment.session_id,
         "kitchen_id": label("kitchen_id"),
         "order_id": label("order_id"),
-        "enrolled_at": enrollment.enrolled_at.replace('Z', "+00:00"),
+        "enrolled_at": time_text(&enrollment.enrolled_at),
         "comm": enrollment.comm.as_ref().map(|comm| comm.escaped()).unwrap_or_default(),
-    })
-}
-
-fn snapshot_of(ts: &str, snapshot: &ProcSnapshot) -> Value {
-    let set = |set: Option<SignalSet>| set.map_or_else(|| json!(""), |set| json!(set));
-    json!({
-        "captured_at": ts.replace('Z', "+00:00"),
-        "comm": snapshot.comm.as_ref().map(|comm| comm.escaped()).unwrap_or_default(),
-        "state": snapshot.state.map_or_else(|| json!(""), |state| json!(state)),
-        "vm_rss_kb": snapshot.vm_rss_kb.unwrap_or(0),
-        "threads": snapshot.threads.unwrap_or(0),
-        "fd_count": snapshot.fd_count.unwrap_or(0),
-        "fd_soft_limit": snapshot.fd_soft_limit.map_or(json!(-1), |limit| json!(limit)),
-        "ctx_switches_voluntary": snapshot.ctx_switches_voluntary.unwrap_or(0),
-        "ctx_switches_involuntary": snapshot.ctx_switches_involuntary.unwrap_or(0),
-        "sig_pnd": set(snapshot.sig_pnd),
-        "sig_blk": set(snapshot.sig_blk),
-        "sig_cgt": set(snapshot.sig_cgt),
-        "oom_score": snapshot.oom_score.unwrap_or(-1),
-        "wchan": snapshot.wchan.as_ref().map(|wchan| wchan.escaped()).unwrap_or_default(),
-        "cpu_percent": snapshot.cpu_percent.unwrap_or(0.0),
-        // This counts connections to port 443 of the whole network namespace; those of the process are
-        // another fact.
-        "api_connection_established": null,
-        "api_connection_states": {},
-        "io_read_bytes": snapshot.io_read_bytes,
-        "io_write_bytes": snapshot.io_write_bytes,
     })
 }

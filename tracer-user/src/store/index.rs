@@ -5,6 +5,7 @@
 
 use super::fsops::{OpenError, OwnedDir, is_name, random_name, write_all};
 use super::lines::{Lines, RawLine};
+use super::sidecar::Layout;
 use crate::core::summary::IndexRow;
 use rustix::fd::{AsFd, OwnedFd};
 use std::ffi::OsStr;
@@ -12,6 +13,8 @@ use std::io::{self, BufReader};
 
 /// The name of the index.
 pub const INDEX: &str = "sessions.jsonl";
+/// Longer than a row is.
+const MAX_ROW_BYTES: usize = 64 * 1024;
 /// The name of the file with the time from which listings begin.
 pub const CLEARED_AT: &str = ".telemetry_cleared_at";
 
@@ -79,7 +82,7 @@ pub fn rows(file: OwnedFd) -> impl Iterator<Item = io::Result<Row>> {
 /// # Errors
 /// When the file cannot be opened or written. Part of a row may be there then; the next rows begin on a new
 /// line.
-pub fn append(dir: &OwnedDir, owner: u32, rows: &[IndexRow]) -> Result<(), OpenError> {
+pub fn append<R: serde::Serialize>(dir: &OwnedDir, owner: u32, rows: &[R]) -> Result<(), OpenError> {
     let file = match dir.open_file(OsStr::new(INDEX), true, owner) {
         Err(OpenError::Missing) => dir.create_file(OsStr::new(INDEX))?,
         other => other?,
@@ -95,6 +98,36 @@ pub fn append(dir: &OwnedDir, owner: u32, rows: &[IndexRow]) -> Result<(), OpenE
     write_all(file.as_fd(), &bytes)?;
     rustix::fs::fdatasync(&file).map_err(io::Error::from)?;
     Ok(())
+}
+
+/// The layout of the rows, by the first and the last of them; `None` for an empty index and for rows that are
+/// of neither layout. Rows of both layouts count as the other one than `expected`.
+///
+/// # Errors
+/// When the index cannot be read.
+pub fn layout(dir: &OwnedDir, owner: u32, expected: Layout) -> Result<Option<Layout>, OpenError> {
+    let Some(file) = open(dir, owner)? else { return Ok(None) };
+    let size = u64::try_from(rustix::fs::fstat(&file).map_err(io::Error::from)?.st_size).unwrap_or(0);
+    let mut bytes = vec![0; MAX_ROW_BYTES];
+    let mut layouts = Vec::new();
+    for from in [0, size.saturating_sub(MAX_ROW_BYTES as u64)] {
+        let read = rustix::io::pread(&file, &mut bytes, from).map_err(io::Error::from)?;
+        let read = bytes.get(..read).unwrap_or_default();
+        let mut rows = read.split(|byte| *byte == b'\n').filter(|row| !row.is_empty());
+        let row = if from == 0 { rows.next() } else { rows.next_back() };
+        layouts.extend(row.and_then(layout_of));
+        if size <= MAX_ROW_BYTES as u64 {
+            layouts.extend(rows.next_back().and_then(layout_of));
+        }
+    }
+    Ok(layouts.iter().copied().find(|layout| *layout != expected).or_else(|| layouts.first().copied()))
+}
+
+/// The layout of a row: a row of this tracer has a version.
+fn layout_of(row: &[u8]) -> Option<Layout> {
+    let row: serde_json::Value = serde_json::from_slice(row).ok()?;
+    row.get("dir_name")?;
+    Some(if row.get("v").is_some() { Layout::Own } else { Layout::AutoSkillit })
 }
 
 fn ends_torn(file: &OwnedFd) -> io::Result<bool> {

@@ -14,6 +14,7 @@
 //! that is in both is recognized by its identity and not filed twice.
 
 pub mod autoskillit;
+pub mod autoskillit_log;
 pub mod fault;
 pub mod finish;
 pub mod fsops;

@@ -29,15 +29,21 @@ impl SessionLog {
             return Ok(RetentionPlan::default());
         }
         let mut sessions = Vec::new();
+        let mut labelled = HashSet::new();
         for row in index::rows(file) {
             let index::Row::Good(row) = row? else { continue };
+            if policy.protects(&row.labels) {
+                labelled.insert(row.dir_name.clone());
+            }
             let bytes = policy.max_bytes.map_or(0, |_| self.session_bytes(&row.dir_name));
             sessions.push(StoredSession { began: row.timestamp.parse().ok(), dir_name: row.dir_name, bytes });
         }
         let stored = sessions.len();
         sessions.resize(stored + newer, StoredSession { dir_name: String::new(), began: None, bytes: 0 });
         // The sessions that are about to be filed have no name yet, and count only.
-        Ok(policy.plan(now, &sessions, |dir_name| dir_name.is_empty() || self.is_protected(dir_name)))
+        Ok(policy.plan(now, &sessions, |dir_name| {
+            dir_name.is_empty() || labelled.contains(dir_name) || self.is_protected(dir_name)
+        }))
     }
 
     /// Removes what the policy does not keep. The lock has to be held.

@@ -6,7 +6,7 @@ use super::session_log::SessionLog;
 use super::writer::kind_of;
 use crate::core::summary::{SessionMeta, Summary};
 use rustix::fd::{AsFd, OwnedFd};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, BufWriter, Write};
 
 /// The session in one record. It is written last: a directory without it is no session.
@@ -21,6 +21,12 @@ pub const EVENTS: &str = "events.jsonl";
 pub const ANOMALIES: &str = "anomalies.jsonl";
 /// Its snapshots.
 pub const SNAPSHOTS: &str = "proc_trace.jsonl";
+
+/// The names of the tracer's own files of a session. Everything else in its directory was attached.
+const OWN: [&str; 6] = [SUMMARY, META, DIAGNOSIS, EVENTS, ANOMALIES, SNAPSHOTS];
+
+/// The largest file that is attached, bytes.
+pub const MAX_ATTACHED_BYTES: u64 = 256 * 1024 * 1024;
 
 /// The largest summary that is read, bytes.
 const MAX_SUMMARY_BYTES: usize = 16 * 1024 * 1024;
@@ -63,6 +69,19 @@ pub(super) fn write_lines(
     files.iter_mut().filter_map(|(_, file)| file.as_mut()).try_for_each(BufWriter::flush)
 }
 
+/// A file of this name may be attached to a session.
+pub fn may_be_attached(name: &OsStr) -> bool {
+    !name.as_encoded_bytes().starts_with(b".") && OWN.iter().all(|own| *own != name)
+}
+
+/// The names of the files that were attached to a session.
+///
+/// # Errors
+/// When its directory cannot be read.
+pub fn attached(dir: &OwnedDir) -> io::Result<Vec<OsString>> {
+    Ok(dir.list()?.into_iter().filter(|name| may_be_attached(name)).collect())
+}
+
 impl SessionLog {
     /// The summary of a session; `None` when there is none that can be read.
     ///
@@ -77,6 +96,35 @@ impl SessionLog {
         let Ok(file) = dir.open_file(OsStr::new(SUMMARY), false, self.uid()) else { return Ok(None) };
         let bytes = read_bounded(file, MAX_SUMMARY_BYTES)?.unwrap_or_default();
         Ok(serde_json::from_slice(&bytes).ok())
+    }
+
+    /// Attaches a file to a session, durably. It appears whole, under its name. Returns its size, bytes. The
+    /// lock has to be held.
+    ///
+    /// # Errors
+    /// When the name is taken or not allowed, or the file cannot be written. The session is unchanged then.
+    pub fn attach(&self, dir_name: &str, name: &OsStr, content: impl io::Read) -> io::Result<u64> {
+        let dir = self.sessions().open_dir(OsStr::new(dir_name))?;
+        if !may_be_attached(name) {
+            let why = "the name of a file of the session's own, or one that begins with a dot";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
+        let fresh = OsString::from(random_name(".attach-")?);
+        let file = std::fs::File::from(dir.create_file(&fresh)?);
+        let written = io::copy(&mut content.take(MAX_ATTACHED_BYTES + 1), &mut &file).and_then(|bytes| {
+            if bytes > MAX_ATTACHED_BYTES {
+                return Err(io::Error::other(format!("it is larger than {MAX_ATTACHED_BYTES} bytes")));
+            }
+            rustix::fs::fsync(&file)?;
+            dir.rename(&fresh, name, false)?;
+            dir.sync()?;
+            Ok(bytes)
+        });
+        if written.is_err() {
+            // The first error is the one to report.
+            let _ = dir.unlink(&fresh);
+        }
+        written
     }
 
     pub(super) fn is_protected(&self, dir_name: &str) -> bool {

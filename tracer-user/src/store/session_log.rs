@@ -5,6 +5,7 @@
 
 use super::fsops::{OpenError, OwnedDir, lock_within, try_lock};
 use super::index;
+use super::sidecar::Layout;
 use crate::core::retention::RetentionPolicy;
 use rustix::fd::{AsFd, OwnedFd};
 use std::collections::HashSet;
@@ -81,6 +82,11 @@ impl SessionLog {
         };
         make_path(&config.path).map_err(fail("cannot be created"))?;
         let dir = OwnedDir::open(&config.path).map_err(fail("cannot be opened"))?;
+        let uid = rustix::process::geteuid().as_raw();
+        if let Ok(Some(Layout::AutoSkillit)) = index::layout(&dir, uid, Layout::Own) {
+            let why = "AutoSkillit's sessions are in it: name another directory with --log-dir";
+            return Err(fail("cannot be used")(io::Error::other(why)));
+        }
         let sessions = dir.make_dir(OsStr::new("sessions")).map_err(fail("sessions/ cannot be opened"))?;
         let staging = dir.make_dir(OsStr::new(STAGING)).map_err(fail(".staging/ cannot be opened"))?;
         Ok(Self {
@@ -88,8 +94,8 @@ impl SessionLog {
             dir,
             sessions,
             staging,
-            uid: rustix::process::geteuid().as_raw(),
-            retention: config.retention,
+            uid,
+            retention: config.retention.clone(),
         })
     }
 
@@ -174,7 +180,7 @@ impl SessionLog {
 }
 
 /// Creates a directory and its ancestors, for this user alone.
-fn make_path(path: &Path) -> io::Result<()> {
+pub(super) fn make_path(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }

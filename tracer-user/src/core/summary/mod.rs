@@ -160,6 +160,18 @@ pub struct IndexRow {
     pub command: ByteString,
     /// Labels of the session.
     pub labels: BTreeMap<String, String>,
+    /// The label `kitchen_id`, as a column for queries; null without it.
+    #[serde(default)]
+    pub kitchen_id: Option<String>,
+    /// The label `order_id`; null without it.
+    #[serde(default)]
+    pub order_id: Option<String>,
+    /// The label `campaign_id`; null without it.
+    #[serde(default)]
+    pub campaign_id: Option<String>,
+    /// The label `dispatch_id`; null without it.
+    #[serde(default)]
+    pub dispatch_id: Option<String>,
     /// The root exited with 0; null when its end is unknown.
     pub success: Option<bool>,
     /// The outcome in a word, as in the summary.
@@ -204,6 +216,10 @@ impl Summary {
             cwd: self.cwd.clone(),
             command: command.into(),
             labels: self.labels.clone(),
+            kitchen_id: self.labels.get("kitchen_id").cloned(),
+            order_id: self.labels.get("order_id").cloned(),
+            campaign_id: self.labels.get("campaign_id").cloned(),
+            dispatch_id: self.labels.get("dispatch_id").cloned(),
             success: self.success,
             subtype: self.subtype.clone(),
             exit_code: self.exit_code,

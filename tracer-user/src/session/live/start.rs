@@ -86,7 +86,7 @@ pub fn begin<'o>(
     let mut observers = Observers::new(SessionId::parse(&id)?);
     observers.add(observer);
     let recording = setup.recording;
-    let log = LogConfig::from_environment(setup.places.log_dir.clone(), recording.retention);
+    let log = LogConfig::from_environment(setup.places.log_dir.clone(), recording.retention.clone());
     let directory = TraceDir::resolve(&ResolveConfig::from_environment(setup.places.trace_dir.clone()))?;
     if let Some(warning) = directory.warning() {
         observers.notice(&warning);

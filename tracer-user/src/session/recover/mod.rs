@@ -90,7 +90,7 @@ impl RecoverOptions {
         Ok(RecoverConfig {
             traces,
             layout: self.layout,
-            log: LogConfig::from_environment(self.places.log_dir.clone(), self.retention),
+            log: LogConfig::from_environment(self.places.log_dir.clone(), self.retention.clone()),
             policy: RecoveryPolicy { min_age: self.min_age, adopt: self.adopt },
             dry_run: self.dry_run,
             here: LocalHost::now(ProcRoot::system()),

@@ -1,6 +1,7 @@
 //! Reads a session back from its trace: the fold over every line, and the lines that the trace lacks.
 
 use super::{RecoverConfig, RecoverError, autoskillit};
+use crate::core::autoskillit::read_snapshot;
 use crate::core::event::IdentityExtras;
 use crate::core::identity::ProcessId;
 use crate::core::record::sidecar::Enrollment;
@@ -182,7 +183,7 @@ impl<'a> Reader<'a> {
     /// Takes a line of AutoSkillit's.
     fn take_foreign(&mut self, raw: RawLine) {
         match raw {
-            RawLine::Whole(line) => match autoskillit::snapshot(&line, self.enrollment) {
+            RawLine::Whole(line) => match read_snapshot(&line, self.root()) {
                 Ok(parsed) => self.foreign.push(parsed),
                 Err(error) => self.complain(error),
             },
@@ -209,6 +210,10 @@ impl<'a> Reader<'a> {
         self.reading.lines.extend(lines);
     }
 
+    fn root(&self) -> ProcessId {
+        self.enrollment.root().unwrap_or(ProcessId { tgid: self.enrollment.pid, start_ticks: 0 })
+    }
+
     fn has_no_header(&self) -> bool {
         self.reading.state.tracker().header().is_none()
     }
@@ -222,7 +227,7 @@ impl<'a> Reader<'a> {
 
     /// Adds a beginning that the owner did not live to write, or that a foreign trace does not have.
     fn begin(&mut self, boot_ns: u64) {
-        let root = self.enrollment.root().unwrap_or(ProcessId { tgid: self.enrollment.pid, start_ticks: 0 });
+        let root = self.root();
         let header = header_of(self.enrollment, root);
         let join = Join {
             extras: IdentityExtras {

@@ -7,6 +7,7 @@
 //! A failure of the tracer never becomes one of the job: without a place for the trace it is kept in memory,
 //! without kernel events `/proc` is polled, and both are reported.
 
+mod after;
 pub mod job;
 
 use std::collections::HashMap;
@@ -17,6 +18,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 
 use self::job::{ExecFailure, HeldJob, Job, JobEvent, JobSpec, Patience};
+use super::autoskillit_log;
 use super::clock;
 use super::live::finish::{OwnerEnding, finish};
 use super::live::start::{self, SessionSetup, StartedSession};
@@ -121,6 +123,11 @@ async fn traced(
         command: Some(&options.command),
     };
     let root = start::identify(held.pid())?;
+    // Before anything is begun: a log that may not be used is an error of the call.
+    let foreign_log = match options.layout {
+        Layout::Own => None,
+        Layout::AutoSkillit => Some(autoskillit_log::path_to_write(options.autoskillit_log.clone())?),
+    };
     let mut mirror = None;
     let StartedSession { mut recorder, sources, log } =
         start::begin(&setup, root, Origin::Root, &mut *observer)?;
@@ -146,11 +153,12 @@ async fn traced(
         diagnosis: None,
     };
     let end = run.follow_to_end(signals, output, &log).await?;
-    if let Some(mirror) = mirror.filter(|_| end.filed.is_some())
-        && let Err(error) = mirror.remove()
-    {
-        let text = format!("AutoSkillit's files cannot be removed: {error}");
-        observer.observe(&id, SessionEvent::Notice(&text));
+    if end.filed.is_some() {
+        let name = &end.summary.dir_name;
+        let keep = options.keep.as_deref();
+        for problem in after::filed(&log, name, keep, foreign_log.as_deref(), mirror) {
+            observer.observe(&id, SessionEvent::Notice(&problem));
+        }
     }
     Ok(end)
 }
