@@ -52,9 +52,36 @@ pub fn escape(bytes: impl AsRef<[u8]>) -> String {
     escape_where(bytes.as_ref(), |c| c == '\\' || is_unprintable(c))
 }
 
-/// Text for a reader: what is not readable as `\xNN`.
+/// Text for a reader: what is not readable as `\xNN`. The reader may be the log of a CI system, which takes
+/// some lines for commands: `##[` and `##vso[` anywhere in a line, and `::` at its beginning. These are broken
+/// up.
 pub fn printable(bytes: impl AsRef<[u8]>) -> String {
-    escape_where(bytes.as_ref(), is_unprintable)
+    let text = escape_where(bytes.as_ref(), is_unprintable);
+    let text = if text.contains("##") { text.replace("##", "#\\x23") } else { text };
+    match text.trim_start().strip_prefix("::") {
+        Some(rest) => format!("{}\\x3a:{rest}", &text[..text.len() - rest.len() - 2]),
+        None => text,
+    }
+}
+
+/// A JSON document with everything that [`printable`] would escape written as `\uNNNN`, which means the same.
+/// Outside of strings JSON has no such characters.
+pub fn json(document: &str) -> String {
+    let mut out = String::with_capacity(document.len());
+    let mut before = ' ';
+    for c in document.chars() {
+        let command = c == '#' && before == '#';
+        if (is_unprintable(c) && c != '\n') || command {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(c);
+        }
+        before = c;
+    }
+    out
 }
 
 /// The bytes that [`escape`] was given. A backslash that starts no `\xNN` stands for itself, so any text is
@@ -101,6 +128,29 @@ mod tests {
             assert_eq!(policy("a\u{202e}b"), "a\\xe2\\x80\\xaeb");
             assert_eq!(policy("größe"), "größe");
         }
+    }
+
+    #[test]
+    fn commands_of_ci_systems_are_broken_up() {
+        for (text, shown) in [
+            ("x ##[error]y", "x #\\x23[error]y"),
+            ("##vso[task.setvariable]y", "#\\x23vso[task.setvariable]y"),
+            (" ::error file=x::y", " \\x3a:error file=x::y"),
+            ("a::b # c", "a::b # c"),
+        ] {
+            assert_eq!(printable(text), shown);
+        }
+    }
+
+    #[test]
+    fn a_json_document_means_the_same_without_its_special_characters() {
+        let value = "a\u{202e}b\u{9b}31m ##[error] ### \u{e0041} größe\n";
+        let document =
+            format!("{{\n  {value:?}: 1\n}}").replace("\\u{202e}", "\u{202e}").replace("\\u{9b}", "\u{9b}");
+        let document = document.replace("\\u{e0041}", "\u{e0041}");
+        let safe = json(&document);
+        assert!(!safe.chars().any(|c| is_unprintable(c) && c != '\n') && !safe.contains("##"), "{safe}");
+        assert!(safe.contains("größe") && safe.contains("\\udb40\\udc41"), "{safe}");
     }
 
     #[test]

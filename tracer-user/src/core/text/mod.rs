@@ -6,6 +6,6 @@ mod shell;
 mod units;
 
 pub use bytes::ByteString;
-pub use escape::{escape, printable, unescape};
+pub use escape::{escape, json, printable, unescape};
 pub use shell::shell_word;
 pub use units::{duration, grouped, list};
