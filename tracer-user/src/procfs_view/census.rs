@@ -74,7 +74,7 @@ fn process(own: &ProcDir, row: ProcessRow, buffer: &mut Vec<u8>) -> Proc {
     Proc {
         id: row.process,
         ppid: row.ppid,
-        uid: own.stat(".").ok().map(|stat| stat.st_uid),
+        uid: own.stat(".").ok().map(|stat| stat.stx_uid),
         cmdline: own.read("cmdline", buffer).map(text::arguments).unwrap_or_default(),
         cwd: link("cwd"),
         exe: link("exe"),

@@ -26,6 +26,12 @@ impl From<&rustix::fs::Stat> for FileId {
     }
 }
 
+impl From<&rustix::fs::Statx> for FileId {
+    fn from(stat: &rustix::fs::Statx) -> Self {
+        Self { dev: rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor), ino: stat.stx_ino }
+    }
+}
+
 impl From<&Metadata> for FileId {
     fn from(metadata: &Metadata) -> Self {
         Self { dev: metadata.dev(), ino: metadata.ino() }

@@ -19,6 +19,7 @@ mod maps;
 mod mounts;
 mod net;
 mod proc_dir;
+mod reader;
 mod resources;
 pub mod snapshot;
 mod stat;

@@ -7,12 +7,17 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use super::reader::{self, ForeignFile, ForeignStat};
 use super::text;
 use rustix::fs::{self, AtFlags, Mode, OFlags, RawDir, ResolveFlags, SeekFrom};
 
 /// Longest text that is read, where the caller sets no limit: the `fdinfo` of an epoll with 50 000 members
 /// fits.
 const MAX_TEXT: usize = 8 << 20;
+
+/// Files that show memory of the process, or wait for its lock. Reading one may wait for whatever a page of
+/// that memory waits for.
+const FOREIGN: &[&str] = &["cmdline", "environ", "maps", "auxv"];
 
 /// `/proc` itself, opened.
 #[derive(Debug)]
@@ -48,25 +53,28 @@ pub(crate) enum PathBase {
     Fd(u32),
 }
 
-/// An open directory of `/proc`.
+/// An open directory of `/proc`, and the process that it belongs to; 0 for none.
 #[derive(Debug)]
-pub(crate) struct ProcDir(OwnedFd);
+pub(crate) struct ProcDir(OwnedFd, u32);
 
 impl ProcDir {
     /// Opens a directory by path.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self(fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?))
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let tgid = path.file_name().and_then(|name| name.to_str()?.parse().ok());
+        Ok(Self(fs::open(path, flags, Mode::empty())?, tgid.unwrap_or(0)))
     }
 
     /// Opens a directory below this one.
     pub(crate) fn sub(&self, name: &str) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self(fs::openat(&self.0, name, flags, Mode::empty())?))
+        Ok(Self(fs::openat(&self.0, name, flags, Mode::empty())?, self.1))
     }
 
     /// Opens the directory below this one whose name is a number: a process in `/proc`, a thread in `task`.
     pub(crate) fn numbered(&self, number: u32) -> io::Result<Self> {
-        self.sub(Decimal::new(number).as_str())
+        let found = self.sub(Decimal::new(number).as_str())?;
+        Ok(Self(found.0, if self.1 == 0 { number } else { self.1 }))
     }
 
     /// Opens a file below this one, for reading. Never waits for the other end of a FIFO.
@@ -89,6 +97,10 @@ impl ProcDir {
         into: &'b mut Vec<u8>,
     ) -> io::Result<&'b [u8]> {
         into.clear();
+        if FOREIGN.contains(&name) {
+            reader::read(self.foreign("", name.as_bytes(), ResolveFlags::empty()), 0, limit + 1, into)?;
+            return if into.len() > limit { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(into) };
+        }
         let file = self.file(name)?;
         read_all(file.as_fd(), limit, into)?;
         Ok(into)
@@ -106,21 +118,39 @@ impl ProcDir {
         text::inode_in_link(&link, kind)
     }
 
-    /// `stat` of an entry, following links.
-    pub(crate) fn stat(&self, name: &str) -> io::Result<fs::Stat> {
-        Ok(fs::statat(&self.0, name, AtFlags::empty())?)
+    /// Memory of the process, or thread, whose directory this is: at most `length` bytes from an address on.
+    pub(crate) fn memory(&self, address: u64, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(length);
+        reader::read(self.foreign("", b"mem", ResolveFlags::empty()), address, length, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// A file below a directory of the process, reached without a link: its `stat`, and at most `limit` bytes.
+    pub(crate) fn file_beneath(&self, path: &str, limit: usize) -> io::Result<(ForeignStat, Vec<u8>)> {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let mut bytes = Vec::new();
+        let stat = reader::read(self.foreign("", path.as_bytes(), resolve), 0, limit, &mut bytes)?;
+        Ok((stat, bytes))
+    }
+
+    fn foreign<'a>(&'a self, base: &'a str, path: &'a [u8], resolve: ResolveFlags) -> ForeignFile<'a> {
+        ForeignFile { tgid: self.1, dir: self.0.as_fd(), base, path, resolve }
+    }
+
+    /// The file behind an entry, following links. Asks no file system that a program serves.
+    pub(crate) fn stat(&self, name: &str) -> io::Result<fs::Statx> {
+        let flags = AtFlags::STATX_DONT_SYNC | AtFlags::NO_AUTOMOUNT;
+        Ok(fs::statx(&self.0, name, flags, fs::StatxFlags::BASIC_STATS)?)
     }
 
     /// `stat` of the file that a path leads to, for the process whose directory this is.
-    pub(crate) fn follow(&self, base: PathBase, path: &[u8]) -> Option<fs::Stat> {
+    pub(crate) fn follow(&self, base: PathBase, path: &[u8]) -> Option<ForeignStat> {
         let (base, resolve) = match base {
-            PathBase::Root => (self.sub("root"), ResolveFlags::IN_ROOT),
-            PathBase::WorkingDirectory => (self.sub("cwd"), ResolveFlags::NO_MAGICLINKS),
-            PathBase::Fd(fd) => (self.sub(&format!("fd/{fd}")), ResolveFlags::NO_MAGICLINKS),
+            PathBase::Root => ("root".to_owned(), ResolveFlags::IN_ROOT),
+            PathBase::WorkingDirectory => ("cwd".to_owned(), ResolveFlags::NO_MAGICLINKS),
+            PathBase::Fd(fd) => (format!("fd/{fd}"), ResolveFlags::NO_MAGICLINKS),
         };
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let file = fs::openat2(&base.ok()?, path, flags, Mode::empty(), resolve).ok()?;
-        fs::fstat(&file).ok()
+        reader::stat(self.foreign(&base, path, resolve)).ok()
     }
 
     /// Type of the file system that an entry, or what it links to, is on. Opens nothing that could wait.
@@ -214,6 +244,9 @@ mod tests {
         );
         assert!(own.sub("task").unwrap().numbers().unwrap().contains(&std::process::id()));
         assert!(own.read("no-such-file", &mut buffer).is_err());
+        let mut direct = Vec::new();
+        read_all(own.file("cmdline").unwrap().as_fd(), MAX_TEXT, &mut direct).unwrap();
+        assert_eq!(own.read("cmdline", &mut buffer).unwrap(), direct);
         let exe = own.link("exe", &mut [0; 4096]).unwrap();
         assert_eq!(exe, std::env::current_exe().unwrap().as_os_str().as_encoded_bytes());
     }

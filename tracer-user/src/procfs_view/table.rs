@@ -9,8 +9,9 @@ use std::os::fd::RawFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
 
+use super::proc_dir::{Decimal, ProcDir};
 use super::stat::{self, Stat};
-use super::{FileId, ProcRoot, text};
+use super::{FileId, ProcRoot, reader, text};
 use crate::core::event::IdentityExtras;
 use crate::core::identity::{OwnNamespaces, ProcessId, WaitStatus};
 use crate::core::text::ByteString;
@@ -98,7 +99,8 @@ pub fn lifetime(root: &ProcRoot, tgid: u32) -> io::Result<Lifetime> {
 /// When `/proc` cannot be listed.
 pub fn all(root: &ProcRoot) -> io::Result<Vec<ProcessRow>> {
     let entries = fs::read_dir(root.path())?.flatten();
-    let tgids = entries.filter_map(|entry| number(&entry.file_name()));
+    let is_ours = |tgid| root.is_system() && reader::is_helper(tgid);
+    let tgids = entries.filter_map(|entry| number(&entry.file_name())).filter(|tgid| !is_ours(*tgid));
     // A process that ended meanwhile, or cannot be read, is left out.
     Ok(tgids.filter_map(|tgid| row(root, tgid).ok().flatten()).collect())
 }
@@ -158,7 +160,9 @@ fn namespace_of(root: &ProcRoot, process: &str, kind: &str) -> Option<u64> {
 
 /// Arguments of a process; empty when it has none or they cannot be read.
 pub fn arguments(root: &ProcRoot, tgid: u32) -> Vec<ByteString> {
-    text::arguments(&fs::read(directory(root, tgid).join("cmdline")).unwrap_or_default())
+    let mut text = Vec::new();
+    let read = ProcDir::open(&directory(root, tgid)).and_then(|own| own.read("cmdline", &mut text).map(drop));
+    if read.is_ok() { text::arguments(&text) } else { Vec::new() }
 }
 
 /// Name of a process; `None` when it cannot be read.
@@ -182,17 +186,14 @@ pub fn boot_id(root: &ProcRoot) -> Option<String> {
 
 /// Which descriptors a process has open on one of the files; empty when it cannot be looked into.
 pub fn holds(root: &ProcRoot, tgid: u32, files: &[FileId]) -> Vec<u32> {
-    let Ok(entries) = fs::read_dir(directory(root, tgid).join("fd")) else { return Vec::new() };
-    let mut held: Vec<u32> = entries
-        .flatten()
-        .filter_map(|entry| {
-            let fd = number(&entry.file_name())?;
-            let found = fs::metadata(entry.path()).ok()?;
-            files.contains(&FileId::from(&found)).then_some(fd)
-        })
-        .collect();
-    held.sort_unstable();
-    held
+    let Ok(fds) = ProcDir::open(&directory(root, tgid)).and_then(|own| own.sub("fd")) else {
+        return Vec::new();
+    };
+    let holds = |fd: &u32| {
+        let found = fds.stat(Decimal::new(*fd).as_str());
+        found.is_ok_and(|found| files.contains(&FileId::from(&found)))
+    };
+    fds.numbers().unwrap_or_default().into_iter().filter(holds).collect()
 }
 
 fn number(name: &OsStr) -> Option<u32> {

@@ -67,6 +67,7 @@ const NAMES_DESCRIPTORS: &str = "store/fsops.rs";
 /// Places where system calls or kernel memory need `unsafe`.
 const UNSAFE_PLACES: &[&str] = &[
     "tracer-user/src/kernel/",
+    "tracer-user/src/procfs_view/reader/",
     "tracer-user/src/procfs_view/sys.rs",
     "tracer-user/src/signals/",
     "tracer-user/src/store/",

@@ -19,7 +19,7 @@ use crate::core::identity::ProcessId;
 use crate::procfs_view::machine::MachineView;
 use crate::procfs_view::proc_dir::OpenRoot;
 use crate::procfs_view::stat;
-use crate::procfs_view::{ProcRoot, table};
+use crate::procfs_view::{reader, table};
 
 /// Collects evidence. Takes the quiet window, or the time of reading where that is longer: the two overlap.
 ///
@@ -159,6 +159,9 @@ fn note_unread(evidence: &mut Evidence) {
     let mut problems = Vec::new();
     let mut others = 0usize;
     for process in &evidence.processes {
+        if reader::is_mute(process.id.tgid) {
+            problems.push(problem(Some(process.id), "memory", reader::MUTE.into()));
+        }
         let fds = process.unread.iter().find(|unread| unread.what == "fds");
         if !process.in_scope {
             others += usize::from(fds.is_some());

@@ -26,8 +26,8 @@ pub(crate) fn find_fifo(process: &ProcDir, thread: &mut Thread) {
         _ => PathBase::WorkingDirectory,
     };
     if let Some(stat) = process.follow(base, path.as_bytes())
-        && FileType::from_raw_mode(stat.st_mode) == FileType::Fifo
+        && FileType::from_raw_mode(stat.mode) == FileType::Fifo
     {
-        *object = Some(ObjectId::Fifo { dev: stat.st_dev, ino: stat.st_ino });
+        *object = Some(ObjectId::Fifo { dev: stat.dev, ino: stat.ino });
     }
 }

@@ -4,7 +4,7 @@
 //! The directory is the job's, and another user may have put anything in that place: no link is followed, no
 //! open waits, and only a regular file of the process's own user is read, up to a bound.
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::FileType;
 
 use crate::core::evidence::{ByteString, Evidence, LastFailed, Process};
 use crate::procfs_view::proc_dir::{OpenRoot, ProcDir};
@@ -40,22 +40,11 @@ fn is_pytest(process: &Process) -> bool {
 }
 
 fn read(directory: &ProcDir, uid: Option<u32>) -> Option<Vec<ByteString>> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    let file = rustix::fs::openat2(directory, PLACE, flags, Mode::empty(), resolve).ok()?;
-    let stat = rustix::fs::fstat(&file).ok()?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || Some(stat.st_uid) != uid {
+    let (stat, text) = directory.file_beneath(PLACE, MAX_BYTES).ok()?;
+    if FileType::from_raw_mode(stat.mode) != FileType::RegularFile || Some(stat.uid) != uid {
         return None;
     }
-    let mut text = vec![0; MAX_BYTES];
-    let mut length = 0;
-    while length < text.len() {
-        match rustix::io::read(&file, &mut text[length..]).ok()? {
-            0 => break,
-            count => length += count,
-        }
-    }
-    parse(&text[..length])
+    parse(&text)
 }
 
 /// `{"tests/test_a.py::test_b": true, …}`

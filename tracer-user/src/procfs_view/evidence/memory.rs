@@ -1,43 +1,24 @@
 //! The memory of another process, as far as the arguments of its system calls need it.
 
-use std::cell::OnceCell;
-use std::os::fd::{AsFd, OwnedFd};
-
 use crate::procfs_view::proc_dir::ProcDir;
 
 /// Longest path that the kernel accepts, bytes.
 const PATH_MAX: usize = 4096;
 
-/// A process's memory, opened when it is first read.
+/// A process's memory.
 pub(crate) struct Memory<'d> {
     process: &'d ProcDir,
-    file: OnceCell<Option<OwnedFd>>,
 }
 
 impl<'d> Memory<'d> {
     /// The memory of the process, or thread, whose directory this is.
     pub(crate) fn of(process: &'d ProcDir) -> Self {
-        Self { process, file: OnceCell::new() }
+        Self { process }
     }
 
     /// `length` bytes from an address on. `None` when not all of them can be read.
     pub(crate) fn bytes(&self, address: u64, length: usize) -> Option<Vec<u8>> {
-        let mut bytes = vec![0; length];
-        (self.read_some(address, &mut bytes)? == length).then_some(bytes)
-    }
-
-    /// Reads as many bytes as there are, at most as many as the buffer holds.
-    fn read_some(&self, address: u64, into: &mut [u8]) -> Option<usize> {
-        let file = self.file.get_or_init(|| self.process.file("mem").ok()).as_ref()?;
-        let mut done = 0;
-        while done < into.len() {
-            let at = address.checked_add(done as u64)?;
-            match rustix::io::pread(file.as_fd(), &mut into[done..], at) {
-                Ok(0) | Err(_) => break,
-                Ok(count) => done += count,
-            }
-        }
-        (done > 0 || into.is_empty()).then_some(done)
+        self.process.memory(address, length).ok().filter(|bytes| bytes.len() == length)
     }
 
     /// A 32-bit number in native byte order.
@@ -67,9 +48,8 @@ impl<'d> Memory<'d> {
 
     /// A string up to the zero byte that ends it.
     pub(crate) fn text(&self, address: u64) -> Option<Vec<u8>> {
-        let mut bytes = vec![0; PATH_MAX];
-        let count = self.read_some(address, &mut bytes)?;
-        let end = bytes[..count].iter().position(|b| *b == 0)?;
+        let mut bytes = self.process.memory(address, PATH_MAX).ok()?;
+        let end = bytes.iter().position(|b| *b == 0)?;
         bytes.truncate(end);
         Some(bytes)
     }

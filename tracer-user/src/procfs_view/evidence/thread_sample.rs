@@ -6,6 +6,7 @@ use std::io;
 use crate::core::evidence::Progress;
 use crate::core::identity::{NS_PER_TICK, ProcessId};
 use crate::procfs_view::proc_dir::{OpenRoot, ProcDir};
+use crate::procfs_view::reader;
 use crate::procfs_view::stat::{self, Stat, Status, SyscallText};
 
 /// A thread at one moment.
@@ -71,7 +72,12 @@ impl ProcessSample {
 /// Samples every process.
 pub(crate) fn machine(root: &OpenRoot, buffer: &mut Vec<u8>) -> Samples {
     let tgids = root.dir.numbers().unwrap_or_default();
-    tgids.into_iter().filter_map(|tgid| Some((tgid, process(root, tgid, buffer)?))).collect()
+    let is_ours = |tgid| root.is_system() && reader::is_helper(tgid);
+    tgids
+        .into_iter()
+        .filter(|tgid| !is_ours(*tgid))
+        .filter_map(|tgid| Some((tgid, process(root, tgid, buffer)?)))
+        .collect()
 }
 
 /// Samples a process. `None` when it is gone.

@@ -91,7 +91,7 @@ fn socket_file(collector: &Collector<'_>, process: &Process, path: &[u8]) -> Opt
     let dir = collector.root.process(process.id.tgid).ok()?;
     let base = if path.first() == Some(&b'/') { PathBase::Root } else { PathBase::WorkingDirectory };
     let stat = dir.follow(base, path)?;
-    (FileType::from_raw_mode(stat.st_mode) == FileType::Socket).then_some(stat.st_ino as u32)
+    (FileType::from_raw_mode(stat.mode) == FileType::Socket).then_some(stat.ino as u32)
 }
 
 /// The address that a blocked sendto or sendmsg names.
