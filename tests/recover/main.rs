@@ -13,6 +13,7 @@
 mod autoskillit;
 mod autoskillit_itself;
 mod faults;
+mod fuzz;
 mod kernel;
 mod kills;
 mod many;

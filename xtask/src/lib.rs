@@ -5,7 +5,9 @@ pub mod bench;
 pub mod build_ebpf;
 pub mod demo;
 pub mod exec;
+pub mod faults;
 pub mod field;
+pub mod fuzz;
 pub mod guard;
 pub mod run;
 pub mod setup;
@@ -42,8 +44,12 @@ enum Task {
     /// (internal) The child of `demo`
     #[command(hide = true)]
     DemoChild,
+    /// Let system calls of the tool fail, one a run, and count how the runs end
+    Faults(faults::Args),
     /// Compare the tool's diagnoses of real software that hangs with the truth
     Field(field::Args),
+    /// Feed every parser and the diagnosis with mutated inputs
+    Fuzz(fuzz::Args),
     /// (internal) Run one test program with a time limit
     #[command(hide = true)]
     Guard(guard::Args),
@@ -69,7 +75,9 @@ pub fn main() -> ExitCode {
         Task::Demo(args) => demo::run(&args),
         Task::DemoParent => demo::parent(),
         Task::DemoChild => demo::child(),
+        Task::Faults(args) => faults::run(&args),
         Task::Field(args) => field::run(&args),
+        Task::Fuzz(args) => fuzz::run(&args),
         Task::Guard(args) => guard::run(&args),
         Task::Run(args) => run::run(&args),
         Task::Setup => setup::run(),
