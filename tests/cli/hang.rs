@@ -1,12 +1,9 @@
 //! A hang under `run` in a CI log is annotated, ended, and shown by the exit status.
 
 use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
-
-use rustix::fs::{CWD, FileType, Mode, mknodat};
+use std::time::Instant;
 
 use crate::isolated::isolate;
 use crate::support::child::TestChild;
@@ -57,25 +54,20 @@ fn a_hang_is_annotated_at_the_beginning_of_a_line() {
 fn a_silent_job_that_is_no_hang_is_not_annotated() {
     let place = tempfile::tempdir().expect("a directory");
     let report = place.path().join("report");
-    mknodat(CWD, &report, FileType::Fifo, Mode::RWXU, 0).expect("a FIFO");
-    let (sender, reports) = mpsc::channel();
-    let path = report.clone();
-    std::thread::spawn(move || {
-        let mut fifo = File::open(path).expect("the report is written");
-        let mut text = String::new();
-        fifo.read_to_string(&mut text).expect("a report");
-        // The FIFO stays open for as long as the tool may write another report.
-        let _ = sender.send((text, fifo));
-    });
     // It is silent until there is a report of its silence.
     let job = ["sh", "-c", "printf 'waits '; read -r line; echo done"];
     let mut command = in_ci(place.path(), &job, &["--report", "json=report"]);
     let mut tool = TestChild::start(command.stdin(Stdio::piped()));
-    let received = reports.recv_timeout(PATIENCE);
+    // The report appears whole.
+    let deadline = Instant::now() + PATIENCE;
+    while !report.exists() && Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+    let written = std::fs::read_to_string(&report);
     tool.send_line("");
     let status = tool.wait();
     let log = log(place.path());
-    let (report, _fifo) = received.unwrap_or_else(|why| panic!("no report ({why}): {log}"));
+    let report = written.unwrap_or_else(|why| panic!("no report ({why}): {log}"));
     assert!(report.contains("\"verdict\""), "{report}");
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(log.contains("waits done\n") && !log.contains("::"), "{log}");

@@ -7,15 +7,19 @@
 )]
 
 mod anomalies;
+mod blocked_output;
 mod doctor;
 mod escalation;
 mod hang;
 mod isolated;
 mod job;
+mod job_first;
 mod leftover;
+mod mute_files;
 mod no_kernel;
 mod pytest_fixture;
 mod reap_limits;
+mod report_files;
 mod schemas;
 mod sessions;
 mod suite;

@@ -39,3 +39,25 @@ pub fn named(words: &[String]) {
 pub fn idles(_: &[String]) {
     receive();
 }
+
+/// Maps a file whose content never comes, prints `ready`, and sleeps for the time that is written there.
+pub fn mute_argument(words: &[String]) {
+    let file = std::fs::File::open(&words[0]).expect("the file");
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&file);
+    // SAFETY: maps a page at an address that the kernel chooses.
+    let page = unsafe { libc::mmap(std::ptr::null_mut(), 4096, libc::PROT_READ, libc::MAP_PRIVATE, fd, 0) };
+    assert_ne!(page, libc::MAP_FAILED, "{}", std::io::Error::last_os_error());
+    send("ready");
+    // SAFETY: the kernel reads the page, and gives an error when it cannot.
+    unsafe { libc::syscall(libc::SYS_nanosleep, page, std::ptr::null_mut::<libc::timespec>()) };
+}
+
+/// A set-user-ID program that becomes the other user wholly, as sudo does. Ends with 11 after a line.
+pub fn becomes_root_until_a_line(_: &[String]) {
+    // SAFETY: takes numbers.
+    let changed = unsafe { libc::setresuid(0, 0, 0) };
+    assert_eq!(changed, 0, "{}", std::io::Error::last_os_error());
+    send("ready");
+    receive();
+    end(11);
+}

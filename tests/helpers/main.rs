@@ -45,10 +45,12 @@ fn main() {
     }
     let name = words.remove(0);
     let work: fn(&[String]) = match name.as_str() {
+        "becomes_root_until_a_line" => facts::becomes_root_until_a_line,
         "exits" => exits::exits,
         "ends_with" => exits::ends_with,
         "execs_again" => exits::execs_again,
         "facts" => facts::facts,
+        "mute_argument" => facts::mute_argument,
         "named" => facts::named,
         "idles" => facts::idles,
         "leaf" => trees::leaf,

@@ -3,6 +3,7 @@
 
 pub mod child;
 pub mod helper;
+pub mod mute_fs;
 pub mod namespace;
 pub mod proc;
 

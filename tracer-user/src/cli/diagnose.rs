@@ -10,6 +10,7 @@ use super::output::Output;
 use super::report_target::{DiagnoseFormat, ReportTarget};
 use super::{report, value};
 use crate::core::diagnosis::Verdict;
+use crate::core::redact;
 use crate::core::report::TextStyle;
 use crate::session::diagnose::{self, DiagnoseOptions, DiagnoseScope};
 use crate::session::live::relieve;
@@ -67,12 +68,18 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
         ));
     }
     let config = DiagnoseOptions { scope, quiet_window: args.quiet_window };
-    let answer = diagnose::diagnose(&config).context("diagnose")?;
+    report::check(&args.reports).context("diagnose")?;
+    let mut answer = diagnose::diagnose(&config).context("diagnose")?;
     report::write(&answer.diagnosis, &args.reports)?;
     let style = TextStyle { color: output.color(), verbose: output.verbosity() > 0 };
     match args.format {
         DiagnoseFormat::Report(format) => output.text(&format.render(&answer.diagnosis, style)?)?,
-        DiagnoseFormat::Evidence => output.json(&answer.evidence)?,
+        DiagnoseFormat::Evidence => {
+            for process in &mut answer.evidence.processes {
+                process.cmdline = process.cmdline.take().map(|words| redact::arguments(&words));
+            }
+            output.json(&answer.evidence)?;
+        }
     }
     if args.relieve {
         for done in relieve::relieve(&answer.diagnosis) {

@@ -1,12 +1,13 @@
 //! What a live session shows on standard error: notices, events with `--events`, a status line on a terminal,
 //! and the summary at its end.
 
-use std::io::Write as _;
+use std::time::Duration;
 
 use super::output::{Output, colored};
 use super::report;
 use super::report_target::ReportTarget;
 use super::status_line::StatusLine;
+use super::stderr;
 use crate::core::diagnosis::{Diagnosis, Verdict};
 use crate::core::record::{Line, SessionId};
 use crate::core::report as core_report;
@@ -16,6 +17,9 @@ use crate::core::text::duration;
 use crate::core::text::printable;
 use crate::core::timeline;
 use crate::session::live::{DiagnosisTrigger, Observer, SessionEvent, SessionStatus};
+
+/// How long messages may take to reach a reader before they count as lost.
+const SETTLE_WITHIN: Duration = Duration::from_millis(100);
 
 /// The observer that prints a live session.
 pub struct LiveOutput<'a> {
@@ -47,6 +51,11 @@ impl Observer for LiveOutput<'_> {
             SessionEvent::Status(status) => self.status(status),
         }
     }
+
+    fn undelivered(&self) -> u64 {
+        stderr::settle(SETTLE_WITHIN);
+        stderr::undelivered()
+    }
 }
 
 impl LiveOutput<'_> {
@@ -56,7 +65,7 @@ impl LiveOutput<'_> {
             if self.events
                 && let Some(text) = timeline::timed(line, began)
             {
-                let _ = writeln!(std::io::stderr().lock(), "{}", printable(&text));
+                stderr::write(format!("{}\n", printable(&text)));
             }
         }
     }
@@ -96,7 +105,7 @@ impl LiveOutput<'_> {
             }
             _ => {
                 let style = core_report::TextStyle { color: self.color, verbose: false };
-                let _ = std::io::stderr().lock().write_all(core_report::text(diagnosis, style).as_bytes());
+                stderr::write(core_report::text(diagnosis, style));
             }
         }
         if !idle {

@@ -25,6 +25,7 @@ mod schema;
 mod sessions;
 mod shared;
 mod status_line;
+mod stderr;
 pub mod value;
 mod watch;
 
@@ -36,6 +37,9 @@ use self::output::Output;
 
 /// The whole program.
 pub fn main() -> ExitCode {
+    crate::session::survive_file_size_limit();
+    // A defect is reported as everything else is: without waiting for a reader.
+    std::panic::set_hook(Box::new(|defect| stderr::write(format!("tracer-user: a defect: {defect}\n"))));
     let arguments: Vec<_> = std::env::args_os().collect();
     let mut output = Output::from_environment();
     let exit = match parse::parse(&arguments, |name| std::env::var_os(name)) {
@@ -50,6 +54,7 @@ pub fn main() -> ExitCode {
         output.failure(&failure);
         failure.exit
     });
+    stderr::finish();
     ExitCode::from(exit.code())
 }
 

@@ -2,15 +2,18 @@
 //!
 //! When the reader of standard output goes away (`tracer-user … | head -1`), the output ends and the verb's
 //! exit status stays as it is. Any other error of standard output is a failure, because the caller waits for
-//! that output. Errors of standard error are ignored.
+//! that output. Standard error is written by a
+//! thread of its own ([`super::stderr`]), and its errors are ignored.
 
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Write as _};
 
 use anstream::stream::RawStream;
 
 use serde::Serialize;
 
 use super::exit::Failure;
+use super::stderr;
+use crate::core::text::{json, printable};
 
 /// Where a verb prints.
 #[derive(Debug)]
@@ -66,7 +69,7 @@ impl Output {
         let mut text = serde_json::to_string_pretty(value)
             .map_err(|error| Failure::failed(format!("cannot write the report as JSON: {error}")))?;
         text.push('\n');
-        self.text(&text)
+        self.text(&json(&text))
     }
 
     /// Flushes standard output.
@@ -80,7 +83,7 @@ impl Output {
 
     /// Writes one line of progress or warning to standard error.
     pub fn note(&self, line: &str) {
-        let _ = writeln!(std::io::stderr().lock(), "tracer-user: {}", crate::core::text::printable(line));
+        stderr::write(format!("tracer-user: {}\n", printable(line)));
     }
 
     /// Writes a [`note`](Self::note) if `-v` was given.

@@ -8,6 +8,7 @@ use clap::builder::PossibleValue;
 
 use crate::core::diagnosis::Diagnosis;
 use crate::core::report::{self, TextStyle};
+use crate::core::text::json;
 
 /// How a diagnosis is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -36,7 +37,7 @@ impl ReportFormat {
     pub fn render(self, diagnosis: &Diagnosis, style: TextStyle) -> anyhow::Result<String> {
         Ok(match self {
             Self::Text => report::text(diagnosis, style),
-            Self::Json => report::json(diagnosis)? + "\n",
+            Self::Json => json(&report::json(diagnosis)?) + "\n",
             Self::Markdown => report::markdown(diagnosis),
             Self::Html => report::html(diagnosis),
             Self::Junit => report::junit(diagnosis)?,
@@ -80,13 +81,27 @@ impl ValueEnum for DiagnoseFormat {
     }
 }
 
-/// A report that is written to a file.
+/// Where a report is written. Devices are known by their usual names alone: whatever else a path leads to
+/// has to be a regular file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReportPlace {
+    /// A file.
+    File(PathBuf),
+    /// `-` or `/dev/stdout`.
+    Stdout,
+    /// `/dev/stderr`.
+    Stderr,
+    /// `/dev/null`.
+    Nowhere,
+}
+
+/// A report that is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportTarget {
     /// The format.
     pub format: ReportFormat,
-    /// The file.
-    pub path: PathBuf,
+    /// Where it is written.
+    pub place: ReportPlace,
 }
 
 impl ReportTarget {
@@ -101,7 +116,13 @@ impl ReportTarget {
         if path.is_empty() {
             return Err("the path is missing: write FORMAT=PATH".to_owned());
         }
-        Ok(Self { format, path: PathBuf::from(path) })
+        let place = match path {
+            "-" | "/dev/stdout" => ReportPlace::Stdout,
+            "/dev/stderr" => ReportPlace::Stderr,
+            "/dev/null" => ReportPlace::Nowhere,
+            path => ReportPlace::File(PathBuf::from(path)),
+        };
+        Ok(Self { format, place })
     }
 
     /// The help text of `--report`, with the formats.
@@ -117,7 +138,10 @@ mod tests {
     #[test]
     fn a_report_target_has_a_format_and_a_path() {
         let target = ReportTarget::parse("junit=out/a=b.xml").expect("well-formed");
-        assert_eq!(target, ReportTarget { format: ReportFormat::Junit, path: "out/a=b.xml".into() });
+        assert_eq!(
+            target,
+            ReportTarget { format: ReportFormat::Junit, place: ReportPlace::File("out/a=b.xml".into()) }
+        );
         for bad in ["", "junit", "junit=", "=x", "pdf=x"] {
             assert!(ReportTarget::parse(bad).is_err(), "{bad:?}");
         }

@@ -12,7 +12,7 @@ use super::exit::{Exit, Failure};
 use super::live_output::{LiveOutput, leaked_line, summary_line};
 use super::output::Output;
 use super::report;
-use super::report_target::ReportTarget;
+use super::report_target::{ReportPlace, ReportTarget};
 use super::shared::{LayoutArg, PlaceArgs, WatchArgs};
 use super::value;
 use crate::session::options::{RunOptions, TimeLimits};
@@ -42,6 +42,9 @@ pub struct Args {
     /// Print each fork, exec, exit, signal and blocked write as it happens
     #[arg(long)]
     events: bool,
+    /// Do not run the job if it cannot be traced: exit with 125 instead
+    #[arg(long)]
+    require_tracing: bool,
     /// End processes that are still alive after the job
     #[arg(long)]
     reap_leaked: bool,
@@ -76,6 +79,7 @@ impl Args {
             recording: self.watch.recording(verbosity),
             limits: TimeLimits { timeout: self.timeout, max_idle: self.max_idle },
             reap_leaked: self.reap_leaked,
+            require_tracing: self.require_tracing,
             layout: self.layout.into(),
             autoskillit_log: self.autoskillit_log,
             keep: self.keep,
@@ -112,6 +116,11 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
     let quiet = args.watch.quiet;
     let options = args.resolve(output.verbosity());
     let program = options.command.first().cloned().unwrap_or_default();
+    if reports.iter().any(|report| report.place == ReportPlace::Stdout) {
+        let text = "run: --report: standard output is the job's; write to a file or to /dev/stderr";
+        return Err(Failure::failed(text));
+    }
+    report::check(&reports).context("run")?;
     let mut live = LiveOutput::new(output, events, quiet, reports.clone());
     let end = run::run(&options, &mut live).context("run")?;
     drop(live);
@@ -121,11 +130,12 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
     for reaped in &end.reaped {
         output.note(&reaped.sentence());
     }
-    if !quiet && !matches!(end.job, JobOutcome::NotExecuted(_)) {
-        output.note(&summary_line(&end.summary, end.filed.as_deref()));
+    let executed = !matches!(end.job, JobOutcome::NotExecuted(_));
+    if let Some(summary) = end.summary.as_ref().filter(|_| !quiet && executed) {
+        output.note(&summary_line(summary, end.filed.as_deref()));
     }
-    if end.diagnosis.is_none()
-        && let Err(error) = report::write(&run::nothing_hung(&end.summary), &reports)
+    if let Some(summary) = end.summary.as_ref().filter(|_| end.diagnosis.is_none())
+        && let Err(error) = report::write(&run::nothing_hung(summary), &reports)
     {
         output.note(&format!("{error:#}"));
     }

@@ -226,6 +226,9 @@ fn list(args: &ListArgs, output: &mut Output) -> Result<(), Failure> {
     }
 }
 
+/// Longer cells move what follows them; a name in a file of another version may have any length.
+const WIDEST_COLUMN: usize = 64;
+
 fn table(listing: &SessionListing) -> String {
     if listing.sessions.is_empty() {
         return "no sessions\n".to_owned();
@@ -236,7 +239,7 @@ fn table(listing: &SessionListing) -> String {
     let mut widths = [0; 8];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+            *width = (*width).max(cell.chars().count()).min(WIDEST_COLUMN);
         }
     }
     let mut out = String::new();

@@ -53,6 +53,9 @@ pub struct WatchArgs {
     /// Do not use BPF; poll /proc instead
     #[arg(long)]
     no_kernel: bool,
+    /// Record command lines as they are, with the secrets in them
+    #[arg(long, help_heading = "Files")]
+    keep_arguments: bool,
     /// Show no status line and no summary
     #[arg(short, long)]
     pub quiet: bool,
@@ -76,6 +79,7 @@ impl WatchArgs {
             trace_max_bytes: self.trace_max_bytes,
             retention: self.retention.policy(),
             no_kernel: self.no_kernel,
+            keep_arguments: self.keep_arguments,
             kernel_log: verbosity >= 2,
         }
     }

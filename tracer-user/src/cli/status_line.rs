@@ -5,9 +5,11 @@
 //! restores the cursor. Nothing is drawn while the terminal is in raw mode, because then a program (an
 //! editor, a pager, a shell at its prompt) uses the whole screen.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 
 use rustix::termios::{LocalModes, tcgetattr, tcgetwinsize};
+
+use super::stderr;
 
 /// Smaller terminals get no status line.
 const FEWEST_ROWS: u16 = 6;
@@ -27,29 +29,32 @@ impl StatusLine {
 
     /// Draws the line.
     pub fn draw(&mut self, text: &str) {
-        let stderr = std::io::stderr();
-        let cooked = tcgetattr(&stderr)
+        let terminal = std::io::stderr();
+        let cooked = tcgetattr(&terminal)
             .is_ok_and(|modes| modes.local_modes.contains(LocalModes::ICANON | LocalModes::ECHO));
-        let Ok(size) = tcgetwinsize(&stderr) else { return };
+        let Ok(size) = tcgetwinsize(&terminal) else { return };
         if !cooked || size.ws_row < FEWEST_ROWS {
             return;
         }
         let mut bytes = String::new();
-        if self.reserved != Some(size.ws_row) {
+        let reserves = self.reserved != Some(size.ws_row);
+        if reserves {
             // A new line first, in case the cursor is in the last row; setting the region moves the cursor.
             bytes += &format!("\n\x1b7\x1b[1;{}r\x1b8\x1b[1A", size.ws_row - 1);
-            self.reserved = Some(size.ws_row);
         }
         let fits: String = text.chars().take(usize::from(size.ws_col).saturating_sub(1)).collect();
         bytes += &format!("\x1b7\x1b[{};1H\x1b[K{fits}\x1b8", size.ws_row);
-        let _ = stderr.lock().write_all(bytes.as_bytes());
+        // A terminal that is stopped gets the line as it is once it goes on.
+        if stderr::write_now(bytes) && reserves {
+            self.reserved = Some(size.ws_row);
+        }
     }
 
     /// Clears the row and returns it to the scrolling region.
     pub fn clear(&mut self) {
         if let Some(rows) = self.reserved.take() {
             let bytes = format!("\x1b7\x1b[r\x1b[{rows};1H\x1b[K\x1b8");
-            let _ = std::io::stderr().lock().write_all(bytes.as_bytes());
+            stderr::write(bytes);
         }
     }
 }

@@ -13,6 +13,7 @@ use super::live::finish::{OwnerEnding, finish};
 use super::live::start::{self, SessionSetup, StartedSession};
 use super::live::{DriverEvent, Observer, SessionDriver};
 use super::options::{AttachOptions, OnHang, TimeLimits};
+use super::runtime::Runtime;
 use crate::core::identity::ProcessId;
 use crate::core::record::{EndReason, Origin};
 use crate::core::summary::Summary;
@@ -53,8 +54,7 @@ pub fn attach(options: &AttachOptions, observer: &mut dyn Observer) -> anyhow::R
     let proc_root = ProcRoot::system();
     let roots = options.pids.iter().map(|&pid| target(&proc_root, pid)).collect::<Result<Vec<_>, _>>()?;
     let blocked = BlockedSignals::take().context("cannot take signals")?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.context("cannot start")?.block_on(async {
+    Runtime::start()?.block_on(async {
         let mut signals = blocked.listen()?;
         let setup = SessionSetup {
             id: options.session_id.clone(),
@@ -64,6 +64,7 @@ pub fn attach(options: &AttachOptions, observer: &mut dyn Observer) -> anyhow::R
             recording: &options.recording,
             limits: TimeLimits::default(),
             command: None,
+            in_memory: false,
         };
         let StartedSession { recorder, sources, log } =
             start::begin(&setup, roots[0], Origin::Found, observer)?;

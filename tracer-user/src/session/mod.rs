@@ -3,6 +3,7 @@
 pub mod attach;
 pub mod autoskillit_log;
 pub mod clock;
+pub mod deadline;
 pub mod diagnose;
 pub mod doctor;
 pub mod live;
@@ -13,4 +14,9 @@ pub mod problems;
 pub mod recover;
 pub mod root_fate;
 pub mod run;
+mod runtime;
 pub mod sessions;
+
+pub use crate::signals::inherited::survive_file_size_limit;
+pub use crate::signals::thread::spawn_without_signals;
+pub use crate::store::user_file;

@@ -42,6 +42,8 @@ pub struct Recording {
     pub retention: RetentionPolicy,
     /// Do not use BPF.
     pub no_kernel: bool,
+    /// Record command lines with the secrets in them.
+    pub keep_arguments: bool,
     /// Report the kernel programs' own debug log.
     pub kernel_log: bool,
 }
@@ -94,6 +96,8 @@ pub struct RunOptions {
     pub limits: TimeLimits,
     /// End the processes that outlive the job.
     pub reap_leaked: bool,
+    /// Do not run a job that cannot be traced.
+    pub require_tracing: bool,
     /// Whose files are written. With AutoSkillit's, the tracer's own are written as well.
     pub layout: Layout,
     /// AutoSkillit's log, to which the session is added with its layout; `None`: the default one.

@@ -8,6 +8,7 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 
 const SIGPIPE_IGNORED: u8 = 1 << 3;
+const SIGXFSZ_IGNORED: u8 = 1 << 4;
 const NOTED: u8 = 1 << 7;
 
 /// Bits 0–2: that standard descriptor was closed.
@@ -28,12 +29,15 @@ extern "C" fn note() {
             notes |= 1 << fd;
         }
     }
-    // SAFETY: all-zero bytes are a valid `sigaction`: an integer, a mask and pointers that may be null.
-    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    // SAFETY: with a null new action this only writes the present one to `action`, which outlives the call.
-    let asked = unsafe { libc::sigaction(libc::SIGPIPE, std::ptr::null(), &mut action) };
-    if asked == 0 && action.sa_sigaction == libc::SIG_IGN {
-        notes |= SIGPIPE_IGNORED;
+    for (signal, note) in [(libc::SIGPIPE, SIGPIPE_IGNORED), (libc::SIGXFSZ, SIGXFSZ_IGNORED)] {
+        // SAFETY: all-zero bytes are a valid `sigaction`: an integer, a mask and pointers that may be null.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        // SAFETY: with a null new action this only writes the present one to `action`, which outlives the
+        // call.
+        let asked = unsafe { libc::sigaction(signal, std::ptr::null(), &mut action) };
+        if asked == 0 && action.sa_sigaction == libc::SIG_IGN {
+            notes |= note;
+        }
     }
     NOTES.store(notes, Ordering::Relaxed);
 }
@@ -43,8 +47,16 @@ extern "C" fn note() {
 pub struct InheritedState {
     /// SIGPIPE was ignored.
     pub sigpipe_ignored: bool,
+    /// SIGXFSZ was ignored.
+    pub sigxfsz_ignored: bool,
     /// Which of the descriptors 0, 1 and 2 were closed.
     pub closed: [bool; 3],
+}
+
+/// Makes a write past the limit of a file's size (RLIMIT_FSIZE) an error. Its signal would end this process.
+pub fn survive_file_size_limit() {
+    // SAFETY: ignoring a signal installs no handler.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
 /// The state that this process inherited.
@@ -53,6 +65,7 @@ pub fn inherited() -> InheritedState {
     debug_assert_ne!(notes & NOTED, 0, "the loader did not call `note`");
     InheritedState {
         sigpipe_ignored: notes & SIGPIPE_IGNORED != 0,
+        sigxfsz_ignored: notes & SIGXFSZ_IGNORED != 0,
         closed: [0, 1, 2].map(|fd| notes & (1 << fd) != 0),
     }
 }

@@ -7,8 +7,10 @@
 pub mod escalation;
 pub mod inherited;
 pub mod pidfd;
+pub mod plain;
 pub mod receive;
 pub mod relieve;
 pub mod spawn;
 pub mod terminal;
+pub mod thread;
 pub mod watched;

@@ -94,7 +94,12 @@ impl BlockedSignals {
         // SAFETY: the mask points to an initialized set; -1 requests a new descriptor.
         let fd = unsafe { libc::signalfd(-1, &wanted, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
         if fd == -1 {
-            return Err(io::Error::last_os_error());
+            let error = io::Error::last_os_error();
+            if sigchld_ignored {
+                // SAFETY: ignoring a signal installs no handler.
+                unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+            }
+            return Err(error);
         }
         // SAFETY: the kernel has just returned this descriptor, so nothing else owns it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
@@ -147,6 +152,31 @@ fn read_one(fd: i32) -> io::Result<ReceivedSignal> {
     Ok(ReceivedSignal { signal: info.ssi_signo.cast_signed(), code: info.ssi_code, sender: info.ssi_pid })
 }
 
+/// Waits for one of the signals that [`BlockedSignals::take`] blocked, without a descriptor. `None`: none
+/// came in this time.
+pub(super) fn wait_for_signal(at_most: std::time::Duration) -> Option<ReceivedSignal> {
+    let mut wanted = empty_set();
+    for signal in ENDING.into_iter().chain(FOR_THE_JOB).chain(JOB_CONTROL).chain([libc::SIGCHLD]) {
+        add(&mut wanted, signal);
+    }
+    let limit = libc::timespec {
+        tv_sec: at_most.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+        tv_nsec: at_most.subsec_nanos().into(),
+    };
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    // SAFETY: all three pointers are to initialized values that outlive the call.
+    let signal = unsafe { libc::sigtimedwait(&wanted, info.as_mut_ptr(), &limit) };
+    if signal == -1 {
+        return None;
+    }
+    // SAFETY: the call succeeded, so that the kernel filled the structure, which was zeroed before.
+    let info = unsafe { info.assume_init() };
+    let sent = matches!(info.si_code, libc::SI_USER | libc::SI_QUEUE | libc::SI_TKILL);
+    // SAFETY: for a signal that a process sent, the field is filled.
+    let sender = if sent { unsafe { info.si_pid() }.cast_unsigned() } else { 0 };
+    Some(ReceivedSignal { signal, code: info.si_code, sender })
+}
+
 /// Stops this process by `signal`, as the job was stopped, and returns when it is continued.
 ///
 /// A terminal's stop signal does nothing in an orphaned process group. Then this returns at once.
@@ -180,7 +210,18 @@ fn add(set: &mut libc::sigset_t, signal: i32) {
     unsafe { libc::sigaddset(set, signal) };
 }
 
-fn change_mask(how: i32, set: &libc::sigset_t) -> io::Result<libc::sigset_t> {
+/// The set of all signals.
+pub(super) fn all_signals() -> libc::sigset_t {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: sigfillset initializes the given set and cannot fail.
+    unsafe {
+        libc::sigfillset(set.as_mut_ptr());
+        set.assume_init()
+    }
+}
+
+/// Changes the signal mask of the calling thread, and returns the one before.
+pub(super) fn change_mask(how: i32, set: &libc::sigset_t) -> io::Result<libc::sigset_t> {
     let mut before = empty_set();
     // SAFETY: both sets are initialized and outlive the call.
     match unsafe { libc::pthread_sigmask(how, set, &mut before) } {

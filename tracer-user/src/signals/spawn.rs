@@ -15,6 +15,7 @@
 //! waits in `spawn`. And it resets the signal mask and SIGPIPE to what a Rust program wants, where the job
 //! must have what was inherited.
 
+use std::cell::RefCell;
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -70,6 +71,28 @@ impl JobCommand {
         let files = candidates(program, path.unwrap_or(OsStr::new(DEFAULT_PATH)));
         Ok(Self { files, argv: words })
     }
+
+    /// Executes the command in this process, in the state that it inherited. Returns only if that fails.
+    /// `original`: the signal state to restore; `None`: it was not changed.
+    pub fn execute_here(&self, original: Option<&OriginalSignals>) -> io::Error {
+        let argv = pointers(&self.argv, None);
+        let shell_argvs = self.shell_argvs();
+        // SAFETY: the pointers are to strings and arrays of this function. Other threads end with the exec,
+        // and what they hold is of no use to the new program. `environ` is changed only by setenv and similar
+        // functions, which this program never calls.
+        let errno = unsafe {
+            let program =
+                Program { files: &self.files, argv: &argv, shell_argvs: &shell_argvs, environment: environ };
+            restore(original, inherited());
+            execute(&program)
+        };
+        io::Error::from_raw_os_error(errno)
+    }
+
+    fn shell_argvs(&self) -> Vec<Vec<*const libc::c_char>> {
+        let argv = |file: &CString| pointers(&self.argv, Some([SHELL.as_ptr(), file.as_ptr()]));
+        self.files.iter().map(argv).collect()
+    }
 }
 
 /// The files that execvp(3) would try for `program`. NUL bytes were refused before, and a `PATH` cannot
@@ -98,7 +121,7 @@ fn candidates(program: &OsStr, path: &OsStr) -> Vec<CString> {
 pub struct HeldChild {
     process: PidFd,
     /// The write end of the pipe that it waits on; `None` once it is released.
-    go: Option<OwnedFd>,
+    go: RefCell<Option<OwnedFd>>,
     outcome: OwnedFd,
 }
 
@@ -110,8 +133,19 @@ impl HeldChild {
         let (outcome_read, outcome_write) = pipe().map_err(system("cannot make a pipe"))?;
         rustix::io::ioctl_fionbio(&outcome_read, true)
             .map_err(|error| SpawnError::System { what: "cannot set up a pipe", error: error.into() })?;
+        let argv = pointers(&command.argv, None);
+        let shell_argvs = command.shell_argvs();
         let plan = ChildPlan {
-            exec: ExecPlan::new(command, original),
+            program: Program {
+                files: &command.files,
+                argv: &argv,
+                shell_argvs: &shell_argvs,
+                // SAFETY: `environ` is changed only by setenv and similar functions, which this program never
+                // calls.
+                environment: unsafe { environ },
+            },
+            original,
+            inherited: inherited(),
             go: go_read.as_raw_fd(),
             outcome: outcome_write.as_raw_fd(),
             // The child must not hold this end: it would never read the end of the file.
@@ -128,7 +162,7 @@ impl HeldChild {
         // The child cannot have been reaped: nothing else waits for children of this process. So the number
         // is its.
         match PidFd::of_number(pid.cast_unsigned()) {
-            Ok(process) => Ok(Self { process, go: Some(go_write), outcome: outcome_read }),
+            Ok(process) => Ok(Self { process, go: RefCell::new(Some(go_write)), outcome: outcome_read }),
             Err(error) => {
                 // Without `go_write` the child reads the end of the file and exits. It is reaped here.
                 drop(go_write);
@@ -154,18 +188,35 @@ impl HeldChild {
         &self.outcome
     }
 
-    /// Lets it execute.
-    pub fn release(&mut self) -> io::Result<()> {
-        match self.go.take() {
-            Some(go) => rustix::io::write(go, &[1]).map(drop).map_err(io::Error::from),
-            None => Ok(()),
+    /// The error of its exec; `None` when that succeeded, or has not been tried yet.
+    pub fn exec_error(&self) -> Option<io::Error> {
+        let mut bytes = [0; 4];
+        match rustix::io::read(&self.outcome, &mut bytes) {
+            Ok(4) => Some(io::Error::from_raw_os_error(i32::from_ne_bytes(bytes))),
+            _ => None,
         }
+    }
+
+    /// It was allowed to execute.
+    pub fn is_released(&self) -> bool {
+        self.go.borrow().is_none()
+    }
+
+    /// Lets it execute.
+    pub fn release(&self) -> io::Result<()> {
+        let mut go = self.go.borrow_mut();
+        if let Some(pipe) = go.as_ref() {
+            // If this fails, the pipe stays open, and the job waits for another attempt.
+            rustix::io::write(pipe, &[1])?;
+        }
+        *go = None;
+        Ok(())
     }
 }
 
 impl Drop for HeldChild {
     fn drop(&mut self) {
-        if self.go.is_some() {
+        if self.go.take().is_some() {
             // It blocks in read(2) and has done nothing, so it ends at once and nothing is lost.
             let _ = self.process.send(Signal::KILL);
             let _ = self.process.wait_ended(std::time::Duration::from_secs(1));
@@ -210,89 +261,22 @@ fn pointers(words: &[CString], instead: Option<[*const libc::c_char; 2]>) -> Vec
     instead.into_iter().flatten().chain(rest).chain([ptr::null()]).collect()
 }
 
-/// Everything that executing a command needs, made before a fork.
-struct ExecPlan<'a> {
-    files: &'a [CString],
-    argv: Vec<*const libc::c_char>,
-    shell_argvs: Vec<Vec<*const libc::c_char>>,
-    environment: *const *const libc::c_char,
-    original: &'a OriginalSignals,
-    inherited: InheritedState,
-}
-
-impl<'a> ExecPlan<'a> {
-    fn new(command: &'a JobCommand, original: &'a OriginalSignals) -> Self {
-        let shell_argv = |file: &CString| pointers(&command.argv, Some([SHELL.as_ptr(), file.as_ptr()]));
-        Self {
-            files: &command.files,
-            argv: pointers(&command.argv, None),
-            shell_argvs: command.files.iter().map(shell_argv).collect(),
-            // SAFETY: `environ` is changed only by setenv and similar functions, which this program never
-            // calls.
-            environment: unsafe { environ },
-            original,
-            inherited: inherited(),
-        }
-    }
-}
-
-/// Executes the command in this process, in the state that it inherited. Returns only the error.
-pub fn execute(command: &JobCommand, original: &OriginalSignals) -> io::Error {
-    let plan = ExecPlan::new(command, original);
-    // SAFETY: the plan's pointers are those of this address space.
-    io::Error::from_raw_os_error(unsafe { become_command(&plan) })
-}
-
 /// Everything that the child needs, made before the fork.
 struct ChildPlan<'a> {
-    exec: ExecPlan<'a>,
+    program: Program<'a>,
+    original: &'a OriginalSignals,
+    inherited: InheritedState,
     go: RawFd,
     go_write: RawFd,
     outcome: RawFd,
 }
 
-/// Executes the command in this process, in the state that it inherited. Returns the error, `errno`.
-///
-/// # Safety
-/// The pointers of the plan are those of this address space. Makes only async-signal-safe calls.
-unsafe fn become_command(plan: &ExecPlan<'_>) -> i32 {
-    // SAFETY: each call takes integers, or pointers into the plan: arrays end in a null pointer, strings in a
-    // NUL byte. All of them are async-signal-safe.
-    unsafe {
-        for (fd, closed) in (0..).zip(plan.inherited.closed) {
-            if closed {
-                libc::close(fd);
-            }
-        }
-        if !plan.inherited.sigpipe_ignored {
-            libc::signal(libc::SIGPIPE, libc::SIG_DFL);
-        }
-        if plan.original.sigchld_ignored {
-            libc::signal(libc::SIGCHLD, libc::SIG_IGN);
-        }
-        libc::sigprocmask(libc::SIG_SETMASK, &plan.original.mask, ptr::null_mut());
-        // As execvp(3) does: continue after a missing file, and remember one that may not be executed.
-        let mut denied = false;
-        let mut error = libc::ENOENT;
-        for (file, shell_argv) in plan.files.iter().zip(&plan.shell_argvs) {
-            libc::execve(file.as_ptr(), plan.argv.as_ptr(), plan.environment);
-            error = *libc::__errno_location();
-            if error == libc::ENOEXEC {
-                libc::execve(SHELL.as_ptr(), shell_argv.as_ptr(), plan.environment);
-                error = *libc::__errno_location();
-                break;
-            }
-            match error {
-                libc::EACCES => denied = true,
-                libc::ENOENT | libc::ENOTDIR | libc::ESTALE | libc::ENODEV | libc::ETIMEDOUT => {}
-                _ => break,
-            }
-        }
-        if denied && matches!(error, libc::ENOENT | libc::ENOTDIR) {
-            error = libc::EACCES;
-        }
-        error
-    }
+/// What is executed.
+struct Program<'a> {
+    files: &'a [CString],
+    argv: &'a [*const libc::c_char],
+    shell_argvs: &'a [Vec<*const libc::c_char>],
+    environment: *const *const libc::c_char,
 }
 
 /// # Safety
@@ -311,10 +295,69 @@ unsafe fn in_child(plan: &ChildPlan<'_>) -> ! {
                 _ => libc::_exit(125),
             }
         }
-        let error = become_command(&plan.exec);
+        restore(Some(plan.original), plan.inherited);
+        let error = execute(&plan.program);
         let bytes = error.to_ne_bytes();
         libc::write(plan.outcome, bytes.as_ptr().cast(), bytes.len());
         libc::_exit(if error == libc::ENOENT { 127 } else { 126 })
+    }
+}
+
+/// Restores the inherited state.
+///
+/// # Safety
+/// Right before an exec: it closes standard descriptors. Async-signal-safe.
+unsafe fn restore(original: Option<&OriginalSignals>, inherited: InheritedState) {
+    // SAFETY: each call takes integers, or a pointer to the caller's signal mask.
+    unsafe {
+        for (fd, closed) in (0..).zip(inherited.closed) {
+            if closed {
+                libc::close(fd);
+            }
+        }
+        if !inherited.sigpipe_ignored {
+            libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        }
+        if !inherited.sigxfsz_ignored {
+            libc::signal(libc::SIGXFSZ, libc::SIG_DFL);
+        }
+        let Some(original) = original else { return };
+        if original.sigchld_ignored {
+            libc::signal(libc::SIGCHLD, libc::SIG_IGN);
+        }
+        libc::sigprocmask(libc::SIG_SETMASK, &original.mask, ptr::null_mut());
+    }
+}
+
+/// Executes a program as execvp(3) does. Returns the error of that.
+///
+/// # Safety
+/// The pointers are to arrays that end in a null pointer, of strings that end in a NUL byte.
+/// Async-signal-safe.
+unsafe fn execute(program: &Program<'_>) -> libc::c_int {
+    // SAFETY: the caller's.
+    unsafe {
+        // As execvp(3) does: continue after a missing file, and remember one that may not be executed.
+        let mut denied = false;
+        let mut error = libc::ENOENT;
+        for (file, shell_argv) in program.files.iter().zip(program.shell_argvs) {
+            libc::execve(file.as_ptr(), program.argv.as_ptr(), program.environment);
+            error = *libc::__errno_location();
+            if error == libc::ENOEXEC {
+                libc::execve(SHELL.as_ptr(), shell_argv.as_ptr(), program.environment);
+                error = *libc::__errno_location();
+                break;
+            }
+            match error {
+                libc::EACCES => denied = true,
+                libc::ENOENT | libc::ENOTDIR | libc::ESTALE | libc::ENODEV | libc::ETIMEDOUT => {}
+                _ => break,
+            }
+        }
+        if denied && matches!(error, libc::ENOENT | libc::ENOTDIR) {
+            error = libc::EACCES;
+        }
+        error
     }
 }
 

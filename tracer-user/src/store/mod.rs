@@ -26,6 +26,7 @@ pub mod session_log;
 pub mod sidecar;
 pub mod staging;
 pub mod trace_dir;
+pub mod user_file;
 pub mod writer;
 
 pub use session_log::{LogConfig, LogError, SessionLog};

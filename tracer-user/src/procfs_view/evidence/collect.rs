@@ -19,7 +19,7 @@ use crate::core::identity::ProcessId;
 use crate::procfs_view::machine::MachineView;
 use crate::procfs_view::proc_dir::OpenRoot;
 use crate::procfs_view::stat;
-use crate::procfs_view::{reader, table};
+use crate::procfs_view::{ProcRoot, reader, table};
 
 /// Collects evidence. Takes the quiet window, or the time of reading where that is longer: the two overlap.
 ///

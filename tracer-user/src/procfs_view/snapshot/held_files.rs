@@ -77,7 +77,7 @@ impl HeldFiles {
         let fds = own.sub("fd").ok()?;
         for fd in fds.numbers().ok().filter(|numbers| numbers.len() <= MAX_FDS)? {
             let Ok(link) = fds.link(Decimal::new(fd).as_str(), &mut [0; 256]) else { continue };
-            let (path, stat, kind) = if let Some(inode) = text::inode_in_link(&link, "socket") {
+            let (path, file, mode, kind) = if let Some(inode) = text::inode_in_link(&link, "socket") {
                 if self.sockets.contains(&inode) {
                     continue;
                 }
@@ -93,18 +93,18 @@ impl HeldFiles {
                 let base = if absolute { PathBase::Root } else { PathBase::WorkingDirectory };
                 let Some(stat) = own.follow(base, path.as_bytes()) else { continue };
                 // The kernel names the inode that the socket is bound to. Another file may have its name.
-                if table.files.get(&inode).is_none_or(|ino| *ino != stat.st_ino as u32) {
+                if table.files.get(&inode).is_none_or(|ino| *ino != stat.ino as u32) {
                     continue;
                 }
-                (path.clone(), stat, FileType::Socket)
+                let file = FileId { dev: stat.dev, ino: stat.ino };
+                (path.clone(), file, stat.mode, FileType::Socket)
             } else if link.starts_with(SHARED_MEMORY) {
                 let Ok(stat) = fds.stat(Decimal::new(fd).as_str()) else { continue };
-                (ByteString(link), stat, FileType::RegularFile)
+                (ByteString(link), FileId::from(&stat), stat.stx_mode.into(), FileType::RegularFile)
             } else {
                 continue;
             };
-            let file = FileId::from(&stat);
-            if FileType::from_raw_mode(stat.st_mode) == kind && self.files.insert(file) {
+            if FileType::from_raw_mode(mode) == kind && self.files.insert(file) {
                 found.push(HeldFile { pid: process.tgid, path, dev: file.dev, ino: file.ino });
             }
         }

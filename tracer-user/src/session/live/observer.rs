@@ -54,6 +54,11 @@ pub enum SessionEvent<'a> {
 pub trait Observer {
     /// Takes an event of a session.
     fn observe(&mut self, session: &SessionId, event: SessionEvent<'_>);
+
+    /// How many messages it could not show, because their reader takes nothing.
+    fn undelivered(&self) -> u64 {
+        0
+    }
 }
 
 /// The observers of one session.
@@ -80,6 +85,11 @@ impl<'o> Observers<'o> {
         }
     }
 
+    /// How many messages the observers could not show.
+    pub fn undelivered(&self) -> u64 {
+        self.list.iter().map(|observer| observer.undelivered()).sum()
+    }
+
     /// Reports a message to the user.
     pub fn notice(&mut self, text: &str) {
         self.emit(SessionEvent::Notice(text));
@@ -89,6 +99,10 @@ impl<'o> Observers<'o> {
 impl<T: Observer + ?Sized> Observer for &mut T {
     fn observe(&mut self, session: &SessionId, event: SessionEvent<'_>) {
         (**self).observe(session, event);
+    }
+
+    fn undelivered(&self) -> u64 {
+        (**self).undelivered()
     }
 }
 

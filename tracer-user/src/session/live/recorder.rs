@@ -259,6 +259,10 @@ impl<'o> SessionRecorder<'o> {
 
     /// Writes the last line.
     pub fn end(&mut self, reason: EndReason) {
+        let undelivered = self.observers.undelivered();
+        if undelivered > 0 {
+            self.note("messages_lost", format!("{undelivered} messages were not read on standard error"));
+        }
         self.push(Input::End(reason));
     }
 

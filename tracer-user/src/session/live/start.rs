@@ -14,6 +14,7 @@ use crate::core::gates::RecoveryPolicy;
 use crate::core::identity::ProcessId;
 use crate::core::record::sidecar::{Enrollment, Owner, SIDECAR_SCHEMA};
 use crate::core::record::{HeaderLine, Origin, SessionId, Thresholds};
+use crate::core::redact;
 use crate::core::text::ByteString;
 use crate::core::time;
 use crate::kernel::{KernelTracer, Settings};
@@ -31,6 +32,9 @@ const RECOVER_BUDGET: Duration = Duration::from_millis(120);
 
 /// The longest name of a process, bytes (`TASK_COMM_LEN` without its zero).
 const COMM_BYTES: usize = 15;
+
+/// What follows from a trace that cannot be written.
+const IN_MEMORY: &str = "the session is kept in memory and cannot be recovered";
 
 /// A session that has begun. Nothing of the job has run.
 pub struct StartedSession<'o> {
@@ -58,6 +62,8 @@ pub struct SessionSetup<'a> {
     pub limits: TimeLimits,
     /// The command that is about to be executed; `None`: the root runs already.
     pub command: Option<&'a [OsString]>,
+    /// Keep the session in memory when there is no trace directory for it.
+    pub in_memory: bool,
 }
 
 /// The process that has this pid now.
@@ -87,17 +93,26 @@ pub fn begin<'o>(
     observers.add(observer);
     let recording = setup.recording;
     let log = LogConfig::from_environment(setup.places.log_dir.clone(), recording.retention.clone());
-    let directory = TraceDir::resolve(&ResolveConfig::from_environment(setup.places.trace_dir.clone()))?;
-    if let Some(warning) = directory.warning() {
+    let config = ResolveConfig::from_environment(setup.places.trace_dir.clone());
+    let directory = match TraceDir::resolve(&config) {
+        Ok(directory) => Some(directory),
+        Err(error) if !setup.in_memory => return Err(error.into()),
+        Err(error) => {
+            observers.notice(&format!("{error}; {IN_MEMORY}"));
+            None
+        }
+    };
+    if let Some(warning) = directory.as_ref().and_then(TraceDir::warning) {
         observers.notice(&warning);
     }
-    match SessionLog::open(&log) {
-        Ok(_) => recover_first(recording, &directory, &log, &mut observers),
-        Err(error) => observers.notice(&error.to_string()),
+    match (SessionLog::open(&log), &directory) {
+        (Ok(_), Some(directory)) => recover_first(recording, directory, &log, &mut observers),
+        (Ok(_), None) => {}
+        (Err(error), _) => observers.notice(&error.to_string()),
     }
     // Without this lock another recovery could take pins that have no sidecar yet for orphans.
-    let _beginning = directory.begin();
-    let (kernel, reason_without) = match kernel(setup, &directory) {
+    let _beginning = directory.as_ref().map(TraceDir::begin);
+    let (kernel, reason_without) = match kernel(setup, directory.as_ref()) {
         Ok(kernel) => (kernel, None),
         Err(reason) => {
             observers.notice(&reason);
@@ -106,7 +121,7 @@ pub fn begin<'o>(
     };
     let enrollment = enrollment(setup, id, root, kernel.as_ref(), &log);
     let header = header(setup, &enrollment, root, kernel.as_ref());
-    let mut recorder = enroll(&directory, enrollment, recording, &mut observers)?;
+    let mut recorder = enroll(directory.as_ref(), enrollment, recording, &mut observers)?;
     recorder.set_observers(observers);
     let mut sources = SessionSources::new(root, kernel);
     sources.begin(&mut recorder, header, origin);
@@ -119,18 +134,16 @@ pub fn begin<'o>(
 /// Enrolls the session on disk. A full or failing file system is no reason not to run the job: the session is
 /// kept in memory then.
 fn enroll<'o>(
-    directory: &TraceDir,
+    directory: Option<&TraceDir>,
     enrollment: Enrollment,
     recording: &Recording,
     observers: &mut Observers<'_>,
 ) -> Result<SessionRecorder<'o>, CreateError> {
     let limits = Limits { trace_bytes: recording.trace_max_bytes, ..Limits::default() };
+    let Some(directory) = directory else { return SessionRecorder::in_memory(enrollment, limits) };
     match SessionRecorder::create(directory, enrollment.clone(), limits) {
         Err(CreateError::Io(error)) => {
-            observers.notice(&format!(
-                "{}: {error}; the session is kept in memory and cannot be recovered",
-                directory.path().display()
-            ));
+            observers.notice(&format!("{}: {error}; {IN_MEMORY}", directory.path().display()));
             SessionRecorder::in_memory(enrollment, limits)
         }
         other => other,
@@ -157,10 +170,12 @@ fn recover_first(recording: &Recording, traces: &TraceDir, log: &LogConfig, obse
 ///
 /// # Errors
 /// Why it is not available, and what is lost without it.
-fn kernel(setup: &SessionSetup<'_>, traces: &TraceDir) -> Result<Option<KernelTracer>, String> {
+fn kernel(setup: &SessionSetup<'_>, traces: Option<&TraceDir>) -> Result<Option<KernelTracer>, String> {
     if setup.recording.no_kernel {
         return Ok(None);
     }
+    // The name of the directory is what lets a recovery find the owner of pins.
+    let traces = traces.ok_or("no kernel events: they need a trace directory")?;
     let session =
         traces.new_pin_name().map_err(|error| format!("no kernel events: no name for the pins: {error}"))?;
     let settings = Settings {
@@ -192,6 +207,10 @@ fn enrollment(
     let proc_root = ProcRoot::system();
     let extras = table::extras(&proc_root, root.tgid);
     let own_pid = std::process::id();
+    let arguments: Vec<_> = match setup.command {
+        Some(command) => command.iter().map(|word| ByteString(word.as_bytes().to_vec())).collect(),
+        None => table::arguments(&proc_root, root.tgid),
+    };
     Enrollment {
         schema_version: SIDECAR_SCHEMA,
         session_id,
@@ -211,9 +230,9 @@ fn enrollment(
             Some(command) => command.first().and_then(|program| name_of_program(program)),
             None => table::comm(&proc_root, root.tgid),
         },
-        cmdline: match setup.command {
-            Some(command) => command.iter().map(|word| ByteString(word.as_bytes().to_vec())).collect(),
-            None => table::arguments(&proc_root, root.tgid),
+        cmdline: match setup.recording.keep_arguments {
+            true => arguments,
+            false => redact::arguments(&arguments),
         },
         cwd: table::working_directory(&proc_root, root.tgid),
         uid: Some(rustix::process::getuid().as_raw()),

@@ -12,7 +12,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use serde::{Deserialize, Serialize};
 
 use self::readiness::ReadinessOptions;
@@ -27,9 +27,12 @@ use crate::core::text::{ByteString, shell_word};
 use crate::procfs_view::ProcRoot;
 use crate::procfs_view::census::{census, origin};
 use crate::procfs_view::leftover_files::Candidate;
+use crate::store::user_file;
 
 /// The schema of a baseline.
 const BASELINE: &str = "tracer.baseline/1";
+/// Bytes that are read of a baseline, at most.
+const BASELINE_LIMIT: usize = 64 << 20;
 
 /// The options of `preflight`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -264,7 +267,7 @@ fn checkout(asked: Option<&Path>) -> anyhow::Result<Option<Checkout>> {
 
 fn read_baseline(path: &Path) -> anyhow::Result<BTreeSet<String>> {
     let what = || format!("--baseline {}", path.display());
-    let text = std::fs::read(path).with_context(what)?;
+    let text = user_file::read(path, BASELINE_LIMIT).map_err(|error| anyhow!("{} {error}", what()))?;
     let baseline: Baseline = serde_json::from_slice(&text).with_context(what)?;
     anyhow::ensure!(baseline.schema == BASELINE, "{}: not a baseline, write one with --save", what());
     Ok(baseline.keys)
@@ -273,7 +276,7 @@ fn read_baseline(path: &Path) -> anyhow::Result<BTreeSet<String>> {
 fn save_baseline(path: &Path, report: &PreflightReport) -> anyhow::Result<()> {
     let keys = report.findings.iter().map(|finding| finding.key.clone()).collect();
     let text = serde_json::to_vec_pretty(&Baseline { schema: BASELINE.to_owned(), keys })?;
-    std::fs::write(path, text).with_context(|| format!("--save {}", path.display()))
+    user_file::replace(path, &text).map_err(|error| anyhow!("--save {} {error}", path.display()))
 }
 
 #[cfg(test)]

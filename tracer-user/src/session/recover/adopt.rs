@@ -9,7 +9,6 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 
@@ -29,6 +28,7 @@ use crate::session::live::{
 };
 use crate::session::options::{OnHang, TimeLimits, Watch};
 use crate::session::problems::Problems;
+use crate::session::runtime::Runtime;
 use crate::store::{Limits, LogConfig, SessionLog};
 
 /// A session that this process has taken over: its lock is held, and its trace was read back.
@@ -83,12 +83,11 @@ pub fn follow_all(
 ) -> anyhow::Result<Vec<Summary>> {
     SessionLog::open(log)?;
     let observer = &RefCell::new(observer);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let finished = runtime.context("cannot start")?.block_on(async {
+    let finished = Runtime::start()?.block_on(async {
         let sessions: FuturesUnordered<_> =
             adoptions.into_iter().map(|adoption| follow(adoption, log, Shared(observer))).collect();
-        sessions.collect::<Vec<_>>().await
-    });
+        Ok(sessions.collect::<Vec<_>>().await)
+    })?;
     Ok(finished.into_iter().flatten().collect())
 }
 

@@ -32,33 +32,25 @@ use tokio::io::unix::AsyncFd;
 use crate::core::identity::WaitStatus;
 use crate::procfs_view::{ProcRoot, table};
 use crate::signals::pidfd::PidFd;
-use crate::signals::receive::{BlockedSignals, OriginalSignals, ReceivedSignal, SignalStream, stop_self};
-use crate::signals::spawn::{HeldChild, JobCommand, SpawnError, execute, release_inherited_descriptors};
+use crate::signals::receive::{OriginalSignals, ReceivedSignal, SignalStream, stop_self};
+use crate::signals::spawn::{HeldChild, JobCommand, release_inherited_descriptors};
 use crate::signals::terminal;
 use crate::signals::watched::watched;
 
 /// A second request to end, this soon after the first, ends the tracer at once.
 const IMPATIENCE: Duration = Duration::from_secs(5);
 
-/// What to start, and how.
-#[derive(Clone, Debug)]
-pub struct JobSpec {
-    /// Program and arguments.
-    pub argv: Vec<OsString>,
-    /// Adopt the job's orphans. Needed only without kernel events, which follow them.
-    pub adopt_orphans: bool,
-}
-
 /// A job that has not executed anything yet. If it is dropped, it ends without having run.
 #[derive(Debug)]
 pub struct HeldJob {
     child: HeldChild,
+    problem: Option<String>,
 }
 
 /// A job that runs, or has ended.
 #[derive(Debug)]
-pub struct Job {
-    child: HeldChild,
+pub struct Job<'c> {
+    child: &'c HeldChild,
     outcome: Option<AsyncFd<OwnedFd>>,
     exit: AsyncFd<OwnedFd>,
     /// The signal that keeps it stopped, if it is.
@@ -113,20 +105,24 @@ pub enum PassOn {
 
 /// Forks the job, which then waits for [`HeldJob::release`]. Closes, in this process, the descriptors that
 /// only the job should hold.
-pub fn hold(spec: &JobSpec, original: &OriginalSignals) -> anyhow::Result<HeldJob> {
-    let command = JobCommand::new(&spec.argv, std::env::var_os("PATH").as_deref())?;
-    if spec.adopt_orphans {
+/// `adopt_orphans`: adopt the job's orphans. Needed only without kernel events, which follow them.
+pub fn hold(
+    command: &JobCommand,
+    original: &OriginalSignals,
+    adopt_orphans: bool,
+) -> anyhow::Result<HeldJob> {
+    if adopt_orphans {
         // The argument only means yes. The attribute is of this process, and is not inherited.
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
             .context("cannot adopt orphans")?;
     }
-    let child = HeldChild::fork(&command, original).map_err(|error| match error {
-        SpawnError::Command(_) => anyhow::Error::new(error),
-        SpawnError::System { .. } => anyhow::Error::new(error).context("cannot start the job"),
-    })?;
-    let open = table::own_descriptors(&ProcRoot::system()).context("cannot list the open descriptors")?;
-    release_inherited_descriptors(&open).context("cannot release the job's descriptors")?;
-    Ok(HeldJob { child })
+    let child = HeldChild::fork(command, original).context("cannot start the job")?;
+    let released = table::own_descriptors(&ProcRoot::system())
+        .map_err(std::io::Error::other)
+        .and_then(|open| release_inherited_descriptors(&open));
+    let problem =
+        released.err().map(|error| format!("the tracer keeps descriptors of the job open: {error}"));
+    Ok(HeldJob { child, problem })
 }
 
 /// Executes the command in this process, without a tracer. Returns only when that fails.
@@ -134,9 +130,8 @@ pub fn hold(spec: &JobSpec, original: &OriginalSignals) -> anyhow::Result<HeldJo
 /// # Errors
 /// When there is no command that could be executed.
 pub fn execute_bare(argv: &[OsString]) -> anyhow::Result<ExecFailure> {
-    let original = BlockedSignals::take().context("cannot take signals")?.original();
     let command = JobCommand::new(argv, std::env::var_os("PATH").as_deref())?;
-    Ok(ExecFailure { error: execute(&command, &original) })
+    Ok(ExecFailure { error: command.execute_here(None) })
 }
 
 impl HeldJob {
@@ -150,17 +145,27 @@ impl HeldJob {
         self.child.process().pid().as_raw_nonzero().get().cast_unsigned()
     }
 
+    /// The child.
+    pub fn child(&self) -> &HeldChild {
+        &self.child
+    }
+
+    /// What went wrong although the job is held.
+    pub fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
     /// Lets it execute. Needs a tokio runtime with I/O.
-    pub fn release(mut self) -> anyhow::Result<Job> {
+    pub fn release(&self) -> anyhow::Result<Job<'_>> {
         let outcome = watched(self.child.outcome().try_clone()?).context("cannot watch the job's start")?;
         let exit = self.child.process().as_fd().try_clone_to_owned()?;
         let exit = watched(exit).context("cannot watch the job")?;
         self.child.release().context("cannot let the job start")?;
-        Ok(Job { child: self.child, outcome: Some(outcome), exit, stopped: None })
+        Ok(Job { child: &self.child, outcome: Some(outcome), exit, stopped: None })
     }
 }
 
-impl Job {
+impl Job<'_> {
     /// The process.
     pub fn process(&self) -> &PidFd {
         self.child.process()
@@ -187,7 +192,8 @@ impl Job {
                     // Whether or not the job is stopped: it may be about to stop, and one SIGCONT too many is
                     // harmless.
                     if !received.from_terminal() {
-                        self.child.process().send(Signal::CONT)?;
+                        // A job of another user cannot be sent signals, which changes nothing else.
+                        let _ = self.child.process().send(Signal::CONT);
                     }
                     None
                 }

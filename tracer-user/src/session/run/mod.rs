@@ -5,19 +5,27 @@
 //! while the job is still a zombie, so that its pid cannot name another process, and then it is reaped.
 //!
 //! A failure of the tracer never becomes one of the job: without a place for the trace it is kept in memory,
-//! without kernel events `/proc` is polled, and both are reported.
+//! without kernel events `/proc` is polled, and both are reported. If no session can be kept at all, or a
+//! session breaks off, the job is followed without one ([`crate::signals::plain`]). If not even a process can
+//! be started, this process becomes the job.
 
 mod after;
+mod end;
 pub mod job;
+mod untraced;
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::time::Instant;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 
-use self::job::{ExecFailure, HeldJob, Job, JobEvent, JobSpec, Patience};
+pub use self::end::{JobOutcome, RunEnd, nothing_hung};
+use self::job::{HeldJob, Job, JobEvent, Patience};
+use self::untraced::{become_the_job, notice};
 use super::autoskillit_log;
 use super::clock;
 use super::live::finish::{OwnerEnding, finish};
@@ -25,14 +33,15 @@ use super::live::start::{self, SessionSetup, StartedSession};
 use super::live::{DiagnosisTrigger, DriverEvent, Observer, SessionDriver, SessionEvent};
 use super::options::{OnHang, RunOptions};
 use super::preflight::port_conflict;
-use crate::core::diagnosis::{self, Diagnosis};
+use super::runtime::Runtime;
+use crate::core::diagnosis::Diagnosis;
 use crate::core::escalation::Termination;
-use crate::core::evidence::{Clock, Evidence, Scope};
 use crate::core::identity::WaitStatus;
 use crate::core::record::{EndReason, Origin};
-use crate::core::summary::{LeakedProcess, Summary};
+use crate::core::summary::LeakedProcess;
 use crate::procfs_view::{FileId, ProcRoot, table};
 use crate::signals::receive::{BlockedSignals, ReceivedSignal, SignalStream};
+use crate::signals::spawn::JobCommand;
 use crate::store::autoskillit::Mirror;
 use crate::store::{Layout, LogConfig};
 
@@ -43,72 +52,53 @@ const SAME_KILL_NS: u64 = 200_000_000;
 /// Where AutoSkillit's readers look for its files.
 const AUTOSKILLIT_DIR: &str = "/dev/shm";
 
-/// The result of a run.
-#[derive(Debug)]
-pub struct RunEnd {
-    /// How the job ended.
-    pub job: JobOutcome,
-    /// Why the tracer ended the job; `None`: it did not.
-    pub ended_by_us: Option<EndReason>,
-    /// The processes that outlived the job.
-    pub leaked: Vec<LeakedProcess>,
-    /// The terminations of the leaked processes, where they were requested.
-    pub reaped: Vec<Termination>,
-    /// The session's summary.
-    pub summary: Summary,
-    /// Where the session was filed; `None` when it could not be.
-    pub filed: Option<PathBuf>,
-    /// The last diagnosis; `None` when there was no reason to make one.
-    pub diagnosis: Option<Box<Diagnosis>>,
-}
-
-/// A diagnosis for a run in which nothing had to be diagnosed.
-pub fn nothing_hung(summary: &Summary) -> Diagnosis {
-    let anchor = clock::anchor();
-    diagnosis::diagnose(&Evidence {
-        clock: Clock {
-            taken_at_unix_ns: i64::try_from(anchor.wall.as_nanosecond()).unwrap_or_default(),
-            boot_ns: anchor.boot_ns,
-            quiet_window_ns: 0,
-        },
-        scope: Scope::Session(summary.session_id.clone()),
-        kernel_events: summary.kernel_events == Some(true),
-        ..Evidence::default()
-    })
-}
-
-/// How the job ended, for the exit status.
-#[derive(Debug)]
-pub enum JobOutcome {
-    /// By itself or by a signal.
-    Ended(WaitStatus),
-    /// It never ran.
-    NotExecuted(ExecFailure),
-    /// It may still run: the tracer was asked twice to end, by this signal, or the job survived SIGKILL.
-    LeftAlone(i32),
-}
-
 /// Runs a job. Call it on the main thread, before any other thread is started: signals are blocked in it.
 ///
 /// # Errors
-/// When the job could not be started at all.
+/// When the command can never run, or cannot be traced although that is required.
 pub fn run(options: &RunOptions, observer: &mut dyn Observer) -> anyhow::Result<RunEnd> {
-    let blocked = BlockedSignals::take().context("cannot take signals")?;
-    let original = blocked.original();
+    let command = JobCommand::new(&options.command, std::env::var_os("PATH").as_deref())?;
     let output: Vec<FileId> =
         [FileId::of_fd(io::stdout()), FileId::of_fd(io::stderr())].into_iter().flatten().collect();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.context("cannot start")?.block_on(async {
-        let mut signals = blocked.listen()?;
-        let spec = JobSpec { argv: options.command.clone(), adopt_orphans: options.recording.no_kernel };
-        let held = job::hold(&spec, &original)?;
-        traced(options, held, &output, &mut signals, observer).await
-    })
+    let blocked = match BlockedSignals::take() {
+        Ok(blocked) => blocked,
+        Err(error) => {
+            let error = anyhow::Error::new(error).context("cannot take signals");
+            return become_the_job(options, &command, None, error, observer);
+        }
+    };
+    let original = blocked.original();
+    let held = match job::hold(&command, &original, options.recording.no_kernel) {
+        Ok(held) => held,
+        Err(error) => return become_the_job(options, &command, Some(&original), error, observer),
+    };
+    if let Some(problem) = held.problem() {
+        notice(observer, problem);
+    }
+    let ended = Cell::new(None);
+    // A defect of the tracer is not the job's, either. What it may have left half done is not used again.
+    let kept = catch_unwind(AssertUnwindSafe(|| {
+        Runtime::start()?.block_on(async {
+            let mut signals = blocked.listen()?;
+            traced(options, &held, &ended, &output, &mut signals, observer).await
+        })
+    }));
+    let error = match kept {
+        Ok(Ok(end)) => return Ok(end),
+        Ok(Err(error)) => error,
+        Err(_) => anyhow!("the tracer has a defect, which is reported above"),
+    };
+    if options.require_tracing && !held.child().is_released() {
+        return Err(error);
+    }
+    notice(observer, &format!("the job runs without being traced: {error:#}"));
+    untraced::follow(options, &held, ended.get())
 }
 
 async fn traced(
     options: &RunOptions,
-    held: HeldJob,
+    held: &HeldJob,
+    ended: &Cell<Option<WaitStatus>>,
     output: &[FileId],
     signals: &mut SignalStream,
     observer: &mut dyn Observer,
@@ -121,6 +111,7 @@ async fn traced(
         recording: &options.recording,
         limits: options.limits,
         command: Some(&options.command),
+        in_memory: !options.require_tracing,
     };
     let root = start::identify(held.pid())?;
     // Before anything is begun: a log that may not be used is an error of the call.
@@ -145,6 +136,7 @@ async fn traced(
     let run = RunState {
         options,
         job: held.release()?,
+        ended,
         driver,
         reason: EndReason::RootEnded,
         pending: None,
@@ -153,8 +145,10 @@ async fn traced(
         diagnosis: None,
     };
     let end = run.follow_to_end(signals, output, &log).await?;
-    if end.filed.is_some() {
-        let name = &end.summary.dir_name;
+    if end.filed.is_some()
+        && let Some(summary) = &end.summary
+    {
+        let name = &summary.dir_name;
         let keep = options.keep.as_deref();
         for problem in after::filed(&log, name, keep, foreign_log.as_deref(), mirror) {
             observer.observe(&id, SessionEvent::Notice(&problem));
@@ -166,7 +160,9 @@ async fn traced(
 /// A job from its start to its end.
 struct RunState<'a, 'o> {
     options: &'a RunOptions,
-    job: Job,
+    job: Job<'a>,
+    /// The job's status, once it is known. It outlives a session that breaks off.
+    ended: &'a Cell<Option<WaitStatus>>,
     driver: SessionDriver<'o>,
     /// Why the session will be over.
     reason: EndReason,
@@ -196,16 +192,19 @@ impl RunState<'_, '_> {
                 ended_by_us: None,
                 leaked: Vec::new(),
                 reaped: Vec::new(),
-                summary,
+                summary: Some(summary),
                 filed: None,
                 diagnosis: self.diagnosis,
             });
         }
         self.driver.settle();
         if let JobOutcome::Ended(status) = outcome {
+            self.ended.set(Some(status));
             self.driver.ended(self.driver.root(), status);
         }
-        self.job.reap().context("cannot reap the job")?;
+        if let Err(error) = self.job.reap() {
+            self.driver.recorder().notice(&format!("the job cannot be reaped: {error}"));
+        }
         let leaked = self.driver.settle_leaked(output).await;
         let reaped = if self.options.reap_leaked && !leaked.is_empty() {
             end_leaked(&mut self.driver, &leaked).await
@@ -216,7 +215,8 @@ impl RunState<'_, '_> {
         let (summary, filed) = finish(self.driver, &OwnerEnding::now(self.reason, &leaked), log);
         let ended_by_us = matches!(self.reason, EndReason::Timeout | EndReason::MaxIdle | EndReason::Hang)
             .then_some(self.reason);
-        Ok(RunEnd { job: outcome, ended_by_us, leaked, reaped, summary, filed, diagnosis: self.diagnosis })
+        let (summary, diagnosis) = (Some(summary), self.diagnosis);
+        Ok(RunEnd { job: outcome, ended_by_us, leaked, reaped, summary, filed, diagnosis })
     }
 
     /// Reports the listeners that may have been in the way of a job that failed by itself.
@@ -236,8 +236,8 @@ impl RunState<'_, '_> {
         loop {
             let outcome = tokio::select! {
                 biased;
-                event = self.job.next(signals) => self.on_job(event.context("cannot follow the job")?)?,
-                event = self.driver.step() => self.on_driver(event)?,
+                event = self.job.next(signals) => self.on_job(event.context("cannot follow the job")?),
+                event = self.driver.step() => self.on_driver(event),
             };
             if let Some(outcome) = outcome {
                 return Ok(outcome);
@@ -245,11 +245,11 @@ impl RunState<'_, '_> {
         }
     }
 
-    fn on_job(&mut self, event: JobEvent) -> anyhow::Result<Option<JobOutcome>> {
+    fn on_job(&mut self, event: JobEvent) -> Option<JobOutcome> {
         match event {
             JobEvent::Signal(received) => return self.on_signal(received),
-            JobEvent::ExecFailed(failure) => return Ok(Some(JobOutcome::NotExecuted(failure))),
-            JobEvent::Ended(status) => return Ok(Some(JobOutcome::Ended(status))),
+            JobEvent::ExecFailed(failure) => return Some(JobOutcome::NotExecuted(failure)),
+            JobEvent::Ended(status) => return Some(JobOutcome::Ended(status)),
             JobEvent::Stopped(signal) => {
                 self.driver.recorder().note("stopped", format!("the job was stopped by signal {signal}"));
             }
@@ -261,12 +261,12 @@ impl RunState<'_, '_> {
             }
             JobEvent::Executed => {}
         }
-        Ok(None)
+        None
     }
 
-    fn on_signal(&mut self, received: ReceivedSignal) -> anyhow::Result<Option<JobOutcome>> {
+    fn on_signal(&mut self, received: ReceivedSignal) -> Option<JobOutcome> {
         if self.patience.ends_with(&received, Instant::now()) {
-            return Ok(Some(JobOutcome::LeftAlone(received.signal)));
+            return Some(JobOutcome::LeftAlone(received.signal));
         }
         if received.asks_to_end() && self.reason == EndReason::RootEnded {
             self.reason = EndReason::Interrupted;
@@ -277,19 +277,19 @@ impl RunState<'_, '_> {
             self.pending = Some((received, clock::boot_ns()));
             self.driver.diagnose(DiagnosisTrigger::EndRequest);
         } else {
-            self.pass_on(&received, clock::boot_ns())?;
+            self.pass_on(&received, clock::boot_ns());
         }
-        Ok(None)
+        None
     }
 
-    fn on_driver(&mut self, event: DriverEvent) -> anyhow::Result<Option<JobOutcome>> {
+    fn on_driver(&mut self, event: DriverEvent) -> Option<JobOutcome> {
         match event {
             DriverEvent::Nothing => {}
             DriverEvent::TimeLimit => self.driver.diagnose(DiagnosisTrigger::TimeLimit),
             DriverEvent::IdleLimit => self.driver.diagnose(DiagnosisTrigger::IdleLimit),
             DriverEvent::Diagnosis(trigger, diagnosis) => {
                 if let Some((received, came_boot_ns)) = self.pending.take() {
-                    self.pass_on(&received, came_boot_ns)?;
+                    self.pass_on(&received, came_boot_ns);
                 }
                 match trigger {
                     DiagnosisTrigger::TimeLimit => self.end(EndReason::Timeout),
@@ -321,11 +321,11 @@ impl RunState<'_, '_> {
                 // A root that survives SIGKILL is not waited for: the recovery finishes its session.
                 let root = self.driver.root();
                 if terminations.iter().any(|one| one.process() == root && !one.is_gone()) {
-                    return Ok(Some(JobOutcome::LeftAlone(libc::SIGKILL)));
+                    return Some(JobOutcome::LeftAlone(libc::SIGKILL));
                 }
             }
         }
-        Ok(None)
+        None
     }
 
     /// Acts on a proven or likely hang. Anything else is only watched.
@@ -348,12 +348,15 @@ impl RunState<'_, '_> {
 
     /// Passes a signal on, unless its sender has sent it to the job as well, as `kill -- -GROUP` and
     /// `timeout` do.
-    fn pass_on(&mut self, received: &ReceivedSignal, came_boot_ns: u64) -> anyhow::Result<()> {
+    fn pass_on(&mut self, received: &ReceivedSignal, came_boot_ns: u64) {
         self.driver.catch_up();
-        if !self.root_received(received, came_boot_ns.saturating_sub(SAME_KILL_NS)) {
-            self.job.pass_on(received).context("cannot pass a signal on to the job")?;
+        if self.root_received(received, came_boot_ns.saturating_sub(SAME_KILL_NS)) {
+            return;
         }
-        Ok(())
+        if let Err(error) = self.job.pass_on(received) {
+            let text = format!("signal {} cannot be passed on to the job: {error}", received.signal);
+            self.driver.recorder().notice(&text);
+        }
     }
 
     /// The root was sent the same signal by the same sender since then, CLOCK_BOOTTIME nanoseconds.
