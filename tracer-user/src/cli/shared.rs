@@ -95,8 +95,11 @@ pub struct RetentionArgs {
     #[arg(long, value_name = "DURATION", value_parser = value::positive_duration, help_heading = "Files")]
     max_session_age: Option<Duration>,
     /// Remove the oldest finished sessions when all of them together are larger than this
-    #[arg(long, value_name = "SIZE", value_parser = value::size, help_heading = "Files")]
-    max_log_bytes: Option<u64>,
+    #[arg(long, value_name = "SIZE", value_parser = value::size, default_value = "1GiB", help_heading = "Files")]
+    max_log_bytes: u64,
+    /// Remove the oldest finished sessions, down to 64 MiB, until this share of the file system is free
+    #[arg(long, value_name = "PERCENT", value_parser = value::percent, default_value = "15%", help_heading = "Files")]
+    keep_free: u8,
     /// Never remove finished sessions with this label, such as those of a whole campaign; may be repeated
     #[arg(long = "protect", value_name = "KEY=VALUE", value_parser = value::key_value, help_heading = "Files")]
     protect: Vec<(String, String)>,
@@ -108,7 +111,8 @@ impl RetentionArgs {
         RetentionPolicy {
             max_sessions: self.max_sessions,
             max_age: self.max_session_age,
-            max_bytes: self.max_log_bytes,
+            max_bytes: Some(self.max_log_bytes),
+            keep_free_percent: self.keep_free,
             protected_labels: self.protect.clone(),
         }
     }

@@ -20,6 +20,11 @@ pub struct FormatArg {
     pub format: Format,
 }
 
+/// `1 session`, `2 sessions`.
+pub fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 /// A duration with its unit: `500ms`, `30s`, `5m`, `1h 30m`. For `#[arg(value_parser = value::duration)]`.
 pub fn duration(argument: &str) -> Result<Duration, String> {
     humantime::parse_duration(argument.trim())
@@ -41,6 +46,12 @@ pub fn size(argument: &str) -> Result<u64, String> {
         .parse::<bytesize::ByteSize>()
         .map(|size| size.as_u64())
         .map_err(|_| "not a size: write 4096, 64MiB or 1GB".to_owned())
+}
+
+/// A share in percent, with or without the sign: `15%`, `15`.
+pub fn percent(argument: &str) -> Result<u8, String> {
+    let number = argument.trim().trim_end_matches('%').trim_end().parse::<u8>();
+    number.ok().filter(|percent| *percent <= 100).ok_or_else(|| "not a share: write 0% to 100%".to_owned())
 }
 
 /// A pid: a positive number.
@@ -82,6 +93,14 @@ mod tests {
         assert_eq!(size("1GB"), Ok(1_000_000_000));
         for bad in ["", "MiB", "-5", "12 bananas", "64XiB"] {
             assert!(size(bad).is_err(), "{bad:?} was taken for a size");
+        }
+    }
+
+    #[test]
+    fn a_share_is_at_most_a_hundred_percent() {
+        assert_eq!((percent("15%"), percent("0"), percent("100 %")), (Ok(15), Ok(0), Ok(100)));
+        for bad in ["", "%", "101%", "-1", "15 of 100"] {
+            assert!(percent(bad).is_err(), "{bad:?} was taken for a share");
         }
     }
 

@@ -3,6 +3,7 @@
 //! The plan is a value. It removes the oldest sessions first, and never a protected one.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,15 +20,38 @@ pub struct RetentionPolicy {
     pub max_bytes: Option<u64>,
     /// Sessions with one of these labels, key and value, never go.
     pub protected_labels: Vec<(String, String)>,
+    /// The share of the file system that sessions leave free, percent; 0: none.
+    pub keep_free_percent: u8,
 }
 
 impl RetentionPolicy {
     /// The number of sessions that are kept by default.
     pub const MAX_SESSIONS: usize = 2000;
+    /// The room that all sessions may take by default, bytes.
+    pub const MAX_BYTES: u64 = 1 << 30;
+    /// The share of the file system that is left free by default, percent.
+    pub const KEEP_FREE_PERCENT: u8 = 15;
+    /// However full the file system is, sessions may take this much together, bytes: on a full disk the
+    /// newest sessions are the ones that are needed.
+    const MIN_BYTES: u64 = 64 << 20;
 
     /// Keeps this many sessions, whatever their age and size.
     pub const fn count(max_sessions: usize) -> Self {
-        Self { max_sessions, max_age: None, max_bytes: None, protected_labels: Vec::new() }
+        Self { max_sessions, max_age: None, max_bytes: None, keep_free_percent: 0, protected_labels: Vec::new() }
+    }
+
+    /// Whether the sizes of sessions matter.
+    pub fn has_size_limit(&self) -> bool {
+        self.max_bytes.is_some() || self.keep_free_percent > 0
+    }
+
+    /// The same policy with its free space turned into a number of bytes.
+    pub fn within(self, space: Option<FileSystemSpace>, sessions: &[StoredSession]) -> Self {
+        let Some(space) = space.filter(|_| self.keep_free_percent > 0) else { return self };
+        let used: u64 = sessions.iter().map(|session| session.bytes).sum();
+        let keep_free = space.total / 100 * u64::from(self.keep_free_percent.min(100));
+        let most = used.saturating_add(space.available).saturating_sub(keep_free).max(Self::MIN_BYTES);
+        Self { max_bytes: Some(self.max_bytes.map_or(most, |max_bytes| max_bytes.min(most))), ..self }
     }
 
     /// Whether sessions with these labels never go.
@@ -82,8 +106,21 @@ impl RetentionPolicy {
 
 impl Default for RetentionPolicy {
     fn default() -> Self {
-        Self::count(Self::MAX_SESSIONS)
+        Self {
+            max_bytes: Some(Self::MAX_BYTES),
+            keep_free_percent: Self::KEEP_FREE_PERCENT,
+            ..Self::count(Self::MAX_SESSIONS)
+        }
     }
+}
+
+/// The space of the file system that holds the sessions, bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileSystemSpace {
+    /// All of it.
+    pub total: u64,
+    /// What is available to this user.
+    pub available: u64,
 }
 
 /// A finished session, as far as retention has to know it.
@@ -98,7 +135,7 @@ pub struct StoredSession {
 }
 
 /// Why a session goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RemovalReason {
     /// There are more sessions than this.
@@ -129,7 +166,7 @@ impl fmt::Display for RemovalReason {
 }
 
 /// A session that goes, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Removal {
     /// Its directory in the log.
     pub dir_name: String,
@@ -144,7 +181,7 @@ impl fmt::Display for Removal {
 }
 
 /// The sessions that go, oldest first.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct RetentionPlan {
     /// One removal per session.
@@ -199,6 +236,24 @@ mod tests {
         assert_eq!(removed(size.clone(), &of, &["s0", "s1", "s2", "s3"]), [""; 0]);
         let both = RetentionPolicy { max_age: Some(Duration::from_secs(45)), ..size };
         assert_eq!(removed(both, &of, &[]), ["s0", "s1"], "what went for its age takes no room");
+    }
+
+    #[test]
+    fn free_space_is_a_limit_that_leaves_the_newest_sessions() {
+        const MIB: u64 = 1 << 20;
+        let of = [(50, 40 * MIB), (40, 40 * MIB), (30, 40 * MIB), (20, 40 * MIB)];
+        let policy = RetentionPolicy { keep_free_percent: 10, ..RetentionPolicy::count(10) };
+        let limit = |total: u64, available: u64| {
+            let space = FileSystemSpace { total: total * MIB, available: available * MIB };
+            policy.within(Some(space), &sessions(&of)).max_bytes.map(|bytes| bytes / MIB)
+        };
+        assert_eq!(limit(1000, 500), Some(560), "what they take, and what is free above the share");
+        assert_eq!(limit(1000, 40), Some(100), "less than they take: the oldest go");
+        assert_eq!(limit(1000, 0), Some(64), "a full disk still has the newest");
+        assert_eq!(policy.within(None, &sessions(&of)), policy, "unknown space is no limit");
+        let plan = policy.within(Some(FileSystemSpace { total: 1000 * MIB, available: 0 }), &sessions(&of));
+        let now = Timestamp::from_second(NOW).unwrap();
+        assert_eq!(plan.plan(now, &sessions(&of), |_| false).removals.len(), 3);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use super::fsops::{OpenError, random_name};
 use super::index;
 use super::session_log::SessionLog;
-use crate::core::retention::{RetentionPlan, StoredSession};
+use crate::core::retention::{FileSystemSpace, RetentionPlan, StoredSession};
 use jiff::Timestamp;
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -25,7 +25,8 @@ impl SessionLog {
         let Some(file) = index::open(self.dir(), self.uid())? else { return Ok(RetentionPlan::default()) };
         let size = u64::try_from(rustix::fs::fstat(&file).map_err(io::Error::from)?.st_size).unwrap_or(0);
         let most = size / MIN_ROW_BYTES + newer as u64;
-        if most <= policy.max_sessions as u64 && policy.max_age.is_none() && policy.max_bytes.is_none() {
+        let count_only = policy.max_age.is_none() && !policy.has_size_limit();
+        if count_only && most <= policy.max_sessions as u64 {
             return Ok(RetentionPlan::default());
         }
         let mut sessions = Vec::new();
@@ -35,9 +36,10 @@ impl SessionLog {
             if policy.protects(&row.labels) {
                 labelled.insert(row.dir_name.clone());
             }
-            let bytes = policy.max_bytes.map_or(0, |_| self.session_bytes(&row.dir_name));
+            let bytes = if policy.has_size_limit() { self.session_bytes(&row.dir_name) } else { 0 };
             sessions.push(StoredSession { began: row.timestamp.parse().ok(), dir_name: row.dir_name, bytes });
         }
+        let policy = policy.clone().within(self.space(), &sessions);
         let stored = sessions.len();
         sessions.resize(stored + newer, StoredSession { dir_name: String::new(), began: None, bytes: 0 });
         // The sessions that are about to be filed have no name yet, and count only.
@@ -50,7 +52,7 @@ impl SessionLog {
     ///
     /// # Errors
     /// When sessions cannot be read or removed.
-    pub(super) fn retain(&self, now: Timestamp) -> Result<RetentionPlan, OpenError> {
+    pub fn retain(&self, now: Timestamp) -> Result<RetentionPlan, OpenError> {
         let plan = self.plan_retention(now, 0)?;
         if !plan.removals.is_empty() {
             self.remove(&plan.removals.iter().map(|removal| removal.dir_name.clone()).collect())?;
@@ -73,6 +75,13 @@ impl SessionLog {
             }
         }
         index::rewrite(self.dir(), self.uid(), |row| !dir_names.contains(&row.dir_name))
+    }
+
+    /// The space of the log's file system; `None` when it is unknown.
+    fn space(&self) -> Option<FileSystemSpace> {
+        let stat = rustix::fs::fstatvfs(self.dir().fd()).ok()?;
+        let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+        Some(FileSystemSpace { total: bytes(stat.f_blocks), available: bytes(stat.f_bavail) })
     }
 
     /// The sizes of the files of a session, together; 0 when it is not there.
