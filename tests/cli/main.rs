@@ -22,6 +22,8 @@ mod reap_limits;
 mod report_files;
 mod schemas;
 mod sessions;
+mod sessions_verb;
+mod shells;
 mod suite;
 #[path = "../support/mod.rs"]
 mod support;

@@ -27,10 +27,16 @@ fn one_line_and(output: &Output, code: i32) -> String {
 
 #[test]
 fn invalid_arguments_are_refused_with_2() {
-    for words in [&["bogus"][..], &[], &["completions", "no-shell"], &["man", "no-verb"], &["man", "--bogus"]]
-    {
+    for words in [&["bogus"][..], &["completions", "no-shell"], &["man", "no-verb"], &["man", "--bogus"]] {
         one_line_and(&output(tracer().args(words)), 2);
     }
+}
+
+#[test]
+fn without_a_verb_the_help_is_on_standard_error() {
+    let output = output(&mut tracer());
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stdout.is_empty() && stderr(&output).contains("Commands:"), "{output:?}");
 }
 
 #[test]
@@ -46,6 +52,8 @@ fn help_version_completions_and_manual_go_to_standard_output() {
         &["--version"],
         &["man"],
         &["man", "completions"],
+        &["man", "sessions", "list"],
+        &["help", "run"],
         &["completions", "bash"],
         &["completions", "zsh"],
     ] {

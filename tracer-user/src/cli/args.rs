@@ -1,7 +1,8 @@
 //! The command line: global options and the list of verbs.
 
 use super::{
-    attach, completions, diagnose, doctor, man, preflight, reap, recover, run, schema, sessions, watch,
+    attach, completions, diagnose, doctor, holders, man, preflight, reap, recover, run, schema, sessions,
+    watch,
 };
 
 /// The command line.
@@ -13,6 +14,7 @@ use super::{
     about,
     subcommand_required = true,
     disable_help_subcommand = true,
+    arg_required_else_help = true,
     after_help = "Every option can also be set in the environment, as TRACER_ and its name: TRACER_TRACE_DIR for --trace-dir. Only what `reap` ends and removes is given on the command line alone."
 )]
 pub struct Cli {
@@ -31,6 +33,8 @@ pub enum Verb {
     Run(Box<run::Args>),
     /// Trace a process tree that is already running
     Attach(Box<attach::Args>),
+    /// Show who holds the other end of a descriptor, a file, a socket or a port
+    Holders(holders::Args),
     /// Report what earlier runs left behind that would break the next
     Preflight(preflight::Args),
     /// End what earlier runs left behind, and nothing else
@@ -49,6 +53,6 @@ pub enum Verb {
     Watch(watch::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
-    /// Print the manual page
+    /// Print a manual page, or write all of them
     Man(man::Args),
 }

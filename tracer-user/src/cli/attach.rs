@@ -1,8 +1,11 @@
 //! `attach`: arguments for tracing a process tree that is already running.
 
+use std::time::Duration;
+
 use super::exit::{Exit, Failure};
 use super::live_output::{LiveOutput, summary_line};
 use super::output::Output;
+use super::report_target::ReportTarget;
 use super::run::session_id;
 use super::shared::{PlaceArgs, WatchArgs};
 use super::value;
@@ -18,6 +21,11 @@ pub struct Args {
     /// Attach a label to the session; may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = value::key_value)]
     labels: Vec<(String, String)>,
+    /// Stop to trace after this long; the processes are left alone
+    #[arg(long, value_name = "DURATION", value_parser = value::positive_duration)]
+    timeout: Option<Duration>,
+    #[arg(long = "report", value_name = "FORMAT=PATH", value_parser = ReportTarget::parse, help = ReportTarget::help("Write a report of a hang"))]
+    reports: Vec<ReportTarget>,
     /// Print each fork, exec, exit, signal and blocked write as it happens
     #[arg(long)]
     events: bool,
@@ -39,6 +47,7 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
         places: args.places.resolve(),
         watch: args.watch.watch(),
         recording: args.watch.recording(output.verbosity()),
+        timeout: args.timeout,
     };
     if options.watch.on_hang == OnHang::Interrupt {
         return Err(Failure::usage(
@@ -46,7 +55,7 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
         ));
     }
     let quiet = args.watch.quiet;
-    let mut live = LiveOutput::new(output, args.events, quiet, Vec::new());
+    let mut live = LiveOutput::new(output, args.events, quiet, args.reports);
     let end = attach::attach(&options, &mut live).map_err(|error| Failure::from(error.context("attach")))?;
     drop(live);
     if !quiet {

@@ -1,5 +1,6 @@
 //! `completions`: a completion script for a shell.
 
+use super::complete;
 use super::exit::{Exit, Failure};
 use super::output::Output;
 
@@ -12,9 +13,9 @@ pub struct Args {
 }
 
 /// Prints the script.
-pub fn execute(args: &Args, mut command: clap::Command, output: &mut Output) -> Result<Exit, Failure> {
-    let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut command, "tracer-user", &mut script);
+pub fn execute(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
+    let script = complete::script(args.shell)
+        .map_err(|error| Failure::failed(format!("cannot write the completion script: {error}")))?;
     output.bytes(&script)?;
     Ok(Exit::Success)
 }

@@ -81,6 +81,11 @@ impl Output {
         self.check(flushed)
     }
 
+    /// Writes the help text to standard error, for a command line without a verb.
+    pub fn help_on_error(&self, help: &str) {
+        let _ = std::io::stderr().lock().write_all(help.as_bytes());
+    }
+
     /// Writes one line of progress or warning to standard error.
     pub fn note(&self, line: &str) {
         stderr::write(format!("tracer-user: {}\n", printable(line)));

@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 
 use clap::builder::BoolishValueParser;
+use clap::error::{ContextKind, ContextValue};
 use clap::{ArgAction, CommandFactory, FromArgMatches};
 
 use super::args::Cli;
@@ -13,6 +14,8 @@ use super::exit::{Exit, Failure};
 pub enum Stop {
     /// Help or the version was requested: the text to print.
     Help(String),
+    /// There is no verb: the help text, which belongs on standard error.
+    NoVerb(String),
     /// The command line is invalid.
     Usage(Failure),
 }
@@ -40,7 +43,7 @@ fn with_environment(
             if destroys(&verb, long) {
                 return arg;
             }
-            let name = OsString::from(format!("TRACER_{}", long.to_uppercase().replace('-', "_")));
+            let name = OsString::from(variable_of(long));
             let arg = match arg.get_action() {
                 ArgAction::SetTrue => arg.value_parser(BoolishValueParser::new()),
                 _ => arg,
@@ -57,10 +60,10 @@ fn destroys(verb: &str, option: &str) -> bool {
 
 /// Parses the arguments. The first one is the program's name.
 pub fn parse(arguments: &[OsString], environment: impl Fn(&OsStr) -> Option<OsString>) -> Result<Cli, Stop> {
-    command(environment)
+    command(&environment)
         .try_get_matches_from(arguments)
         .and_then(|matches| Cli::from_arg_matches(&matches))
-        .map_err(|error| stop(&error, verb_of(arguments)))
+        .map_err(|error| stop(&error, arguments, &environment))
 }
 
 /// The argument in the verb's place, valid or not: the first that is no option. No option before it takes a
@@ -69,11 +72,18 @@ fn verb_of(arguments: &[OsString]) -> Option<&str> {
     arguments.iter().skip(1).filter_map(|word| word.to_str()).find(|word| !word.starts_with('-'))
 }
 
-fn stop(error: &clap::Error, verb: Option<&str>) -> Stop {
-    use clap::error::ErrorKind::{DisplayHelp, DisplayVersion};
-    if matches!(error.kind(), DisplayHelp | DisplayVersion) {
-        return Stop::Help(error.to_string());
+fn stop(
+    error: &clap::Error,
+    arguments: &[OsString],
+    environment: &impl Fn(&OsStr) -> Option<OsString>,
+) -> Stop {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    match error.kind() {
+        DisplayHelp | DisplayVersion => return Stop::Help(error.to_string()),
+        DisplayHelpOnMissingArgumentOrSubcommand => return Stop::NoVerb(error.to_string()),
+        _ => {}
     }
+    let verb = verb_of(arguments);
     // `run` ends as env(1) does, so that its own errors can be distinguished from the job's exit statuses.
     let exit = if verb == Some("run") { Exit::Failed } else { Exit::Usage };
     let known = verb.filter(|verb| Cli::command().find_subcommand(verb).is_some());
@@ -81,8 +91,43 @@ fn stop(error: &clap::Error, verb: Option<&str>) -> Stop {
         Some(verb) => (format!("{verb}: "), format!("tracer-user {verb} --help")),
         None => (String::new(), "tracer-user --help".to_owned()),
     };
-    let message = format!("{place}{}: try '{help}'", first_paragraphs(&error.to_string()));
-    Stop::Usage(Failure::usage(message).with_exit(exit))
+    let mut text = first_paragraphs(&error.to_string());
+    if let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidArg) {
+        text = text.replace(name, &as_given(name, arguments, environment));
+    }
+    Stop::Usage(Failure::usage(format!("{place}{text}: try '{help}'")).with_exit(exit))
+}
+
+/// An option as it was given: clap names `--limit <N>`, whether `--limit`, `-n` or TRACER_LIMIT was used.
+fn as_given(name: &str, arguments: &[OsString], environment: &impl Fn(&OsStr) -> Option<OsString>) -> String {
+    let Some(long) = name.strip_prefix("--").and_then(|name| name.split([' ', '=']).next()) else {
+        return name.to_owned();
+    };
+    let words: Vec<&str> = arguments.iter().skip(1).filter_map(|word| word.to_str()).collect();
+    let is_long = |word: &&&str| word.strip_prefix("--").and_then(|it| it.split('=').next()) == Some(long);
+    if words.iter().any(|word| is_long(&word)) {
+        return name.to_owned();
+    }
+    let short = short_of(&Cli::command(), long).map(|short| format!("-{short}"));
+    if let Some(short) = short.filter(|short| words.iter().any(|word| word.starts_with(short.as_str()))) {
+        return name.replacen(&format!("--{long}"), &short, 1);
+    }
+    let variable = variable_of(long);
+    if environment(OsStr::new(&variable)).is_some() {
+        return format!("{variable} (environment)");
+    }
+    name.to_owned()
+}
+
+/// The short form of an option, in whichever verb has it.
+fn short_of(command: &clap::Command, long: &str) -> Option<char> {
+    let own = command.get_arguments().find(|arg| arg.get_long() == Some(long)).and_then(clap::Arg::get_short);
+    own.or_else(|| command.get_subcommands().find_map(|verb| short_of(verb, long)))
+}
+
+/// The environment variable of an option.
+fn variable_of(long: &str) -> String {
+    format!("TRACER_{}", long.to_uppercase().replace('-', "_"))
 }
 
 /// Clap's message on one line, without the usage text.
@@ -149,7 +194,7 @@ mod tests {
 
     #[test]
     fn an_error_is_one_line_that_says_what_to_do() {
-        for words in [&["no-such-verb"][..], &[], &["completions", "tcsh-1"], &["man", "--bogus"], &["-x"]] {
+        for words in [&["no-such-verb"][..], &["completions", "tcsh-1"], &["man", "--bogus"], &["-x"]] {
             let failure = refusal(words);
             assert_eq!(failure.exit, Exit::Usage);
             assert!(!failure.message.contains('\n'), "{:?}", failure.message);
@@ -157,6 +202,35 @@ mod tests {
         }
         assert!(refusal(&["man", "--bogus"]).message.contains("'--bogus'"));
         assert!(refusal(&["no-such-verb"]).message.contains("no-such-verb"));
+    }
+
+    #[test]
+    fn without_a_verb_there_is_help() {
+        for words in [&[][..], &["sessions", "export", "--help"], &["help", "run"], &["help"]] {
+            match parsed(words, &[]) {
+                Err(Stop::NoVerb(text)) => assert!(words.is_empty() && text.contains("Commands:"), "{text}"),
+                Err(Stop::Help(text)) => assert!(text.contains("Usage:"), "{words:?}: {text}"),
+                other => panic!("{words:?} gave {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_option_as_it_was_given() {
+        assert!(refusal(&["sessions", "list", "-n", "x"]).message.contains("for '-n <N>'"));
+        assert!(refusal(&["sessions", "list", "--limit", "x"]).message.contains("for '--limit <N>'"));
+        match parsed(&["sessions", "list"], &[("TRACER_LIMIT", "x")]) {
+            Err(Stop::Usage(failure)) => {
+                assert!(failure.message.contains("for 'TRACER_LIMIT (environment)'"), "{}", failure.message);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_outcome_is_checked() {
+        let message = refusal(&["sessions", "list", "--outcome", "hung"]).message;
+        assert!(message.contains("'hung'") && message.contains("hang"), "{message}");
     }
 
     #[test]

@@ -46,10 +46,15 @@ impl ReportFormat {
         })
     }
 
+    /// The names of all formats.
+    pub fn all_names() -> Vec<String> {
+        let names = Self::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+        names.map(|value| value.get_name().to_owned()).collect()
+    }
+
     /// `text, json, …`, for help and errors.
     fn names() -> String {
-        let names = Self::value_variants().iter().filter_map(ValueEnum::to_possible_value);
-        names.map(|value| value.get_name().to_owned()).collect::<Vec<_>>().join(", ")
+        Self::all_names().join(", ")
     }
 }
 

@@ -1,24 +1,42 @@
 //! `sessions`: arguments, and the session log as a table, a timeline or JSON.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use clap::builder::PossibleValuesParser;
 
 use super::exit::{Exit, Failure};
 use super::output::Output;
+use super::session_table::{table, took};
 use super::shared::LayoutArg;
+use super::since::{self, Since};
 use super::value::{self, Format, FormatArg};
 use crate::core::redact;
-use crate::core::summary::{IndexRow, Summary};
+use crate::core::retention::RetentionPolicy;
+use crate::core::summary::{SUBTYPES, Summary};
 use crate::core::text::ByteString;
 use crate::core::text::printable;
 use crate::session::autoskillit_log;
-use crate::session::sessions::{self, SessionFilter, SessionListing, StoredTrace};
+use crate::session::session_name::resolve;
+use crate::session::sessions::{self, SessionFilter, StoredTrace};
 
 /// Arguments of the verb.
 #[derive(clap::Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    #[command(flatten)]
+    today: TodayArgs,
+}
+
+/// Without a sub-command: the sessions of today.
+#[derive(clap::Args, Debug)]
+struct TodayArgs {
+    #[command(flatten)]
+    log: LogArgs,
+    #[command(flatten)]
+    format: FormatArg,
 }
 
 #[derive(clap::Subcommand, Debug)]
@@ -35,6 +53,8 @@ enum Command {
     Protect(ProtectArgs),
     /// Start listings from now: hide earlier sessions without removing them
     Clear(LogArgs),
+    /// Remove finished sessions, the oldest first; protected ones stay
+    Prune(PruneArgs),
 }
 
 #[derive(clap::Args, Debug)]
@@ -47,15 +67,15 @@ struct LogArgs {
 
 #[derive(clap::Args, Debug)]
 struct ListArgs {
-    /// Only sessions that began within this duration, or since a time such as 2026-11-21T08:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = since)]
+    /// Only sessions that began then or later: a duration (2h), a time of today (08:00), a date (2026-11-21),
+    /// a date and time (2026-11-21 08:00, 2026-11-21T08:00:00Z), today or yesterday
+    #[arg(long, value_name = "TIME", value_parser = since::parse)]
     since: Option<Since>,
     /// Only sessions with this label; without a value, with any value
     #[arg(long = "label", value_name = "KEY[=VALUE]", value_parser = label)]
     labels: Vec<(String, String)>,
-    /// Only sessions with this outcome: success, failed, killed, timeout, hang, interrupted, rebooted,
-    /// unknown
-    #[arg(long, value_name = "OUTCOME")]
+    /// Only sessions with this outcome; failed means all that did not succeed
+    #[arg(long, value_name = "OUTCOME", value_parser = PossibleValuesParser::new(SUBTYPES))]
     outcome: Option<String>,
     /// Include sessions from before the last `sessions clear`
     #[arg(long)]
@@ -82,7 +102,9 @@ struct ReadLayout {
 
 #[derive(clap::Args, Debug)]
 struct ShowArgs {
-    /// The session, by the name that `sessions list` shows
+    /// The session: its name or the beginning of it, `last`, -2 for the one before the last, or the file of
+    /// an export
+    #[arg(value_name = "SESSION", allow_negative_numbers = true)]
     session: String,
     #[command(flatten)]
     log: LogArgs,
@@ -94,8 +116,9 @@ struct ShowArgs {
 
 #[derive(clap::Args, Debug)]
 struct ExportArgs {
-    /// The sessions, by the names that `sessions list` shows; without --to only one
-    #[arg(required = true, value_name = "SESSION")]
+    /// The sessions: their names or the beginnings of them, `last`, or -2 for the one before the last; without
+    /// --to only one
+    #[arg(required = true, value_name = "SESSION", allow_negative_numbers = true)]
     sessions: Vec<String>,
     /// The layout in which --to writes
     #[arg(long, value_enum, value_name = "LAYOUT", help_heading = "Files")]
@@ -109,7 +132,8 @@ struct ExportArgs {
 
 #[derive(clap::Args, Debug)]
 struct AttachArgs {
-    /// The session, by the name that `sessions list` shows
+    /// The session: its name or the beginning of it, `last`, or -2 for the one before the last
+    #[arg(value_name = "SESSION", allow_negative_numbers = true)]
     session: String,
     /// The files; each keeps its name
     #[arg(required = true, value_name = "FILE")]
@@ -120,8 +144,8 @@ struct AttachArgs {
 
 #[derive(clap::Args, Debug)]
 struct ProtectArgs {
-    /// The sessions, by the names that `sessions list` shows
-    #[arg(required = true, value_name = "SESSION")]
+    /// The sessions: their names or the beginnings of them, `last`, or -2 for the one before the last
+    #[arg(required = true, value_name = "SESSION", allow_negative_numbers = true)]
     sessions: Vec<String>,
     /// Undo: make them subject to retention again
     #[arg(long)]
@@ -130,19 +154,38 @@ struct ProtectArgs {
     log: LogArgs,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Since {
-    Ago(Duration),
-    At(jiff::Timestamp),
+#[derive(clap::Args, Debug)]
+#[group(required = true, multiple = true)]
+struct PruneLimits {
+    /// Remove sessions that began longer ago than this
+    #[arg(long, value_name = "DURATION", value_parser = value::duration)]
+    older_than: Option<Duration>,
+    /// Keep at most this many sessions
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    keep: Option<u64>,
+    /// Keep at most this much of sessions
+    #[arg(long, value_name = "SIZE", value_parser = value::size)]
+    size: Option<u64>,
 }
 
-fn since(argument: &str) -> Result<Since, String> {
-    if let Ok(at) = argument.parse() {
-        return Ok(Since::At(at));
+impl PruneLimits {
+    fn policy(&self) -> RetentionPolicy {
+        let keep = self.keep.map_or(usize::MAX, |keep| usize::try_from(keep).unwrap_or(usize::MAX));
+        RetentionPolicy { max_age: self.older_than, max_bytes: self.size, ..RetentionPolicy::count(keep) }
     }
-    value::duration(argument)
-        .map(Since::Ago)
-        .map_err(|_| "neither a duration such as 2h nor a time such as 2026-11-21T08:00:00Z".to_owned())
+}
+
+#[derive(clap::Args, Debug)]
+struct PruneArgs {
+    #[command(flatten)]
+    limits: PruneLimits,
+    /// Only report what would be removed
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    log: LogArgs,
+    #[command(flatten)]
+    format: FormatArg,
 }
 
 fn label(argument: &str) -> Result<(String, String), String> {
@@ -152,26 +195,40 @@ fn label(argument: &str) -> Result<(String, String), String> {
 /// Runs the sub-command.
 pub fn execute(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     match &args.command {
-        Command::List(args) => list(args, output)?,
-        Command::Show(args) => show(args, output)?,
-        Command::Export(args) => export(args, output)?,
-        Command::Attach(args) => return attach(args, output),
-        Command::Protect(args) => {
-            sessions::protect(&sessions::log(args.log.log_dir.clone()), &args.sessions, !args.off)?;
+        None => {
+            let today = SessionFilter { since: Some(Since::Today.time()), ..SessionFilter::default() };
+            list_filtered(&today, &args.today.log, LayoutArg::Tracer, args.today.format.format, output)?;
+        }
+        Some(Command::List(args)) => list(args, output)?,
+        Some(Command::Show(args)) => show(args, output)?,
+        Some(Command::Export(args)) => export(args, output)?,
+        Some(Command::Attach(args)) => return attach(args, output),
+        Some(Command::Protect(args)) => {
+            let log = sessions::log(args.log.log_dir.clone());
+            let names =
+                args.sessions.iter().map(|name| resolve(&log, name)).collect::<Result<Vec<_>, _>>()?;
+            sessions::protect(&log, &names, !args.off)?;
             let how = if args.off { "subject to retention again" } else { "excluded from retention" };
-            output.note(&format!("{}: {how}", args.sessions.join(", ")));
+            output.note(&format!("{}: {how}", names.join(", ")));
         }
-        Command::Clear(args) => {
-            let from = sessions::clear(&sessions::log(args.log_dir.clone()))?;
-            output.note(&format!("listings begin at {from}"));
+        Some(Command::Clear(args)) => {
+            let log = sessions::log(args.log_dir.clone());
+            let from = sessions::clear(&log)?;
+            let hidden = sessions::list(&log, &SessionFilter::default())?.hidden;
+            output.note(&format!(
+                "listings begin at {from}: {} before are hidden and kept; `tracer-user sessions list --all` lists them",
+                value::counted(hidden, "session", "sessions")
+            ));
         }
+        Some(Command::Prune(args)) => prune(args, output)?,
     }
     Ok(Exit::Success)
 }
 
 fn export(args: &ExportArgs, output: &mut Output) -> Result<(), Failure> {
     let log = sessions::log(args.log.log_dir.clone());
-    match (&args.to, args.layout, args.sessions.as_slice()) {
+    let names = args.sessions.iter().map(|name| resolve(&log, name)).collect::<Result<Vec<_>, _>>()?;
+    match (&args.to, args.layout, names.as_slice()) {
         (Some(to), Some(LayoutArg::Autoskillit), names) => {
             for name in names {
                 let added = autoskillit_log::export(&log, name, to)?;
@@ -190,109 +247,77 @@ fn export(args: &ExportArgs, output: &mut Output) -> Result<(), Failure> {
 
 fn attach(args: &AttachArgs, output: &mut Output) -> Result<Exit, Failure> {
     let log = sessions::log(args.log.log_dir.clone());
-    let (attached, problems) = sessions::attach(&log, &args.session, &args.files)?;
+    let session = resolve(&log, &args.session)?;
+    let (attached, problems) = sessions::attach(&log, &session, &args.files)?;
     for problem in &problems {
         output.note(problem);
     }
-    output.note(&format!("{}: {attached} file(s) attached", args.session));
+    output.note(&format!("{session}: {attached} file(s) attached"));
     Ok(if problems.is_empty() { Exit::Success } else { Exit::Failed })
 }
 
 fn list(args: &ListArgs, output: &mut Output) -> Result<(), Failure> {
-    let now = crate::session::clock::anchor().wall;
     let filter = SessionFilter {
-        since: args.since.map(|since| match since {
-            Since::At(at) => at,
-            Since::Ago(ago) => now.checked_sub(ago).unwrap_or(jiff::Timestamp::MIN),
-        }),
+        since: args.since.map(Since::time),
         labels: args.labels.clone(),
         outcome: args.outcome.clone(),
         include_cleared: args.all,
         limit: args.limit,
     };
-    let log_dir = args.log.log_dir.clone();
-    let listing = match args.layout.layout {
-        LayoutArg::Tracer => sessions::list(&sessions::log(log_dir), &filter)?,
-        LayoutArg::Autoskillit => autoskillit_log::list(&autoskillit_log::path(log_dir)?, &filter)?,
+    list_filtered(&filter, &args.log, args.layout.layout, args.format.format, output)
+}
+
+fn list_filtered(
+    filter: &SessionFilter,
+    log: &LogArgs,
+    layout: LayoutArg,
+    format: Format,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let log_dir = log.log_dir.clone();
+    let listing = match layout {
+        LayoutArg::Tracer => sessions::list(&sessions::log(log_dir), filter)?,
+        LayoutArg::Autoskillit => autoskillit_log::list(&autoskillit_log::path(log_dir)?, filter)?,
     };
-    match args.format.format {
+    match format {
         Format::Json => output.json(&listing),
         Format::Text => {
             for problem in &listing.problems {
                 output.note(problem);
             }
-            output.text(&table(&listing))
+            output.text(&table(&listing))?;
+            if let Some(since) = listing.cleared_at.as_ref().filter(|_| listing.hidden > 0) {
+                output.note(&format!(
+                    "{} from before `sessions clear` ({since}) are hidden: --all lists them",
+                    value::counted(listing.hidden, "session", "sessions")
+                ));
+            }
+            Ok(())
         }
     }
 }
 
-/// Longer cells move what follows them; a name in a file of another version may have any length.
-const WIDEST_COLUMN: usize = 64;
-
-fn table(listing: &SessionListing) -> String {
-    if listing.sessions.is_empty() {
-        return "no sessions\n".to_owned();
-    }
-    let head = ["SESSION", "BEGAN", "TOOK", "OUTCOME", "STALLS", "ANOMALIES", "LABELS", "COMMAND"]
-        .map(str::to_owned);
-    let rows: Vec<[String; 8]> = std::iter::once(head).chain(listing.sessions.iter().map(row)).collect();
-    let mut widths = [0; 8];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count()).min(WIDEST_COLUMN);
+fn prune(args: &PruneArgs, output: &mut Output) -> Result<(), Failure> {
+    let log = sessions::log_with(args.log.log_dir.clone(), args.limits.policy());
+    let report = sessions::prune(&log, args.dry_run)?;
+    match args.format.format {
+        Format::Json => output.json(&report),
+        Format::Text => {
+            let verb = if report.dry_run { "would remove" } else { "removed" };
+            let removals = &report.removals.removals;
+            let lines = removals.iter().map(|removal| printable(format!("{verb} {removal}")) + "\n");
+            output.text(&lines.collect::<String>())?;
+            output.text(&format!("{verb} {}\n", value::counted(removals.len() as u64, "session", "sessions")))
         }
-    }
-    let mut out = String::new();
-    for row in &rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(widths) {
-            line.push_str(&format!("{cell:<width$}  "));
-        }
-        out.push_str(line.trim_end());
-        out.push('\n');
-    }
-    out
-}
-
-fn row(row: &IndexRow) -> [String; 8] {
-    let labels: Vec<_> =
-        row.labels.iter().map(|(key, value)| format!("{key}={}", redact::line(value))).collect();
-    let began = row.timestamp.get(..19).unwrap_or(&row.timestamp).replace('T', " ");
-    [
-        printable(&row.dir_name),
-        printable(&began),
-        row.duration_seconds.map_or_else(|| "?".to_owned(), took),
-        outcome(row),
-        row.stall_count.to_string(),
-        row.anomaly_count.to_string(),
-        printable(labels.join(",")),
-        redact::line(&row.command.escaped()),
-    ]
-}
-
-fn outcome(row: &IndexRow) -> String {
-    let owner = match row.owner_fate {
-        crate::core::summary::OwnerFate::Finished => "",
-        crate::core::summary::OwnerFate::Died => ", tracer died",
-        crate::core::summary::OwnerFate::Adopted => ", taken over",
-    };
-    printable(format!("{} ({}{owner})", row.subtype, row.termination_reason))
-}
-
-fn took(seconds: f64) -> String {
-    match seconds {
-        s if s < 60.0 => format!("{s:.1} s"),
-        s if s < 3600.0 => format!("{:.0} min {:02.0} s", (s / 60.0).floor(), s % 60.0),
-        s => format!("{:.0} h {:02.0} min", (s / 3600.0).floor(), (s % 3600.0) / 60.0),
     }
 }
 
 fn show(args: &ShowArgs, output: &mut Output) -> Result<(), Failure> {
-    let log_dir = args.log.log_dir.clone();
     let shown = match args.layout.layout {
-        LayoutArg::Tracer => sessions::show(&sessions::log(log_dir), &args.session, false)?,
+        LayoutArg::Tracer => stored(args)?,
         LayoutArg::Autoskillit => {
-            autoskillit_log::show(&autoskillit_log::path(log_dir)?, &args.session, false)?
+            let log = autoskillit_log::path(args.log.log_dir.clone())?;
+            autoskillit_log::show(&log, &args.session, false)?
         }
     };
     match args.format.format {
@@ -304,6 +329,21 @@ fn show(args: &ShowArgs, output: &mut Output) -> Result<(), Failure> {
             output.text(&text(&shown))
         }
     }
+}
+
+/// The session that is meant. A word that can only be a path is the file of an export, and so is the name of
+/// an existing file that is no session.
+fn stored(args: &ShowArgs) -> Result<StoredTrace, Failure> {
+    let path = Path::new(&args.session);
+    if args.session.contains('/') {
+        return Ok(sessions::read_export(path)?);
+    }
+    let log = sessions::log(args.log.log_dir.clone());
+    let shown = resolve(&log, &args.session).and_then(|name| sessions::show(&log, &name, false));
+    if shown.is_err() && path.is_file() {
+        return Ok(sessions::read_export(path)?);
+    }
+    Ok(shown?)
 }
 
 fn text(shown: &StoredTrace) -> String {

@@ -10,6 +10,7 @@ pub mod event;
 pub mod evidence;
 pub mod gates;
 pub mod hang_watch;
+pub mod holders;
 pub mod identity;
 pub mod leftover;
 pub mod proc_event;

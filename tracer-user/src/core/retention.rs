@@ -37,7 +37,13 @@ impl RetentionPolicy {
 
     /// Keeps this many sessions, whatever their age and size.
     pub const fn count(max_sessions: usize) -> Self {
-        Self { max_sessions, max_age: None, max_bytes: None, keep_free_percent: 0, protected_labels: Vec::new() }
+        Self {
+            max_sessions,
+            max_age: None,
+            max_bytes: None,
+            keep_free_percent: 0,
+            protected_labels: Vec::new(),
+        }
     }
 
     /// Whether the sizes of sessions matter.
@@ -245,12 +251,12 @@ mod tests {
         let policy = RetentionPolicy { keep_free_percent: 10, ..RetentionPolicy::count(10) };
         let limit = |total: u64, available: u64| {
             let space = FileSystemSpace { total: total * MIB, available: available * MIB };
-            policy.within(Some(space), &sessions(&of)).max_bytes.map(|bytes| bytes / MIB)
+            policy.clone().within(Some(space), &sessions(&of)).max_bytes.map(|bytes| bytes / MIB)
         };
         assert_eq!(limit(1000, 500), Some(560), "what they take, and what is free above the share");
         assert_eq!(limit(1000, 40), Some(100), "less than they take: the oldest go");
         assert_eq!(limit(1000, 0), Some(64), "a full disk still has the newest");
-        assert_eq!(policy.within(None, &sessions(&of)), policy, "unknown space is no limit");
+        assert_eq!(policy.clone().within(None, &sessions(&of)), policy, "unknown space is no limit");
         let plan = policy.within(Some(FileSystemSpace { total: 1000 * MIB, available: 0 }), &sessions(&of));
         let now = Timestamp::from_second(NOW).unwrap();
         assert_eq!(plan.plan(now, &sessions(&of), |_| false).removals.len(), 3);

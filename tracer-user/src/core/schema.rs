@@ -2,6 +2,7 @@
 
 use super::diagnosis::Diagnosis;
 use super::evidence::Evidence;
+use super::holders::HoldersReport;
 use super::leftover::{PreflightReport, ReapReport};
 use super::record::sidecar::Enrollment;
 use super::record::{
@@ -64,6 +65,8 @@ pub enum SchemaKind {
     Preflight,
     /// The report of `reap`.
     Reap,
+    /// The report of `holders`.
+    Holders,
     /// An object with all other schemas, by name.
     All,
 }
@@ -71,7 +74,7 @@ pub enum SchemaKind {
 /// The JSON schema (2020-12) of one kind.
 pub fn schema(kind: SchemaKind) -> Value {
     let name: &'static str = kind.into();
-    match kind {
+    let schema = match kind {
         SchemaKind::Trace => schema_for!(Line).to_value(),
         SchemaKind::Header => line::<HeaderLine>(name),
         SchemaKind::Snapshot => line::<SnapshotLine>(name),
@@ -95,11 +98,23 @@ pub fn schema(kind: SchemaKind) -> Value {
         SchemaKind::Doctor => schema_for!(DoctorReport).to_value(),
         SchemaKind::Preflight => schema_for!(PreflightReport).to_value(),
         SchemaKind::Reap => schema_for!(ReapReport).to_value(),
-        SchemaKind::All => SchemaKind::iter()
-            .filter(|kind| *kind != SchemaKind::All)
-            .map(|kind| (<&str>::from(kind).to_owned(), schema(kind)))
-            .collect(),
+        SchemaKind::Holders => schema_for!(HoldersReport).to_value(),
+        SchemaKind::All => {
+            return SchemaKind::iter()
+                .filter(|kind| *kind != SchemaKind::All)
+                .map(|kind| (<&str>::from(kind).to_owned(), schema(kind)))
+                .collect();
+        }
+    };
+    identified(schema, name)
+}
+
+/// The schema with an identifier of its own, by which others can refer to it.
+pub fn identified(mut schema: Value, name: &str) -> Value {
+    if let Some(object) = schema.as_object_mut() {
+        object.insert("$id".to_owned(), format!("urn:tracer-user:schema:{name}").into());
     }
+    schema
 }
 
 /// The schema of a line: the common head, and the fields of one kind.

@@ -56,19 +56,20 @@ pub fn attach(options: &AttachOptions, observer: &mut dyn Observer) -> anyhow::R
     let blocked = BlockedSignals::take().context("cannot take signals")?;
     Runtime::start()?.block_on(async {
         let mut signals = blocked.listen()?;
+        let limits = TimeLimits { timeout: options.timeout, ..TimeLimits::default() };
         let setup = SessionSetup {
             id: options.session_id.clone(),
             labels: options.labels.clone(),
             places: &options.places,
             watch: &options.watch,
             recording: &options.recording,
-            limits: TimeLimits::default(),
+            limits,
             command: None,
             in_memory: false,
         };
         let StartedSession { recorder, sources, log } =
             start::begin(&setup, roots[0], Origin::Found, observer)?;
-        let mut driver = SessionDriver::new(recorder, sources, &options.watch, TimeLimits::default())?;
+        let mut driver = SessionDriver::new(recorder, sources, &options.watch, limits)?;
         join_tree(&mut driver, &roots, &proc_root);
         driver.watch_root();
         let reason = loop {
@@ -82,14 +83,15 @@ pub fn attach(options: &AttachOptions, observer: &mut dyn Observer) -> anyhow::R
                         break EndReason::Detached;
                     }
                 }
-                event = driver.step() => {
-                    if let DriverEvent::Diagnosis(_, Some(diagnosis)) = event
-                        && diagnosis.verdict.is_hang()
-                        && options.watch.on_hang == OnHang::Relieve
+                event = driver.step() => match event {
+                    DriverEvent::TimeLimit => break EndReason::Detached,
+                    DriverEvent::Diagnosis(_, Some(diagnosis))
+                        if diagnosis.verdict.is_hang() && options.watch.on_hang == OnHang::Relieve =>
                     {
                         driver.relieve(&diagnosis);
                     }
-                }
+                    _ => {}
+                },
             }
         };
         driver.settle();

@@ -2,7 +2,7 @@
 //! this tracer's log to it.
 
 use super::problems::Problems;
-use super::sessions::{self, SessionFilter, SessionListing, StoredTrace, missing, wanted};
+use super::sessions::{self, SessionFilter, SessionListing, StoredTrace, began_before, missing, wanted};
 use crate::core::autoskillit;
 use crate::core::record::SessionId;
 use crate::core::summary::SessionMeta;
@@ -58,7 +58,9 @@ pub fn list(path: &Path, filter: &SessionFilter) -> anyhow::Result<SessionListin
     };
     listing.cleared_at = cleared_at.map(crate::core::time::render);
     let (rows, problems) = log.rows().with_context(|| format!("{}: its index", path.display()))?;
-    listing.sessions.extend(rows.into_iter().filter(|row| wanted(row, filter, cleared_at)));
+    listing
+        .sessions
+        .extend(rows.into_iter().filter(|row| wanted(row, filter) && !began_before(row, cleared_at)));
     for problem in problems {
         listing.problems.add(problem);
     }

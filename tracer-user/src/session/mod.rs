@@ -2,10 +2,12 @@
 
 pub mod attach;
 pub mod autoskillit_log;
+pub mod candidates;
 pub mod clock;
 pub mod deadline;
 pub mod diagnose;
 pub mod doctor;
+pub mod holders;
 pub mod live;
 pub mod look;
 pub mod options;
@@ -15,6 +17,8 @@ pub mod recover;
 pub mod root_fate;
 pub mod run;
 mod runtime;
+pub mod schema;
+pub mod session_name;
 pub mod sessions;
 
 pub use crate::signals::inherited::survive_file_size_limit;

@@ -121,4 +121,6 @@ pub struct AttachOptions {
     pub watch: Watch,
     /// How it is recorded.
     pub recording: Recording,
+    /// Tracing ends after this long; the processes are left alone.
+    pub timeout: Option<Duration>,
 }

@@ -2,7 +2,7 @@
 
 use super::problems::Problems;
 use crate::core::record::{Line, SessionId};
-use crate::core::retention::RetentionPolicy;
+use crate::core::retention::{RetentionPlan, RetentionPolicy};
 use crate::core::summary::{IndexRow, SessionMeta, Summary};
 use crate::core::timeline;
 use crate::store::fsops::{OwnedDir, read_bounded};
@@ -10,7 +10,8 @@ use crate::store::index::{self, Row};
 use crate::store::lines::{Lines, RawLine};
 use crate::store::{Layout, LogConfig, SessionLog, session_files};
 use anyhow::{Context, anyhow, bail};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,11 @@ use std::path::{Path, PathBuf};
 /// The log in the given directory, or in the default one.
 pub fn log(dir: Option<PathBuf>) -> LogConfig {
     LogConfig::from_environment(dir, RetentionPolicy::default())
+}
+
+/// The same log with another policy, for [`prune`].
+pub fn log_with(dir: Option<PathBuf>, policy: RetentionPolicy) -> LogConfig {
+    LogConfig::from_environment(dir, policy)
 }
 
 /// The largest file of a session that is read whole, bytes.
@@ -39,10 +45,12 @@ pub struct SessionFilter {
 }
 
 /// The listed sessions.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct SessionListing {
     /// Oldest first.
     pub sessions: Vec<IndexRow>,
+    /// How many sessions the filter would list if `sessions clear` had not hidden them.
+    pub hidden: u64,
     /// The time of the last `sessions clear`, from which the listing begins; null without one.
     pub cleared_at: Option<String>,
     /// Rows that are not understood, one line each.
@@ -79,8 +87,9 @@ pub fn list(config: &LogConfig, filter: &SessionFilter) -> anyhow::Result<Sessio
     };
     for row in index::rows(file) {
         match row.context("the index cannot be read")? {
-            Row::Good(row) if wanted(&row, filter, cleared_at) => listing.sessions.push(*row),
-            Row::Good(_) => {}
+            Row::Good(row) if !wanted(&row, filter) => drop(row),
+            Row::Good(row) if began_before(&row, cleared_at) => listing.hidden += 1,
+            Row::Good(row) => listing.sessions.push(*row),
             Row::Bad(number, error) => {
                 listing.problems.add(format_args!("row {number} of the index: {error}"));
             }
@@ -98,12 +107,14 @@ impl SessionListing {
     }
 }
 
+/// A row without a valid time is shown rather than hidden.
+pub(super) fn began_before(row: &IndexRow, from: Option<jiff::Timestamp>) -> bool {
+    from.is_some_and(|from| row.timestamp.parse::<jiff::Timestamp>().is_ok_and(|began| began < from))
+}
+
 /// Whether a session passes the filter.
-pub(super) fn wanted(row: &IndexRow, filter: &SessionFilter, cleared_at: Option<jiff::Timestamp>) -> bool {
-    // The later of the two. A row without a valid time is shown rather than hidden.
-    if let Some(from) = filter.since.max(cleared_at)
-        && row.timestamp.parse::<jiff::Timestamp>().is_ok_and(|began| began < from)
-    {
+pub(super) fn wanted(row: &IndexRow, filter: &SessionFilter) -> bool {
+    if began_before(row, filter.since) {
         return false;
     }
     let labelled = filter
@@ -117,8 +128,8 @@ pub(super) fn wanted(row: &IndexRow, filter: &SessionFilter, cleared_at: Option<
     labelled && outcome
 }
 
-/// A finished session, with its files.
-#[derive(Debug, Serialize)]
+/// A finished session, with its files. `sessions export` writes it, and `sessions show FILE` reads it.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct StoredTrace {
     /// Its summary.
     pub summary: Summary,
@@ -126,7 +137,7 @@ pub struct StoredTrace {
     pub meta: Option<SessionMeta>,
     /// Its last diagnosis; null when there is none.
     pub diagnosis: Option<serde_json::Value>,
-    /// Its trace, in order.
+    /// Its trace, in order; without the snapshots where they were not requested.
     pub trace: Vec<Line>,
     /// The files that were attached to it.
     pub files: Vec<AttachedFile>,
@@ -135,7 +146,7 @@ pub struct StoredTrace {
 }
 
 /// A file that was attached to a session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AttachedFile {
     /// Its name.
     pub name: String,
@@ -236,6 +247,19 @@ fn open_regular(path: &Path) -> std::io::Result<std::fs::File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(std::io::Error::other("not a regular file")) }
 }
 
+/// Reads an exported session from a file.
+///
+/// # Errors
+/// When the file cannot be read, or is no export.
+pub fn read_export(path: &Path) -> anyhow::Result<StoredTrace> {
+    let name = || format!("{}", path.display());
+    let file = std::fs::File::open(path).with_context(name)?;
+    let bytes = read_bounded(file.into(), MAX_FILE_BYTES).with_context(name)?;
+    let bytes = bytes.ok_or_else(|| anyhow!("{}: larger than {MAX_FILE_BYTES} bytes", path.display()))?;
+    serde_json::from_slice(&bytes)
+        .with_context(|| format!("{}: not written by `tracer-user sessions export`", path.display()))
+}
+
 pub(super) fn read_json<T: serde::de::DeserializeOwned>(
     dir: &OwnedDir,
     uid: u32,
@@ -270,6 +294,30 @@ fn read_lines(dir: &OwnedDir, uid: u32, name: &str, shown: &mut StoredTrace) -> 
         }
     }
     Ok(())
+}
+
+/// What `sessions prune` removed, or would remove.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct PruneReport {
+    /// Nothing was removed.
+    pub dry_run: bool,
+    /// Oldest first.
+    pub removals: RetentionPlan,
+}
+
+/// Removes the finished sessions that the policy of the log does not keep. Protected sessions stay.
+///
+/// # Errors
+/// When the log cannot be read or written.
+pub fn prune(config: &LogConfig, dry_run: bool) -> anyhow::Result<PruneReport> {
+    if open_log(config)?.is_none() {
+        return Ok(PruneReport { dry_run, removals: RetentionPlan::default() });
+    }
+    let log = SessionLog::open(config)?;
+    let _lock = log.lock()?;
+    let now = super::clock::anchor().wall;
+    let removals = if dry_run { log.plan_retention(now, 0) } else { log.retain(now) };
+    Ok(PruneReport { dry_run, removals: removals.with_context(|| format!("{}", config.path.display()))? })
 }
 
 /// Hides all present sessions from listings, and removes none. Returns the time from which listings begin.

@@ -11,6 +11,7 @@ mod tests;
 use super::identity::WaitStatus;
 use super::record::ExitSource;
 use super::signal::Signal;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ pub struct GateEvidence {
 }
 
 /// The holder of a session's lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OwnerLock {
     /// This process.
@@ -46,7 +47,7 @@ pub enum OwnerLock {
 }
 
 /// The state of a session's sidecar.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SidecarState {
     /// It is safe and readable.
@@ -60,7 +61,7 @@ pub enum SidecarState {
 }
 
 /// Whether a session is of this boot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BootMatch {
     /// It is of this boot.
@@ -72,7 +73,7 @@ pub enum BootMatch {
 }
 
 /// Whether a session's process numbers are of this pid namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NamespaceMatch {
     /// They are.
@@ -86,7 +87,7 @@ pub enum NamespaceMatch {
 }
 
 /// The fate of a session's root.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RootFate {
     /// It ended.
@@ -124,7 +125,7 @@ pub struct RecoveryPolicy {
 }
 
 /// What to do with a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RecoveryAction {
     /// Nothing.
@@ -138,7 +139,7 @@ pub enum RecoveryAction {
 }
 
 /// A reason to do something, or to leave the session alone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GateReason {
     /// It was written to recently.
@@ -211,7 +212,7 @@ fn secs(ms: u64) -> f64 {
 }
 
 /// What to do with a session, and every reason for it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct GateVerdict {
     /// What to do.
     pub action: RecoveryAction,

@@ -31,6 +31,7 @@ use crate::core::retention::{RetentionPlan, RetentionPolicy};
 use crate::core::time::Anchor;
 use crate::procfs_view::{ProcRoot, table};
 use crate::store::{Layout, LogConfig, LogError, ResolveConfig, TraceDir};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -143,7 +144,7 @@ pub enum RecoverError {
 }
 
 /// What a recovery found and did.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct RecoveryReport {
     /// Nothing was done: this is what would have been.
     pub dry_run: bool,
@@ -161,7 +162,7 @@ pub struct RecoveryReport {
 }
 
 /// One session in the report of a recovery.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct RecoveryEntry {
     /// The part of its file names that identifies it.
     pub files: String,
@@ -177,7 +178,7 @@ pub struct RecoveryEntry {
 }
 
 /// What was done with a session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RecoveryOutcome {
     /// Nothing: that was the plan, or this is a dry run.
