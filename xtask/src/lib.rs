@@ -4,6 +4,7 @@
 pub mod bench;
 pub mod build_ebpf;
 pub mod demo;
+pub mod dist;
 pub mod exec;
 pub mod faults;
 pub mod field;
@@ -44,6 +45,8 @@ enum Task {
     /// (internal) The child of `demo`
     #[command(hide = true)]
     DemoChild,
+    /// Build static binaries, archives and packages
+    Dist(dist::Args),
     /// Let system calls of the tool fail, one a run, and count how the runs end
     Faults(faults::Args),
     /// Compare the tool's diagnoses of real software that hangs with the truth
@@ -75,6 +78,7 @@ pub fn main() -> ExitCode {
         Task::Demo(args) => demo::run(&args),
         Task::DemoParent => demo::parent(),
         Task::DemoChild => demo::child(),
+        Task::Dist(args) => dist::run(&args),
         Task::Faults(args) => faults::run(&args),
         Task::Field(args) => field::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),

@@ -6,7 +6,7 @@
 //! and debug sections (but not BTF) are removed.
 
 mod object;
-mod record;
+pub mod record;
 pub mod toolchain;
 mod versions;
 
