@@ -52,6 +52,7 @@ pub const VERB_NOTES: &[VerbNotes] = &[
             ("0", "Nothing hangs."),
             ("1", "A hang is reported."),
             ("2", "The command line is invalid."),
+            ("3", "What decides could not be seen."),
             ("125", "The tool failed: for example, the process does not exist."),
         ],
         examples: &[
