@@ -7,6 +7,7 @@
 )]
 
 mod anomalies;
+mod attach;
 mod blocked_output;
 mod doctor;
 mod escalation;

@@ -10,7 +10,7 @@ use super::run::session_id;
 use super::shared::{PlaceArgs, WatchArgs};
 use super::value;
 use crate::session::attach;
-use crate::session::options::{AttachOptions, OnHang};
+use crate::session::options::{AttachOptions, AttachTargets, OnHang};
 
 /// Arguments of the verb.
 #[derive(clap::Args, Debug)]
@@ -33,15 +33,20 @@ pub struct Args {
     watch: WatchArgs,
     #[command(flatten)]
     places: PlaceArgs,
+    /// Trace all processes of the CI job in which this command runs, those of later steps too, until a
+    /// signal ends it. They are found by RUNNER_TRACKING_ID, CI_JOB_ID, BUILDKITE_JOB_ID, BUILD_ID or the
+    /// control group
+    #[arg(long, conflicts_with = "pids")]
+    job: bool,
     /// The processes to trace, with all their descendants
-    #[arg(required = true, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(required_unless_present = "job", value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pids: Vec<u32>,
 }
 
 /// Traces the tree until it has ended or a signal ends the tracer. The tree itself is left alone.
 pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
     let options = AttachOptions {
-        pids: args.pids,
+        targets: if args.job { AttachTargets::Job } else { AttachTargets::Pids(args.pids) },
         session_id: args.session_id,
         labels: args.labels,
         places: args.places.resolve(),

@@ -21,7 +21,8 @@ pub const VERB_NOTES: &[VerbNotes] = &[
         verb: "run",
         exit: &[
             ("0-255", "The exit status of the job, or 128 and the number of the signal that ended it."),
-            ("124", "The job was ended by --timeout, or for a hang with --on-hang interrupt."),
+            ("1", "With --fail-on-leak also: the job exited with 0, and processes outlived it."),
+            ("124", "The job was ended by --timeout or --max-idle, or for a hang with --on-hang interrupt."),
             ("125", "The tool failed, or the command line is invalid."),
             ("126", "The job's program exists and cannot be executed."),
             ("127", "The job's program was not found."),
@@ -44,7 +45,13 @@ pub const VERB_NOTES: &[VerbNotes] = &[
             ("2", "The command line is invalid."),
             ("125", "The tool failed: for example, a process does not exist."),
         ],
-        examples: &[("tracer-user attach --hang-after 30s 4711", "Watch a process tree that runs already.")],
+        examples: &[
+            ("tracer-user attach --hang-after 30s 4711", "Watch a process tree that runs already."),
+            (
+                "tracer-user attach --job --report markdown=hang.md",
+                "Watch a CI job from beside, in the background.",
+            ),
+        ],
     },
     VerbNotes {
         verb: "diagnose",

@@ -165,6 +165,17 @@ pub fn arguments(root: &ProcRoot, tgid: u32) -> Vec<ByteString> {
     if read.is_ok() { text::arguments(&text) } else { Vec::new() }
 }
 
+/// Whether a process was executed with `NAME=VALUE` in its environment; `false` when that cannot be read.
+pub fn has_variable(root: &ProcRoot, tgid: u32, entry: &[u8]) -> bool {
+    let environment = fs::read(directory(root, tgid).join("environ")).unwrap_or_default();
+    environment.split(|byte| *byte == 0).any(|there| there == entry)
+}
+
+/// The control groups of a process, as the kernel writes them; `None` when they cannot be read.
+pub fn control_group(root: &ProcRoot, tgid: u32) -> Option<Vec<u8>> {
+    fs::read(directory(root, tgid).join("cgroup")).ok()
+}
+
 /// Name of a process; `None` when it cannot be read.
 pub fn comm(root: &ProcRoot, tgid: u32) -> Option<ByteString> {
     let mut name = fs::read(directory(root, tgid).join("comm")).ok()?;

@@ -6,19 +6,24 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 
+use super::job_members::JobMembers;
 use super::live::finish::{OwnerEnding, finish};
 use super::live::start::{self, SessionSetup, StartedSession};
-use super::live::{DriverEvent, Observer, SessionDriver};
-use super::options::{AttachOptions, OnHang, TimeLimits};
+use super::live::{DiagnosisTrigger, DriverEvent, Observer, SessionDriver};
+use super::options::{AttachOptions, AttachTargets, OnHang, TimeLimits};
 use super::runtime::Runtime;
 use crate::core::identity::ProcessId;
 use crate::core::record::{EndReason, Origin};
 use crate::core::summary::Summary;
 use crate::procfs_view::{ProcRoot, table};
 use crate::signals::receive::BlockedSignals;
+
+/// How often the machine is searched for new processes of a job.
+const RESCAN: Duration = Duration::from_secs(1);
 
 /// The result of an attachment.
 #[derive(Debug)]
@@ -44,6 +49,9 @@ pub enum AttachError {
     /// It is this process.
     #[error("process {0} is this tracer itself")]
     Ourselves(u32),
+    /// No other process carries the marker of this job.
+    #[error("no other process of this job runs: start the watcher from a step of the job, in the background")]
+    NoJob,
 }
 
 /// Attaches. Call it on the main thread, before any other thread is started: signals are blocked in it.
@@ -52,7 +60,18 @@ pub enum AttachError {
 /// When a process cannot be attached to, or no session can be kept of it.
 pub fn attach(options: &AttachOptions, observer: &mut dyn Observer) -> anyhow::Result<AttachEnd> {
     let proc_root = ProcRoot::system();
-    let roots = options.pids.iter().map(|&pid| target(&proc_root, pid)).collect::<Result<Vec<_>, _>>()?;
+    let mut job = match options.targets {
+        AttachTargets::Pids(_) => None,
+        AttachTargets::Job => Some(JobMembers::of_this_job()?),
+    };
+    let roots = match (&options.targets, &mut job) {
+        (AttachTargets::Pids(pids), _) => {
+            pids.iter().map(|&pid| target(&proc_root, pid)).collect::<Result<Vec<_>, _>>()?
+        }
+        (AttachTargets::Job, Some(job)) => job.new_ones(&proc_root),
+        (AttachTargets::Job, None) => Vec::new(),
+    };
+    let &first = roots.first().ok_or(AttachError::NoJob)?;
     let blocked = BlockedSignals::take().context("cannot take signals")?;
     Runtime::start()?.block_on(async {
         let mut signals = blocked.listen()?;
@@ -68,23 +87,35 @@ pub fn attach(options: &AttachOptions, observer: &mut dyn Observer) -> anyhow::R
             in_memory: false,
         };
         let StartedSession { recorder, sources, log } =
-            start::begin(&setup, roots[0], Origin::Found, observer)?;
+            start::begin(&setup, first, Origin::Found, observer)?;
         let mut driver = SessionDriver::new(recorder, sources, &options.watch, limits)?;
         join_tree(&mut driver, &roots, &proc_root);
         driver.watch_root();
+        let mut rescan = tokio::time::interval(RESCAN);
+        let mut ending = None;
         let reason = loop {
-            if driver.recorder().alive().is_empty() {
+            // Between two steps of a job nothing of it may be alive.
+            if job.is_none() && driver.recorder().alive().is_empty() {
                 break EndReason::RootEnded;
             }
             tokio::select! {
                 biased;
                 received = signals.next() => {
                     if received.context("cannot take signals")?.asks_to_end() {
-                        break EndReason::Detached;
+                        // A CI system that ends a job may kill this tracer next: what is known is written
+                        // first.
+                        if ending.replace(DiagnosisTrigger::EndRequest).is_some() {
+                            break EndReason::Detached;
+                        }
+                        driver.diagnose(DiagnosisTrigger::EndRequest);
                     }
                 }
                 event = driver.step() => match event {
-                    DriverEvent::TimeLimit => break EndReason::Detached,
+                    DriverEvent::TimeLimit => {
+                        ending = Some(DiagnosisTrigger::TimeLimit);
+                        driver.diagnose(DiagnosisTrigger::TimeLimit);
+                    }
+                    DriverEvent::Diagnosis(trigger, _) if ending == Some(trigger) => break EndReason::Detached,
                     DriverEvent::Diagnosis(_, Some(diagnosis))
                         if diagnosis.verdict.is_hang() && options.watch.on_hang == OnHang::Relieve =>
                     {
@@ -92,6 +123,12 @@ pub fn attach(options: &AttachOptions, observer: &mut dyn Observer) -> anyhow::R
                     }
                     _ => {}
                 },
+                _ = rescan.tick(), if job.is_some() => {
+                    let new = job.as_mut().map(|job| job.new_ones(&proc_root)).unwrap_or_default();
+                    if !new.is_empty() {
+                        join_tree(&mut driver, &new, &proc_root);
+                    }
+                }
             }
         };
         driver.settle();

@@ -8,6 +8,7 @@ pub mod deadline;
 pub mod diagnose;
 pub mod doctor;
 pub mod holders;
+pub mod job_members;
 pub mod live;
 pub mod look;
 pub mod options;

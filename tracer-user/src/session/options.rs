@@ -106,11 +106,20 @@ pub struct RunOptions {
     pub keep: Option<PathBuf>,
 }
 
+/// What `attach` traces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AttachTargets {
+    /// These processes, never none, and their descendants.
+    Pids(Vec<u32>),
+    /// Everything that carries the marker of the CI job in which the tracer runs, until the tracer is ended.
+    Job,
+}
+
 /// The options of `attach`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttachOptions {
-    /// The processes; never empty.
-    pub pids: Vec<u32>,
+    /// The processes.
+    pub targets: AttachTargets,
     /// Id of the session; `None`: one is generated.
     pub session_id: Option<String>,
     /// Its labels.
