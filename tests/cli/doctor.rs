@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 
 use crate::support::child::{TestChild, output};
-use crate::support::{TRACER, is_required};
+use crate::support::{TRACER, is_required, is_root, skip};
 
 /// A user without privileges.
 const NOBODY: u32 = 65534;
@@ -163,4 +163,50 @@ fn the_text_has_a_line_for_each_requirement_and_no_color_in_a_pipe() {
         let line = text.lines().find(|line| line.split_whitespace().nth(1) == Some(id));
         assert!(line.is_some_and(|line| line.starts_with(verdict)), "{id}: {line:?}");
     }
+}
+
+/// Takes a directory of the BPF file system away again.
+struct PinDirectory(String);
+
+impl Drop for PinDirectory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn the_commands_that_it_prints_give_a_user_kernel_events_without_sudo() {
+    if !is_root() {
+        return;
+    }
+    if Command::new("setcap").arg("-h").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
+        skip("setcap is not installed");
+        return;
+    }
+    let place = tempfile::tempdir().expect("a directory");
+    std::fs::set_permissions(place.path(), PermissionsExt::from_mode(0o755)).expect("mode");
+    let tool = place.path().join("tracer-user");
+    std::fs::copy(TRACER, &tool).expect("copied");
+    // Root runs the commands here: this sudo does as it is told.
+    let sudo = place.path().join("sudo");
+    std::fs::write(&sudo, "#!/bin/sh\nexec \"$@\"\n").expect("written");
+    std::fs::set_permissions(&sudo, PermissionsExt::from_mode(0o755)).expect("mode");
+    let uid = 100_000 + std::process::id();
+    let traces = place.path().join("traces");
+    std::fs::create_dir(&traces).expect("made");
+    std::os::unix::fs::chown(&traces, Some(uid), Some(uid)).expect("given");
+    let examined = || json(&output(doctor(&tool, &traces, &["--format=json"]).uid(uid).gid(uid)));
+    let before = examined();
+    if requirement(&before, "btf")["verdict"] != "works" {
+        skip("this machine has no BTF");
+        return;
+    }
+    assert_eq!(before["kernel_events"], false, "{before:#}");
+    let remedy = requirement(&before, "kernel_events")["remedy"].as_str().expect("commands").to_owned();
+    let path = format!("{}:{}", place.path().display(), std::env::var("PATH").unwrap_or_default());
+    let _pins = PinDirectory(format!("/sys/fs/bpf/tracer-user-{uid}"));
+    let ran = output(Command::new("sh").args(["-c", &remedy]).env("PATH", path));
+    assert!(ran.status.success(), "{remedy}: {}", String::from_utf8_lossy(&ran.stderr));
+    let after = examined();
+    assert_eq!(after["kernel_events"], true, "{after:#}");
 }

@@ -189,7 +189,9 @@ fn kernel_events(found: &MachineFacts) -> Requirement {
         }
         Some(KernelTrial::Failed(why)) => fine("kernel_events", why).not(
             LOST_WITHOUT_EVENTS,
-            "see the missing requirements above; until then /proc, pidfds and polling are used",
+            rights(found).unwrap_or_else(|| {
+                "see the missing requirements above; until then /proc, pidfds and polling are used".to_owned()
+            }),
         ),
     }
 }
@@ -209,6 +211,27 @@ fn pins(found: &MachineFacts) -> Requirement {
             .degraded("the kernel goes on recording for tracers that died", "run `tracer-user recover`"),
     }
 }
+
+/// The commands that give a user kernel events without sudo; `None` where rights are not what is missing.
+fn rights(found: &MachineFacts) -> Option<String> {
+    if found.uid == 0 || found.initial_user_namespace == Some(false) || !matches!(found.btf, Some(Ok(_))) {
+        return None;
+    }
+    let directory = format!("/sys/fs/bpf/tracer-user-{}", found.uid);
+    let make = format!("sudo mkdir -p -m 700 {directory} && sudo chown {} {directory}", found.uid);
+    let has_all = FOR_KERNEL_EVENTS.iter().all(|number| has(found, *number) == Some(true));
+    let names: Vec<String> = CAPABILITIES
+        .iter()
+        .filter(|(number, ..)| FOR_KERNEL_EVENTS.contains(number))
+        .map(|(_, name, ..)| name.to_lowercase())
+        .collect();
+    let grant = format!("sudo setcap {}=ep \"$(command -v tracer-user)\"", names.join(","));
+    Some(if has_all { make } else { format!("{grant} && {make}") })
+}
+
+/// CAP_BPF and CAP_PERFMON load and attach the programs. CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH read `/proc`
+/// and pass the root of the BPF file system.
+const FOR_KERNEL_EVENTS: [u32; 4] = [39, 38, CAP_SYS_PTRACE, 2];
 
 const LOST_WITHOUT_EVENTS: &str = "processes that live shorter than a poll, exact ends of processes that are not \
     children, the beginnings of blocked writes, and sessions that outlive their tracer";
