@@ -47,6 +47,19 @@ fn the_exit_status_is_the_jobs() {
 }
 
 #[test]
+fn a_process_that_outlives_a_successful_job_can_be_a_failure() {
+    for (text, expected) in
+        [("sleep 1000 & exit 0", 1), ("sleep 1000 & exit 7", 7), ("sleep 0 & wait; exit 0", 0)]
+    {
+        let mut command = Command::new(TRACER);
+        command.args(["run", "--quiet", "--fail-on-leak", "--reap-leaked", "--", "sh", "-c", text]);
+        isolate(&mut command);
+        let output = output(&mut command);
+        assert_eq!(code(&output), Some(expected), "{text}: {}", stderr(&output));
+    }
+}
+
+#[test]
 fn what_cannot_be_executed_is_reported_as_env_does() {
     let directory = tempfile::tempdir().expect("a directory");
     let plain = directory.path().join("not-executable");

@@ -43,6 +43,10 @@ fn a_branch_that_waits_is_looked_at_although_another_one_works() {
     assert!(began.elapsed() < Duration::from_secs(50), "only the time limit ended it: {log}");
     assert_eq!(status, Some(124), "{log}");
     assert!(log.contains("verdict: deadlock") && log.contains("pipe-full"), "{log}");
+    assert!(
+        log.contains("ended the job after ") && log.contains(" because it hung: exit status 124"),
+        "{log}"
+    );
 }
 
 #[test]
@@ -58,6 +62,7 @@ fn the_same_answer_is_one_line() {
 fn a_job_without_progress_is_ended_and_one_that_goes_on_slowly_is_not() {
     let (status, log) = run(&["--max-idle", "1s"], &["sleep", "600"]);
     assert_eq!(status, Some(124), "{log}");
+    assert!(log.contains("because nothing in it made progress"), "{log}");
     assert!(log.contains("verdict: idle"), "{log}");
     let slowly = "for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.4; done; exit 7";
     let (status, log) = run(&["--max-idle", "1s"], &["sh", "-c", slowly]);

@@ -15,6 +15,8 @@ use super::report;
 use super::report_target::{ReportPlace, ReportTarget};
 use super::shared::{LayoutArg, PlaceArgs, WatchArgs};
 use super::value;
+use crate::core::record::EndReason;
+use crate::core::summary::Summary;
 use crate::session::options::{RunOptions, TimeLimits};
 use crate::session::run::job::execute_bare;
 use crate::session::run::{self, JobOutcome};
@@ -48,6 +50,9 @@ pub struct Args {
     /// End processes that are still alive after the job
     #[arg(long)]
     reap_leaked: bool,
+    /// Exit with 1 when the job exited with 0 and processes outlived it
+    #[arg(long)]
+    fail_on_leak: bool,
     /// The file layout to write
     #[arg(long, value_enum, value_name = "LAYOUT", default_value_t = LayoutArg::Tracer, help_heading = "Files")]
     layout: LayoutArg,
@@ -112,7 +117,7 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
         let failure = execute_bare(&args.command).context("run")?;
         return ended(JobOutcome::NotExecuted(failure), &program);
     }
-    let (events, reports) = (args.events, args.reports.clone());
+    let (events, reports, fail_on_leak) = (args.events, args.reports.clone(), args.fail_on_leak);
     let quiet = args.watch.quiet;
     let options = args.resolve(output.verbosity());
     let program = options.command.first().cloned().unwrap_or_default();
@@ -139,10 +144,28 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
     {
         output.note(&format!("{error:#}"));
     }
-    match end.ended_by_us {
-        Some(_) => Ok(Exit::TimedOut),
-        None => ended(end.job, &program),
+    if let Some(reason) = end.ended_by_us {
+        output.note(&ended_line(reason, &end.summary));
+        return Ok(Exit::TimedOut);
     }
+    let exit = ended(end.job, &program)?;
+    let is_success = exit.code() == Exit::Success.code();
+    Ok(if fail_on_leak && is_success && !end.leaked.is_empty() { Exit::Finding } else { exit })
+}
+
+/// Why the tracer ended the job, in one line.
+fn ended_line(reason: EndReason, summary: &Summary) -> String {
+    let after = summary.duration_seconds.map_or_else(String::new, |seconds| format!(" after {seconds:.1} s"));
+    let why = match reason {
+        EndReason::Hang => "it hung",
+        EndReason::MaxIdle => "nothing in it made progress for the duration of --max-idle",
+        _ => "the time of --timeout was over",
+    };
+    let own = summary.termination_reason.to_lowercase();
+    format!(
+        "ended the job{after} because {why}: exit status {}; the job itself: {own}",
+        Exit::TimedOut.code()
+    )
 }
 
 /// The exit status, as for env(1).

@@ -201,8 +201,18 @@ pub struct IndexRow {
 }
 
 /// Every outcome in a word: what `subtype` of a summary and of a row can be.
-pub const SUBTYPES: [&str; 9] =
-    ["success", "failed", "killed", "timeout", "hang", "interrupted", "rebooted", "detached", "unknown"];
+pub const SUBTYPES: [&str; 10] = [
+    "success",
+    "failed",
+    "killed",
+    "timeout",
+    "idle",
+    "hang",
+    "interrupted",
+    "rebooted",
+    "detached",
+    "unknown",
+];
 
 /// Bytes of a command in a row of the index.
 const ROW_COMMAND_BYTES: usize = 200;
