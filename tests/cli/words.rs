@@ -40,6 +40,12 @@ fn without_a_verb_the_help_is_on_standard_error() {
 }
 
 #[test]
+fn an_error_names_a_variable_of_the_environment() {
+    let text = one_line_and(&output(tracer().args(["sessions", "list"]).env("TRACER_LIMIT", "x")), 2);
+    assert!(text.contains("for 'TRACER_LIMIT (environment)'"), "{text}");
+}
+
+#[test]
 fn foreign_bytes_in_an_error_are_escaped() {
     let text = one_line_and(&output(tracer().arg("bo\x1b[31mgus\nsecond line")), 2);
     assert!(!text.contains('\x1b'), "{text:?}");

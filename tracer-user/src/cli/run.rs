@@ -145,7 +145,7 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
         output.note(&format!("{error:#}"));
     }
     if let Some(reason) = end.ended_by_us {
-        output.note(&ended_line(reason, &end.summary));
+        output.note(&ended_line(reason, end.summary.as_ref()));
         return Ok(Exit::TimedOut);
     }
     let exit = ended(end.job, &program)?;
@@ -154,18 +154,18 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
 }
 
 /// Why the tracer ended the job, in one line.
-fn ended_line(reason: EndReason, summary: &Summary) -> String {
-    let after = summary.duration_seconds.map_or_else(String::new, |seconds| format!(" after {seconds:.1} s"));
+fn ended_line(reason: EndReason, summary: Option<&Summary>) -> String {
+    let seconds = summary.and_then(|summary| summary.duration_seconds);
+    let after = seconds.map_or_else(String::new, |seconds| format!(" after {seconds:.1} s"));
     let why = match reason {
         EndReason::Hang => "it hung",
         EndReason::MaxIdle => "nothing in it made progress for the duration of --max-idle",
         _ => "the time of --timeout was over",
     };
-    let own = summary.termination_reason.to_lowercase();
-    format!(
-        "ended the job{after} because {why}: exit status {}; the job itself: {own}",
-        Exit::TimedOut.code()
-    )
+    let own = summary.map_or_else(String::new, |summary| {
+        format!("; the job itself: {}", summary.termination_reason.to_lowercase())
+    });
+    format!("ended the job{after} because {why}: exit status {}{own}", Exit::TimedOut.code())
 }
 
 /// The exit status, as for env(1).

@@ -86,13 +86,12 @@ pub fn attach(options: &AttachOptions, observer: &mut dyn Observer) -> anyhow::R
             command: None,
             in_memory: false,
         };
-        let StartedSession { recorder, sources, log } =
-            start::begin(&setup, first, Origin::Found, observer)?;
+        let StartedSession { recorder, sources, log } = start::begin(&setup, first, Origin::Found, observer)?;
         let mut driver = SessionDriver::new(recorder, sources, &options.watch, limits)?;
         join_tree(&mut driver, &roots, &proc_root);
         driver.watch_root();
         let mut rescan = tokio::time::interval(RESCAN);
-        let mut ending = None;
+        let mut is_over = false;
         let reason = loop {
             // Between two steps of a job nothing of it may be alive.
             if job.is_none() && driver.recorder().alive().is_empty() {
@@ -101,21 +100,19 @@ pub fn attach(options: &AttachOptions, observer: &mut dyn Observer) -> anyhow::R
             tokio::select! {
                 biased;
                 received = signals.next() => {
+                    // No last look: what sent the signal may wait for this tracer, and would seem to hang.
                     if received.context("cannot take signals")?.asks_to_end() {
-                        // A CI system that ends a job may kill this tracer next: what is known is written
-                        // first.
-                        if ending.replace(DiagnosisTrigger::EndRequest).is_some() {
-                            break EndReason::Detached;
-                        }
-                        driver.diagnose(DiagnosisTrigger::EndRequest);
+                        break EndReason::Detached;
                     }
                 }
                 event = driver.step() => match event {
                     DriverEvent::TimeLimit => {
-                        ending = Some(DiagnosisTrigger::TimeLimit);
+                        is_over = true;
                         driver.diagnose(DiagnosisTrigger::TimeLimit);
                     }
-                    DriverEvent::Diagnosis(trigger, _) if ending == Some(trigger) => break EndReason::Detached,
+                    DriverEvent::Diagnosis(DiagnosisTrigger::TimeLimit, _) if is_over => {
+                        break EndReason::Detached;
+                    }
                     DriverEvent::Diagnosis(_, Some(diagnosis))
                         if diagnosis.verdict.is_hang() && options.watch.on_hang == OnHang::Relieve =>
                     {

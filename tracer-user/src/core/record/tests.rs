@@ -179,6 +179,7 @@ fn every_line_comes_back_and_passes_its_schema() {
         "doctor",
         "preflight",
         "reap",
+        "holders",
         "all",
     ];
     let names = SchemaKind::iter().map(<&str>::from);
