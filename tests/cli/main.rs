@@ -21,6 +21,7 @@ mod no_kernel;
 mod pytest_fixture;
 mod reap_limits;
 mod report_files;
+mod reports;
 mod schemas;
 mod sessions;
 mod sessions_verb;

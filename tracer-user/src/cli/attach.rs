@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::exit::{Exit, Failure};
 use super::live_output::{LiveOutput, summary_line};
 use super::output::Output;
-use super::report_target::ReportTarget;
+use super::report_target::ReportArgs;
 use super::run::session_id;
 use super::shared::{PlaceArgs, WatchArgs};
 use super::value;
@@ -24,8 +24,8 @@ pub struct Args {
     /// Stop to trace after this long; the processes are left alone
     #[arg(long, value_name = "DURATION", value_parser = value::positive_duration)]
     timeout: Option<Duration>,
-    #[arg(long = "report", value_name = "FORMAT=PATH", value_parser = ReportTarget::parse, help = ReportTarget::help("Write a report of a hang"))]
-    reports: Vec<ReportTarget>,
+    #[command(flatten)]
+    reports: ReportArgs,
     /// Print each fork, exec, exit, signal and blocked write as it happens
     #[arg(long)]
     events: bool,

@@ -7,9 +7,9 @@ use anyhow::Context;
 
 use super::exit::{Exit, Failure};
 use super::output::Output;
-use super::report_target::{DiagnoseFormat, ReportTarget};
+use super::report_target::{DiagnoseFormat, ReportArgs};
 use super::{report, value};
-use crate::core::diagnosis::Verdict;
+use crate::core::diagnosis::{ScopeInfo, Verdict};
 use crate::core::redact;
 use crate::core::report::TextStyle;
 use crate::session::diagnose::{self, DiagnoseOptions, DiagnoseScope};
@@ -26,8 +26,8 @@ pub struct Args {
     /// The format on standard output
     #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
     format: DiagnoseFormat,
-    #[arg(long = "report", value_name = "FORMAT=PATH", value_parser = ReportTarget::parse, help = ReportTarget::help("Write a report to a file as well"))]
-    reports: Vec<ReportTarget>,
+    #[command(flatten)]
+    reports: ReportArgs,
     /// Enlarge the full pipes of a hang in place, so that the job can go on; this does not fix the cause
     #[arg(long)]
     relieve: bool,
@@ -68,12 +68,13 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
         ));
     }
     let config = DiagnoseOptions { scope, quiet_window: args.quiet_window };
-    report::check(&args.reports).context("diagnose")?;
+    report::check(&args.reports, "diagnosis").context("diagnose")?;
     let mut answer = diagnose::diagnose(&config).context("diagnose")?;
-    report::write(&answer.diagnosis, &args.reports)?;
+    let name = name(&answer.diagnosis.scope);
+    report::write(&answer.diagnosis, None, &args.reports, &name)?;
     let style = TextStyle { color: output.color(), verbose: output.verbosity() > 0 };
     match args.format {
-        DiagnoseFormat::Report(format) => output.text(&format.render(&answer.diagnosis, style)?)?,
+        DiagnoseFormat::Report(format) => output.bytes(&format.render(&answer.diagnosis, None, style)?)?,
         DiagnoseFormat::Evidence => {
             for process in &mut answer.evidence.processes {
                 process.cmdline = process.cmdline.take().map(|words| redact::arguments(&words));
@@ -88,11 +89,20 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
     }
     let hung = answer.diagnosis.verdict.is_hang();
     if hung {
-        report::publish(&answer.diagnosis, |name| std::env::var(name).ok())?;
+        report::publish(&answer.diagnosis, &name, false, |name| std::env::var(name).ok())?;
     }
     Ok(match answer.diagnosis.verdict {
         _ if hung => Exit::Finding,
         Verdict::Unknown => Exit::Unknown,
         _ => Exit::Success,
     })
+}
+
+/// What was diagnosed, as a file name.
+fn name(scope: &ScopeInfo) -> String {
+    match (scope.pid, &scope.session) {
+        (Some(pid), _) => format!("pid-{pid}"),
+        (_, Some(session)) => session.clone(),
+        _ => "machine".to_owned(),
+    }
 }

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use super::output::{Output, colored};
 use super::report;
-use super::report_target::ReportTarget;
+use super::report_target::ReportArgs;
 use super::status_line::StatusLine;
 use super::stderr;
 use crate::core::diagnosis::{Diagnosis, Verdict};
 use crate::core::record::{Line, SessionId};
 use crate::core::report as core_report;
+use crate::core::report::Lanes;
 use crate::core::summary::{LeakedProcess, Summary};
 use crate::core::text::ByteString;
 use crate::core::text::duration;
@@ -27,27 +28,41 @@ pub struct LiveOutput<'a> {
     events: bool,
     status: Option<StatusLine>,
     began_boot_ns: Option<u64>,
-    reports: Vec<ReportTarget>,
+    reports: ReportArgs,
+    /// The session over time, where a report shows it.
+    lanes: Option<Lanes>,
     color: bool,
+    /// Number of different diagnoses that were published.
+    hangs: u32,
     /// The last diagnosis that was shown.
     reported: Option<Diagnosis>,
 }
 
 impl<'a> LiveOutput<'a> {
     /// `events`: print each event. `quiet`: print notices only. Diagnoses are also written to `reports`.
-    pub fn new(output: &'a Output, events: bool, quiet: bool, reports: Vec<ReportTarget>) -> Self {
+    pub fn new(output: &'a Output, events: bool, quiet: bool, reports: ReportArgs) -> Self {
         let color = colored(&std::io::stderr());
+        let lanes = (!reports.is_empty()).then(Lanes::default);
         let status = if quiet || events { None } else { StatusLine::on_terminal() };
-        Self { output, events, status, began_boot_ns: None, reports, color, reported: None }
+        Self { output, events, status, began_boot_ns: None, reports, lanes, color, hangs: 0, reported: None }
+    }
+}
+
+impl LiveOutput<'_> {
+    /// Ends the output. Returns the session over time, where a report shows it.
+    pub fn into_lanes(self) -> Option<Lanes> {
+        self.lanes
     }
 }
 
 impl Observer for LiveOutput<'_> {
-    fn observe(&mut self, _: &SessionId, event: SessionEvent<'_>) {
+    fn observe(&mut self, session: &SessionId, event: SessionEvent<'_>) {
         match event {
             SessionEvent::Lines(lines) => self.lines(lines),
             SessionEvent::Notice(text) | SessionEvent::Debug(text) => self.output.note(text),
-            SessionEvent::Diagnosis(diagnosis, trigger) => self.diagnosed(diagnosis, trigger),
+            SessionEvent::Diagnosis(diagnosis, trigger) => {
+                self.diagnosed(session, diagnosis, trigger);
+            }
             SessionEvent::Status(status) => self.status(status),
         }
     }
@@ -61,6 +76,9 @@ impl Observer for LiveOutput<'_> {
 impl LiveOutput<'_> {
     fn lines(&mut self, lines: &[Line]) {
         for line in lines {
+            if let Some(lanes) = &mut self.lanes {
+                lanes.observe(line);
+            }
             let began = *self.began_boot_ns.get_or_insert(line.boot_ns);
             if self.events
                 && let Some(text) = timeline::timed(line, began)
@@ -70,7 +88,7 @@ impl LiveOutput<'_> {
         }
     }
 
-    fn diagnosed(&mut self, diagnosis: &Diagnosis, trigger: DiagnosisTrigger) {
+    fn diagnosed(&mut self, session: &SessionId, diagnosis: &Diagnosis, trigger: DiagnosisTrigger) {
         // A job may sleep for ten minutes: silence that is not a hang is not reported.
         let idle = trigger == DiagnosisTrigger::NoProgress && !diagnosis.verdict.is_hang();
         let same = self.reported.as_ref().is_some_and(|before| before.is_same_answer(diagnosis));
@@ -83,11 +101,17 @@ impl LiveOutput<'_> {
             }
             return;
         }
-        let publish = || match idle || same {
+        if !idle && !same {
+            self.hangs += 1;
+        }
+        let section = format!("{}.{}", session.as_str(), self.hangs);
+        let publish = || match idle {
             true => Ok(()),
-            false => report::publish(diagnosis, |name| std::env::var(name).ok()),
+            // The annotation of a hang is made once. Its section of the summary is brought up to date.
+            false => report::publish(diagnosis, &section, same, |name| std::env::var(name).ok()),
         };
-        let written = report::write(diagnosis, &self.reports).and_then(|()| publish());
+        let written = report::write(diagnosis, self.lanes.as_ref(), &self.reports, session.as_str())
+            .and_then(|()| publish());
         if let Err(error) = written {
             self.output.note(&format!("{error:#}"));
         }

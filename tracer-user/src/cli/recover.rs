@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::exit::{Exit, Failure};
 use super::live_output::LiveOutput;
 use super::output::Output;
+use super::report_target::ReportArgs;
 use super::shared::{LayoutArg, PlaceArgs, RetentionArgs};
 use super::value::{self, Format, FormatArg};
 use crate::core::gates::RecoveryAction;
@@ -81,7 +82,9 @@ fn trace_adopted(adopted: Vec<Adoption>, config: &RecoverConfig, output: &Output
     output.note(&format!(
         "tracing {count} session(s) to their end; ending this tracer leaves the jobs running"
     ));
-    for summary in follow_all(adopted, &config.log, &mut LiveOutput::new(output, false, true, Vec::new()))? {
+    for summary in
+        follow_all(adopted, &config.log, &mut LiveOutput::new(output, false, true, ReportArgs::default()))?
+    {
         output.note(&format!("{}: {}", summary.dir_name, summary.termination_reason));
     }
     Ok(())

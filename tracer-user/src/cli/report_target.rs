@@ -1,13 +1,13 @@
 //! Report formats and `--report FORMAT=PATH`: the one list of formats, for all verbs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 
 use crate::core::diagnosis::Diagnosis;
-use crate::core::report::{self, TextStyle};
+use crate::core::report::{self, Lanes, TextStyle};
 use crate::core::text::json;
 
 /// How a diagnosis is written.
@@ -23,6 +23,10 @@ pub enum ReportFormat {
     Html,
     /// For the test reports of CI systems
     Junit,
+    /// A picture of the graph and of the session over time
+    Svg,
+    /// The session over time, for the Perfetto viewer (binary)
+    Perfetto,
     /// The graph, for Graphviz
     Dot,
     /// The graph, for Markdown pages that draw it
@@ -30,20 +34,43 @@ pub enum ReportFormat {
 }
 
 impl ReportFormat {
-    /// The report in this format. Only text has a style.
+    /// The report in this format. Only text has a style, and only some formats show the session over time.
     ///
     /// # Errors
     /// When it cannot be serialized.
-    pub fn render(self, diagnosis: &Diagnosis, style: TextStyle) -> anyhow::Result<String> {
-        Ok(match self {
+    pub fn render(
+        self,
+        diagnosis: &Diagnosis,
+        session: Option<&Lanes>,
+        style: TextStyle,
+    ) -> anyhow::Result<Vec<u8>> {
+        let text = match self {
+            Self::Perfetto => return Ok(report::perfetto(diagnosis, session)),
             Self::Text => report::text(diagnosis, style),
             Self::Json => json(&report::json(diagnosis)?) + "\n",
             Self::Markdown => report::markdown(diagnosis),
-            Self::Html => report::html(diagnosis),
+            Self::Html => report::html(diagnosis, session),
             Self::Junit => report::junit(diagnosis)?,
+            Self::Svg => report::picture(diagnosis, session),
             Self::Dot => report::dot(&diagnosis.graph),
             Self::Mermaid => report::mermaid(&diagnosis.graph),
-        })
+        };
+        Ok(text.into_bytes())
+    }
+
+    /// The end of a file's name in this format.
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Text => "txt",
+            Self::Json => "json",
+            Self::Markdown => "md",
+            Self::Html => "html",
+            Self::Junit => "xml",
+            Self::Svg => "svg",
+            Self::Perfetto => "pftrace",
+            Self::Dot => "dot",
+            Self::Mermaid => "mmd",
+        }
     }
 
     /// The names of all formats.
@@ -133,6 +160,39 @@ impl ReportTarget {
     /// The help text of `--report`, with the formats.
     pub fn help(purpose: &str) -> String {
         format!("{purpose}; may be repeated; formats: {}", ReportFormat::names())
+    }
+}
+
+/// Where reports are written.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct ReportArgs {
+    #[arg(long = "report", value_name = "FORMAT=PATH", value_parser = ReportTarget::parse, help = ReportTarget::help("Write a report to a file"))]
+    targets: Vec<ReportTarget>,
+    /// Write a report in every format to this directory, named by the session
+    #[arg(long = "report-dir", value_name = "DIR")]
+    directory: Option<PathBuf>,
+}
+
+impl ReportArgs {
+    /// No report is wanted.
+    pub fn is_empty(&self) -> bool {
+        self.targets.is_empty() && self.directory.is_none()
+    }
+
+    /// The directory for reports in every format.
+    pub fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
+    }
+
+    /// The reports of a session, or of something else with a name.
+    pub fn targets(&self, name: &str) -> Vec<ReportTarget> {
+        let all = self.directory.iter().flat_map(|directory| {
+            ReportFormat::value_variants().iter().map(|format| ReportTarget {
+                format: *format,
+                place: ReportPlace::File(directory.join(format!("{name}.{}", format.extension()))),
+            })
+        });
+        self.targets.iter().cloned().chain(all).collect()
     }
 }
 

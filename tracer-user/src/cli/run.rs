@@ -12,7 +12,7 @@ use super::exit::{Exit, Failure};
 use super::live_output::{LiveOutput, leaked_line, summary_line};
 use super::output::Output;
 use super::report;
-use super::report_target::{ReportPlace, ReportTarget};
+use super::report_target::{ReportArgs, ReportPlace};
 use super::shared::{LayoutArg, PlaceArgs, WatchArgs};
 use super::value;
 use crate::core::record::EndReason;
@@ -39,8 +39,8 @@ pub struct Args {
     /// End the job when nothing in it has made progress for this long, whatever the reason
     #[arg(long, value_name = "DURATION", value_parser = value::positive_duration)]
     max_idle: Option<Duration>,
-    #[arg(long = "report", value_name = "FORMAT=PATH", value_parser = ReportTarget::parse, help = ReportTarget::help("Write a report of a hang, or at the end that there was none"))]
-    reports: Vec<ReportTarget>,
+    #[command(flatten)]
+    reports: ReportArgs,
     /// Print each fork, exec, exit, signal and blocked write as it happens
     #[arg(long)]
     events: bool,
@@ -121,14 +121,15 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
     let quiet = args.watch.quiet;
     let options = args.resolve(output.verbosity());
     let program = options.command.first().cloned().unwrap_or_default();
-    if reports.iter().any(|report| report.place == ReportPlace::Stdout) {
+    let name = options.session_id.clone().unwrap_or_else(|| "session".to_owned());
+    if reports.targets(&name).iter().any(|report| report.place == ReportPlace::Stdout) {
         let text = "run: --report: standard output is the job's; write to a file or to /dev/stderr";
         return Err(Failure::failed(text));
     }
-    report::check(&reports).context("run")?;
+    report::check(&reports, &name).context("run")?;
     let mut live = LiveOutput::new(output, events, quiet, reports.clone());
     let end = run::run(&options, &mut live).context("run")?;
-    drop(live);
+    let lanes = live.into_lanes();
     for leaked in &end.leaked {
         output.note(&leaked_line(leaked));
     }
@@ -139,10 +140,16 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
     if let Some(summary) = end.summary.as_ref().filter(|_| !quiet && executed) {
         output.note(&summary_line(summary, end.filed.as_deref()));
     }
-    if let Some(summary) = end.summary.as_ref().filter(|_| end.diagnosis.is_none())
-        && let Err(error) = report::write(&run::nothing_hung(summary), &reports)
-    {
-        output.note(&format!("{error:#}"));
+    if let Some(summary) = &end.summary {
+        let name = &summary.session_id;
+        if end.diagnosis.is_none()
+            && let Err(error) = report::write(&run::nothing_hung(summary), lanes.as_ref(), &reports, name)
+        {
+            output.note(&format!("{error:#}"));
+        }
+        if let Some(directory) = reports.directory() {
+            output.note(&format!("reports: {}/{name}.*", directory.display()));
+        }
     }
     if let Some(reason) = end.ended_by_us {
         output.note(&ended_line(reason, end.summary.as_ref()));

@@ -7,6 +7,8 @@ use clap::builder::PossibleValuesParser;
 
 use super::exit::{Exit, Failure};
 use super::output::Output;
+use super::report;
+use super::report_target::ReportArgs;
 use super::session_table::{table, took};
 use super::shared::LayoutArg;
 use super::since::{self, Since};
@@ -107,11 +109,22 @@ struct ShowArgs {
     #[arg(value_name = "SESSION", allow_negative_numbers = true)]
     session: String,
     #[command(flatten)]
+    reports: ReportArgs,
+    #[command(flatten)]
     log: LogArgs,
     #[command(flatten)]
     layout: ReadLayout,
     #[command(flatten)]
     format: FormatArg,
+}
+
+/// What an export is for.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum ExportFormat {
+    /// For programs, complete
+    Json,
+    /// For the Perfetto viewer (binary)
+    Perfetto,
 }
 
 #[derive(clap::Args, Debug)]
@@ -123,6 +136,9 @@ struct ExportArgs {
     /// The layout in which --to writes
     #[arg(long, value_enum, value_name = "LAYOUT", help_heading = "Files")]
     layout: Option<LayoutArg>,
+    /// The format on standard output
+    #[arg(long, value_enum, default_value_t = ExportFormat::Json, value_name = "FORMAT", conflicts_with = "to")]
+    format: ExportFormat,
     /// Add the sessions to AutoSkillit's log in this directory
     #[arg(long, value_name = "DIR", help_heading = "Files")]
     to: Option<PathBuf>,
@@ -237,7 +253,13 @@ fn export(args: &ExportArgs, output: &mut Output) -> Result<(), Failure> {
             }
             Ok(())
         }
-        (None, _, [name]) => output.json(&sessions::show(&log, name, true)?),
+        (None, _, [name]) => {
+            let shown = sessions::show(&log, name, true)?;
+            match args.format {
+                ExportFormat::Json => output.json(&shown),
+                ExportFormat::Perfetto => output.bytes(&report::perfetto(&shown)?),
+            }
+        }
         (None, ..) => {
             Err(Failure::usage("sessions export: one session at a time is printed; --to adds several"))
         }
@@ -320,6 +342,9 @@ fn show(args: &ShowArgs, output: &mut Output) -> Result<(), Failure> {
             autoskillit_log::show(&log, &args.session, false)?
         }
     };
+    if !args.reports.is_empty() {
+        report::write_stored(&shown, &args.reports)?;
+    }
     match args.format.format {
         Format::Json => output.json(&shown),
         Format::Text => {

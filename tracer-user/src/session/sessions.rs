@@ -1,6 +1,7 @@
 //! `sessions`: lists, shows, hides and protects the sessions of the log.
 
 use super::problems::Problems;
+use crate::core::diagnosis::Diagnosis;
 use crate::core::record::{Line, SessionId};
 use crate::core::retention::{RetentionPlan, RetentionPolicy};
 use crate::core::summary::{IndexRow, SessionMeta, Summary};
@@ -155,6 +156,16 @@ pub struct AttachedFile {
 }
 
 impl StoredTrace {
+    /// A diagnosis for a session that needed none, of its last moment.
+    pub fn nothing_hung(&self) -> Diagnosis {
+        let mut diagnosis = super::run::nothing_hung(&self.summary);
+        diagnosis.boot_ns = self.trace.iter().map(|line| line.boot_ns).max().unwrap_or(0);
+        if let Some(end) = &self.summary.end_ts {
+            diagnosis.taken_at.clone_from(end);
+        }
+        diagnosis
+    }
+
     /// Its trace in words, with times since its beginning.
     pub fn timeline(&self) -> impl Iterator<Item = String> + '_ {
         let began = self.trace.first().map_or(0, |line| line.boot_ns);

@@ -5,7 +5,8 @@
 //! written by renaming a new one over it, so nothing is ever written *into* what was there.
 
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, Read as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use rustix::fd::{AsFd as _, OwnedFd};
@@ -85,6 +86,37 @@ pub fn append(path: &Path, content: &[u8]) -> Result<(), UserFileError> {
         rustix::fs::openat(directory.fd(), name_of(path)?, flags, FILE_MODE).map_err(io::Error::from)?;
     regular(&rustix::fs::fstat(&file).map_err(io::Error::from)?)?;
     Ok(write_all(file.as_fd(), content)?)
+}
+
+/// Writes a section of a file over its former state, which `find` finds by position and length, or appends it.
+/// Nothing else in the file moves: other programs append to it at the same time. Only the first `limit` bytes are
+/// searched.
+///
+/// # Errors
+/// When it is no regular file, or cannot be read or written.
+pub fn put_section(
+    path: &Path,
+    limit: usize,
+    find: impl Fn(&[u8]) -> Option<(usize, usize)>,
+    section: &[u8],
+) -> Result<(), UserFileError> {
+    let flags = OFlags::RDWR | GUARDED | OFlags::NOFOLLOW;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(file) => file,
+        Err(rustix::io::Errno::NOENT) => return append(path, section),
+        Err(error) => return Err(io::Error::from(error).into()),
+    };
+    regular(&rustix::fs::fstat(&file).map_err(io::Error::from)?)?;
+    let mut file = std::fs::File::from(file);
+    let mut before = Vec::new();
+    (&mut file).take(limit as u64).read_to_end(&mut before)?;
+    if let Some((from, length)) = find(&before) {
+        if section.len() == length {
+            return Ok(file.write_all_at(section, from as u64)?);
+        }
+        file.write_all_at(&vec![b'\n'; length], from as u64)?;
+    }
+    append(path, section)
 }
 
 /// Reads a file of at most `limit` bytes.

@@ -5,12 +5,17 @@
 //! [`escape`], whatever was done before.
 
 mod dot;
+mod drawing;
 pub mod escape;
 mod github;
 mod html;
 mod junit;
+mod lanes;
+mod layout;
 mod markdown;
 mod mermaid;
+mod perfetto;
+mod svg;
 mod text;
 mod waits;
 
@@ -18,11 +23,14 @@ mod waits;
 mod tests;
 
 pub use dot::dot;
-pub use github::{annotations, foreign};
+pub use github::{annotations, foreign, section, section_in};
 pub use html::html;
 pub use junit::junit;
+pub use lanes::Lanes;
 pub use markdown::markdown;
 pub use mermaid::mermaid;
+pub use perfetto::perfetto;
+pub use svg::picture;
 pub use text::{TextStyle, text};
 pub use waits::lines as wait_lines;
 

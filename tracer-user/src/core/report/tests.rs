@@ -52,7 +52,9 @@ fn golden_reports() {
         insta::assert_snapshot!("hang.dot", dot(&hang.graph));
         insta::assert_snapshot!("hang.mermaid", mermaid(&hang.graph));
         insta::assert_snapshot!("hang.github", annotations(&hang));
-        insta::assert_snapshot!("hang.html", html(&hang));
+        insta::assert_snapshot!("hang.html", html(&hang, None));
+        insta::assert_snapshot!("hang.svg", picture(&hang, None));
+        insta::assert_snapshot!("rest.junit.xml", junit(&at_rest()).unwrap());
         insta::assert_snapshot!("rest.txt", text(&at_rest(), BRIEF));
     });
 }
@@ -105,7 +107,7 @@ fn hostile(word: &str) -> Diagnosis {
     machine.say()
 }
 
-fn all(diagnosis: &Diagnosis) -> [String; 8] {
+fn all(diagnosis: &Diagnosis) -> [String; 9] {
     [
         text(diagnosis, TextStyle { color: false, verbose: true }),
         markdown(diagnosis),
@@ -114,7 +116,8 @@ fn all(diagnosis: &Diagnosis) -> [String; 8] {
         dot(&diagnosis.graph),
         mermaid(&diagnosis.graph),
         annotations(diagnosis),
-        html(diagnosis),
+        html(diagnosis, None),
+        picture(diagnosis, None),
     ]
 }
 
@@ -176,11 +179,12 @@ fn hostile_names_stay_words_in_every_report() {
                 "{report}"
             );
         }
-        let [_, markdown, json, junit, dot, mermaid, annotations, html] = all(&said);
+        let [_, markdown, json, junit, dot, mermaid, annotations, html, svg] = all(&said);
         let outside = without_code(&markdown);
         assert!(!outside.contains("<img") && !outside.contains("<script"), "{markdown}");
         assert!(!outside.contains("**bold**") && !outside.contains("[link]"), "{markdown}");
         assert!(!html.contains("<img") && !html.contains("<script>"), "{html}");
+        assert!(!svg.contains("<img") && !svg.contains("<script"), "{svg}");
         assert!(!junit.contains("<script"), "{junit}");
         assert_eq!(annotations.lines().count(), 1, "{annotations}");
         // One line for each element: no text escaped from its quotes.
@@ -210,4 +214,137 @@ fn quoted_text_cannot_end_its_quotes() {
 #[test]
 fn foreign_text_is_fenced() {
     assert_eq!(foreign("::error::x", "t0k"), "::stop-commands::t0k\n::error::x\n::t0k::\n");
+}
+
+/// A job of many processes, each with a full pipe of its own that the root does not read.
+fn crowd(count: u32) -> Diagnosis {
+    let mut machine = Machine::new();
+    for pid in 101..101 + count {
+        let pipe = crate::core::evidence::ObjectId::Pipe { ino: 8_000 + u64::from(pid) };
+        machine.process(pid, ROOT, "worker");
+        machine.full(pipe);
+        machine.fd(ROOT, pid, pipe, Access::Read);
+        machine.fd(pid, 1, pipe, Access::Write);
+        machine.wait(pid, WRITE_OUT);
+    }
+    machine.wait(ROOT, exit_of(101));
+    machine.say()
+}
+
+#[test]
+fn a_text_report_fits_on_a_screen() {
+    for diagnosis in [pytest_hang(), at_rest(), crowd(3), crowd(30), crowd(250), hostile("x")] {
+        let report = text(&diagnosis, BRIEF);
+        assert!(report.lines().count() <= 30, "{report}");
+        assert!(report.contains("verdict: "), "{report}");
+    }
+    let hang = text(&crowd(250), BRIEF);
+    assert!(hang.contains("to cure it") && hang.contains("who waits for what"), "{hang}");
+}
+
+#[test]
+fn a_graph_of_many_processes_is_joined() {
+    let diagnosis = crowd(250);
+    assert!(diagnosis.graph.nodes.len() > 200, "{}", diagnosis.graph.nodes.len());
+    let drawing = drawing::drawing(&diagnosis);
+    assert!(drawing.nodes.len() <= 60, "{}", drawing.nodes.len());
+    assert!(drawing.nodes.iter().any(|node| node.title.contains(" × ")), "{:?}", drawing.nodes);
+    let page = html(&diagnosis, None);
+    assert!(page.contains("<details><summary>200 processes</summary>"), "every lane can be opened");
+    assert_eq!(page.matches("<ul").count(), page.matches("</ul>").count());
+    assert_eq!(page.matches("<li>").count(), page.matches("</li>").count());
+}
+
+#[test]
+fn a_page_needs_nothing_from_elsewhere() {
+    let page = html(&pytest_hang(), None);
+    for word in ["http:", "https:", "<script", "<link", "@import", "url(", " src="] {
+        assert!(!page.contains(word), "{word}");
+    }
+    assert!(page.contains("prefers-color-scheme:dark") && page.contains("name=\"viewport\""));
+    assert_eq!(page.matches("role=\"img\" aria-labelledby").count(), 2, "both pictures have a name");
+}
+
+#[test]
+fn only_a_hang_fails_a_build() {
+    let junit_of = |verdict: Verdict| {
+        let mut diagnosis = pytest_hang();
+        diagnosis.verdict = verdict;
+        diagnosis.findings[0].verdict = verdict;
+        junit(&diagnosis).unwrap()
+    };
+    for verdict in [Verdict::Deadlock, Verdict::OrphanedWait, Verdict::Livelock] {
+        assert!(junit_of(verdict).contains("failures=\"1\""), "{verdict:?}");
+    }
+    for verdict in [Verdict::Unknown, Verdict::External] {
+        let report = junit_of(verdict);
+        assert!(report.contains("failures=\"0\"") && report.contains("<skipped message="), "{report}");
+    }
+    for verdict in [Verdict::Idle, Verdict::NotHung] {
+        let report = junit_of(verdict);
+        assert!(!report.contains("<failure") && !report.contains("<skipped "), "{report}");
+        assert!(report.contains("<testcase name=\""), "{report}");
+    }
+}
+
+#[test]
+fn a_section_of_a_page_is_found_and_replaced_in_place() {
+    let first = section(&pytest_hang(), "ci-1.1");
+    let page = format!("before\n{}after\n{}", first, section(&at_rest(), "ci-1.2"));
+    let (from, length) = section_in(page.as_bytes(), "ci-1.1").unwrap();
+    assert_eq!(&page[from..from + length], first);
+    assert_eq!(section(&crowd(3), "ci-1.1").len(), length, "a later state fits in");
+    assert_eq!(section_in(page.as_bytes(), "ci-1.3"), None);
+    for word in HOSTILE.iter().copied().chain(["<!-- end of tracer-user ci-1.1 -->"]) {
+        let hostile = section(&hostile(word), "ci-1.1");
+        assert_eq!(section_in(hostile.as_bytes(), "ci-1.1"), Some((0, hostile.len())));
+    }
+}
+
+#[test]
+fn lanes_show_a_trace_and_what_a_diagnosis_saw() {
+    let lines = [
+        r#"{"v":1,"kind":"fork","seq":1,"ts":"","boot_ns":1000000000,"pid":100,"start_ticks":100,"origin":"root","parent":null,"parent_tid":null,"start_boottime_ns":1000000000,"pidns_ino":null,"ns_pid":null,"pidfd_ino":null,"comm":"sh"}"#,
+        r#"{"v":1,"kind":"fork","seq":2,"ts":"","boot_ns":2000000000,"pid":101,"start_ticks":200,"origin":"fork","parent":{"pid":100,"start_ticks":100},"parent_tid":100,"start_boottime_ns":2000000000,"pidns_ino":null,"ns_pid":null,"pidfd_ino":null,"comm":"sh"}"#,
+        r#"{"v":1,"kind":"exec","seq":3,"ts":"","boot_ns":2100000000,"pid":101,"start_ticks":200,"by_thread":null,"comm":"yes","filename":"/usr/bin/yes"}"#,
+        r#"{"v":1,"kind":"stall","seq":4,"ts":"","boot_ns":4000000000,"pid":101,"start_ticks":200,"phase":"open","tid":101,"comm":"yes","since_boot_ns":3000000000,"length_ns":1000000000,"fd":1,"syscall":1,"resource":"pipe","inode":7,"device":null,"socket_family":null,"socket_type":null,"slots_used":16,"slots":16,"used_bytes":65536,"capacity_bytes":65536,"readers":1,"writers":1}"#,
+        r#"{"v":1,"kind":"exit","seq":5,"ts":"","boot_ns":6000000000,"pid":101,"start_ticks":200,"status":9,"exit_code":null,"signal":"SIGKILL","core_dumped":false,"parent":null,"reaper_pid":null,"killer":null,"oom_victim":null,"cpu_ns":null,"comm":"yes","source":"kernel"}"#,
+    ];
+    let lines: Vec<_> =
+        lines.iter().map(|line| crate::core::record::Line::parse(line.as_bytes()).unwrap()).collect();
+    let lanes = Lanes::from_trace(&lines);
+    let picked: Vec<(usize, &str)> =
+        lanes.pick(10).iter().map(|(depth, lane)| (*depth, lane.name.as_str())).collect();
+    assert_eq!(picked, [(0, "sh"), (1, "yes")]);
+    let yes = &lanes.lanes[1];
+    assert_eq!(yes.spans[0].to_boot_ns, Some(6_000_000_000), "a blocked write ends with its process");
+    assert_eq!(yes.end.as_ref().map(|end| (end.how.as_str(), end.failed)), Some(("SIGKILL", true)));
+    assert_eq!(lanes.range(), (1_000_000_000, 6_000_000_000));
+    let page = html(&at_rest(), Some(&lanes));
+    assert!(
+        page.contains(">SIGKILL</text>") && page.contains("blocked writing to pipe:[7] (fd 1)"),
+        "{page}"
+    );
+    let trace = perfetto(&at_rest(), Some(&lanes));
+    let has = |word: &str| trace.windows(word.len()).any(|part| part == word.as_bytes());
+    assert!(has("yes (SIGKILL)") && has("bytes in pipe:[7]"));
+}
+
+#[test]
+fn lanes_of_a_long_session_stay_bounded() {
+    let mut lanes = Lanes::default();
+    for pid in 1..20_000_u32 {
+        let fork = format!(
+            r#"{{"v":1,"kind":"fork","seq":1,"ts":"","boot_ns":{pid}000,"pid":{pid},"start_ticks":{pid},"origin":"fork","parent":null,"parent_tid":null,"start_boottime_ns":null,"pidns_ino":null,"ns_pid":null,"pidfd_ino":null,"comm":"true"}}"#
+        );
+        let exit = format!(
+            r#"{{"v":1,"kind":"exit","seq":2,"ts":"","boot_ns":{pid}500,"pid":{pid},"start_ticks":{pid},"status":256,"exit_code":{},"signal":null,"core_dumped":null,"parent":null,"reaper_pid":null,"killer":null,"oom_victim":null,"cpu_ns":null,"comm":"true","source":"kernel"}}"#,
+            u32::from(pid == 1)
+        );
+        lanes.observe(&crate::core::record::Line::parse(fork.as_bytes()).unwrap());
+        lanes.observe(&crate::core::record::Line::parse(exit.as_bytes()).unwrap());
+    }
+    assert!(lanes.lanes.len() <= 4_000);
+    assert_eq!(lanes.lanes.len() + lanes.omitted, 19_999);
+    assert_eq!(lanes.lanes[0].process.pid, 1, "a process that failed is kept");
 }

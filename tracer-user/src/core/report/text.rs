@@ -17,8 +17,41 @@ pub struct TextStyle {
 
 /// The most lines of a brief report.
 const MOST_LINES: usize = 30;
-/// The fewest lines of the wait tree in it.
-const LEAST_TREE: usize = 8;
+/// Problems of reading in a report that was not asked for more.
+const MOST_PROBLEMS: usize = 3;
+/// How much of each section a report has, most first: the first that leads to [`MOST_LINES`] is taken.
+const BUDGETS: [Budget; 4] = [
+    Budget { tests: 2, parties: 6, resources: 2, notes: 2, advice: 2, go_on: 1, findings: 4, tree: 8 },
+    Budget { tests: 1, parties: 4, resources: 1, notes: 1, advice: 2, go_on: 1, findings: 3, tree: 6 },
+    Budget { tests: 1, parties: 3, resources: 1, notes: 0, advice: 1, go_on: 1, findings: 2, tree: 5 },
+    Budget { tests: 1, parties: 2, resources: 0, notes: 0, advice: 1, go_on: 0, findings: 1, tree: 4 },
+];
+/// Of a report that was asked for everything.
+const ALL: Budget = Budget {
+    tests: usize::MAX,
+    parties: usize::MAX,
+    resources: usize::MAX,
+    notes: usize::MAX,
+    advice: usize::MAX,
+    go_on: usize::MAX,
+    findings: usize::MAX,
+    tree: usize::MAX,
+};
+
+/// Lines of each section.
+#[derive(Clone, Copy)]
+struct Budget {
+    tests: usize,
+    parties: usize,
+    resources: usize,
+    notes: usize,
+    advice: usize,
+    go_on: usize,
+    /// Findings beside the first.
+    findings: usize,
+    /// The wait tree, at least.
+    tree: usize,
+}
 
 impl TextStyle {
     fn paint(self, code: &str, text: &str) -> String {
@@ -43,22 +76,45 @@ impl TextStyle {
 
 /// The report.
 pub fn text(diagnosis: &Diagnosis, style: TextStyle) -> String {
-    let mut out = Lines { style, lines: Vec::new() };
+    let budgets = if style.verbose { &[ALL][..] } else { &BUDGETS[..] };
+    let mut lines = Vec::new();
+    for budget in budgets {
+        lines = within(diagnosis, style, *budget);
+        if lines.len() <= MOST_LINES {
+            break;
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+fn within(diagnosis: &Diagnosis, style: TextStyle, budget: Budget) -> Vec<String> {
+    let mut out = Lines { style, budget, lines: Vec::new() };
     out.push(0, &style.verdict(diagnosis.verdict, &escape::terminal(&headline(diagnosis))));
+    let mut left = 0;
     for (at, finding) in diagnosis.findings.iter().enumerate() {
         if style.verbose || at == 0 {
             out.finding(at, finding, diagnosis);
-        } else if finding.verdict != Verdict::NotHung {
+        } else if finding.verdict == Verdict::NotHung {
+        } else if at > budget.findings {
+            left += 1;
+        } else {
             let follows =
                 finding.follows.map_or_else(String::new, |root| format!(" (follows from {})", root + 1));
             let words = format!("{}. {}: {}{follows}", at + 1, finding.class.id(), finding.summary);
             out.push(0, &escape::terminal(&words));
         }
     }
-    let tree = if style.verbose {
-        usize::MAX
-    } else {
-        MOST_LINES.saturating_sub(out.lines.len() + 3).clamp(LEAST_TREE, waits::MOST)
+    if left > 0 {
+        out.push(0, &format!("… and {left} more findings, in the JSON report"));
+    }
+    let problems_follow = matches!(diagnosis.verdict, Verdict::Unknown | Verdict::External);
+    let problems = if problems_follow { diagnosis.problems.len().min(MOST_PROBLEMS) + 1 } else { 0 };
+    // Beside the tree there are its heading, a line for what is left out, the problems and the verdict.
+    let tree = match style.verbose {
+        true => usize::MAX,
+        false => MOST_LINES
+            .saturating_sub(out.lines.len() + 3 + problems)
+            .clamp(budget.tree, waits::MOST.max(budget.tree)),
     };
     let worth = style.verbose || diagnosis.waits.processes.len() > 1 || !diagnosis.verdict.is_hang();
     if worth {
@@ -67,8 +123,8 @@ pub fn text(diagnosis: &Diagnosis, style: TextStyle) -> String {
     if style.verbose {
         out.section(0, "ruled out", &ruled_out(diagnosis));
     }
-    if style.verbose || matches!(diagnosis.verdict, Verdict::Unknown | Verdict::External) {
-        let most = if style.verbose { usize::MAX } else { 3 };
+    if style.verbose || problems_follow {
+        let most = if style.verbose { usize::MAX } else { MOST_PROBLEMS };
         let problems: Vec<String> = diagnosis.problems.iter().take(most).cloned().collect();
         out.section(0, "could not be read", &problems);
     }
@@ -83,11 +139,12 @@ pub fn text(diagnosis: &Diagnosis, style: TextStyle) -> String {
             diagnosis.quiet_window_ms
         ),
     );
-    out.lines.join("\n") + "\n"
+    out.lines
 }
 
 struct Lines {
     style: TextStyle,
+    budget: Budget,
     lines: Vec<String>,
 }
 
@@ -126,31 +183,31 @@ impl Lines {
         if let Some(ends) = &finding.ends_at {
             self.push(2, &format!("It ends by itself at {} at the latest.", escape::terminal(ends)));
         }
-        let most = |brief: usize| if style.verbose { usize::MAX } else { brief };
-        let take = |lines: Vec<String>, brief: usize| -> Vec<String> {
-            let left = lines.len().saturating_sub(most(brief));
-            let mut lines: Vec<String> = lines.into_iter().take(most(brief)).collect();
-            if left > 0 {
+        let budget = self.budget;
+        let take = |lines: Vec<String>, most: usize| -> Vec<String> {
+            let left = lines.len().saturating_sub(most);
+            let mut lines: Vec<String> = lines.into_iter().take(most).collect();
+            if left > 0 && most > 1 {
                 lines.push(format!("… and {left} more"));
             }
             lines
         };
         let tests: Vec<String> = tests_of(finding).into_iter().map(str::to_owned).collect();
-        self.section(2, "test", &take(tests, 2));
-        self.section(2, "who", &take(parties(finding), 6));
+        self.section(2, "test", &take(tests, budget.tests));
+        self.section(2, "who", &take(parties(finding), budget.parties));
         let resources = finding
             .resources
             .iter()
             .map(|r| format!("{} {}: {}", r.reference.kind.id(), r.reference.id, amount(r)));
-        self.section(2, "on what", &take(resources.collect(), 2));
+        self.section(2, "on what", &take(resources.collect(), budget.resources));
         if style.verbose {
             let edges =
                 finding.edges.iter().map(|e| format!("{} -> {}  ({}, {})", e.from, e.to, e.op, e.via));
             self.section(2, "link by link", &edges.collect::<Vec<_>>());
         }
-        self.section(2, "note", &take(finding.notes.clone(), 2));
-        self.section(2, "to cure it", &take(finding.advice.clone(), 2));
-        self.section(2, "to let this run continue", &take(finding.go_on.clone(), 1));
+        self.section(2, "note", &take(finding.notes.clone(), budget.notes));
+        self.section(2, "to cure it", &take(finding.advice.clone(), budget.advice));
+        self.section(2, "to let this run continue", &take(finding.go_on.clone(), budget.go_on));
     }
 }
 

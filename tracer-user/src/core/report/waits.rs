@@ -8,6 +8,7 @@ pub const MOST: usize = 25;
 
 /// The tree, at most `most` lines: the processes that wait for something before those that are simply asleep.
 pub fn lines(tree: &WaitTree, most: usize) -> Vec<String> {
+    let line = |process: &ProcessWaits| format!("{}{}", "  ".repeat(process.depth.min(12)), words(process));
     let mut out: Vec<String> = tree.processes.iter().take(most).map(line).collect();
     let left = tree.processes.len().saturating_sub(most) + tree.omitted;
     if left > 0 {
@@ -16,8 +17,9 @@ pub fn lines(tree: &WaitTree, most: usize) -> Vec<String> {
     out
 }
 
-fn line(process: &ProcessWaits) -> String {
-    let mut out = format!("{}{} (pid {})", "  ".repeat(process.depth.min(12)), process.title, process.pid);
+/// A process and what it waits for, in a line.
+pub fn words(process: &ProcessWaits) -> String {
+    let mut out = format!("{} (pid {})", process.title, process.pid);
     if process.zombie {
         let how = process.exit.as_ref().map_or_else(String::new, |how| format!(" with {how}"));
         out.push_str(&format!(": ended{how}, not collected by its parent"));
