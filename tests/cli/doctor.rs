@@ -187,7 +187,7 @@ fn the_commands_that_it_prints_give_a_user_kernel_events_without_sudo() {
     std::fs::set_permissions(place.path(), PermissionsExt::from_mode(0o755)).expect("mode");
     let tool = place.path().join("tracer-user");
     std::fs::copy(TRACER, &tool).expect("copied");
-    // Root runs the commands here: this sudo does as it is told.
+    // Root runs the commands here: this sudo executes what it is given.
     let sudo = place.path().join("sudo");
     std::fs::write(&sudo, "#!/bin/sh\nexec \"$@\"\n").expect("written");
     std::fs::set_permissions(&sudo, PermissionsExt::from_mode(0o755)).expect("mode");

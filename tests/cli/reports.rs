@@ -1,4 +1,5 @@
-//! Reports of a live and of a finished session: files in a directory, formats after the fact, the step summary.
+//! Reports of a live and of a finished session: files in a directory, formats after the fact, the step
+//! summary.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

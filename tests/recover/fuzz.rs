@@ -1,7 +1,7 @@
 //! Whatever a file, a record of the kernel or a text of `/proc` contains: no panic, and no endless work.
 //!
-//! Valid inputs are mutated: bits, bytes, numbers, cuts, splices. `cargo xtask fuzz` runs this for longer. The
-//! seed is printed, so that a run can be repeated.
+//! Valid inputs are mutated: bits, bytes, numbers, cuts, splices. `cargo xtask fuzz` runs this for longer.
+//! The seed is printed, so that a run can be repeated.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};

@@ -117,9 +117,9 @@ fn command(tool: &Path, verb: &str, place: &Path, options: &[String]) -> Command
     command
 }
 
-/// The calls of the main thread from the beginning of `main` on: the name of each, and which call of that name
-/// it is, from 1. Before `main` the loader and the runtime make calls. The first thing that `main` does is to
-/// ignore SIGXFSZ.
+/// The calls of the main thread from the beginning of `main` on: the name of each, and which call of that
+/// name it is, from 1. Before `main` the loader and the runtime make calls. The first thing that `main` does
+/// is to ignore SIGXFSZ.
 fn calls(tool: &Path, verb: &str) -> Result<Vec<(String, usize)>> {
     let place = tempfile::tempdir()?;
     let options = ["-e".to_owned(), format!("trace={NOT_INJECTED}")];

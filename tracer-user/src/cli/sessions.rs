@@ -129,7 +129,8 @@ enum ExportFormat {
 
 #[derive(clap::Args, Debug)]
 struct ExportArgs {
-    /// The sessions: their names or the beginnings of them, `last`, or -2 for the one before the last; without
+    /// The sessions: their names or the beginnings of them, `last`, or -2 for the one before the last;
+    /// without
     /// --to only one
     #[arg(required = true, value_name = "SESSION", allow_negative_numbers = true)]
     sessions: Vec<String>,

@@ -125,7 +125,8 @@ impl ProcDir {
         Ok(bytes)
     }
 
-    /// A file below a directory of the process, reached without a link: its `stat`, and at most `limit` bytes.
+    /// A file below a directory of the process, reached without a link: its `stat`, and at most `limit`
+    /// bytes.
     pub(crate) fn file_beneath(&self, path: &str, limit: usize) -> io::Result<(ForeignStat, Vec<u8>)> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
         let mut bytes = Vec::new();

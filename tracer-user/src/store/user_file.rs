@@ -88,9 +88,9 @@ pub fn append(path: &Path, content: &[u8]) -> Result<(), UserFileError> {
     Ok(write_all(file.as_fd(), content)?)
 }
 
-/// Writes a section of a file over its former state, which `find` finds by position and length, or appends it.
-/// Nothing else in the file moves: other programs append to it at the same time. Only the first `limit` bytes are
-/// searched.
+/// Writes a section of a file over its former state, which `find` finds by position and length, or appends
+/// it. Nothing else in the file moves: other programs append to it at the same time. Only the first `limit`
+/// bytes are searched.
 ///
 /// # Errors
 /// When it is no regular file, or cannot be read or written.

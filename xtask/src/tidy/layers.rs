@@ -81,8 +81,8 @@ const UNSAFE_PLACES: &[&str] = &[
 const UNSAFE_COUNTS: &[(&str, usize)] = &[
     ("tracer-ebpf/src/", 29),
     ("tracer-user/src/kernel/", 14),
-    ("tracer-user/src/procfs_view/", 7),
-    ("tracer-user/src/signals/", 27),
+    ("tracer-user/src/procfs_view/", 15),
+    ("tracer-user/src/signals/", 38),
     ("tracer-user/src/store/", 0),
 ];
 

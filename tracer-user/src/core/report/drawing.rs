@@ -185,7 +185,8 @@ fn fill(id: &str, diagnosis: &Diagnosis) -> String {
     }
 }
 
-/// `helper (pid 103)` and `write(fd 1)` of `helper (pid 103): write(fd 1)`. A name may have a colon of its own.
+/// `helper (pid 103)` and `write(fd 1)` of `helper (pid 103): write(fd 1)`. A name may have a colon of its
+/// own.
 fn name_and_call(label: &str) -> (&str, &str) {
     let from = label.rfind(" (pid ").unwrap_or(0);
     match label[from..].find(": ") {

@@ -1,8 +1,8 @@
 //! JUnit XML for test dashboards: a hang is a failed case.
 //!
 //! Jenkins, GitLab and others read different parts. GitLab keeps the text of `<failure>` and drops its
-//! attributes (`Hash.from_xml`), so the text begins with the sentence. A verdict that is no hang never fails a
-//! build: what is unknown or up to another machine is skipped with the reason, a job at rest passes.
+//! attributes (`Hash.from_xml`), so the text begins with the sentence. A verdict that is no hang never fails
+//! a build: what is unknown or up to another machine is skipped with the reason, a job at rest passes.
 
 use quick_junit::{NonSuccessKind, Property, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 

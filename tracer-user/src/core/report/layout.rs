@@ -1,4 +1,5 @@
-//! A layered layout of a small directed graph: every edge leads one row down, except those that close a cycle.
+//! A layered layout of a small directed graph: every edge leads one row down, except those that close a
+//! cycle.
 //!
 //! The result depends on nothing but the input: coordinates are integers, and each tie is decided by the
 //! position of a node in the input.

@@ -72,7 +72,8 @@ struct Trace {
 
 impl Trace {
     fn packet(&mut self, packet: Message) {
-        // TracePacket.trusted_packet_sequence_id, and in the first packet sequence_flags: its state is complete.
+        // TracePacket.trusted_packet_sequence_id, and in the first packet sequence_flags: its state is
+        // complete.
         let mut packet = packet.number(10, 1);
         if !std::mem::replace(&mut self.begun, true) {
             packet = packet.number(13, 1);

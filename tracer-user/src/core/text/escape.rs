@@ -53,8 +53,8 @@ pub fn escape(bytes: impl AsRef<[u8]>) -> String {
 }
 
 /// Text for a reader: what is not readable as `\xNN`. The reader may be the log of a CI system, which takes
-/// some lines for commands: `##[` and `##vso[` anywhere in a line, and `::` at its beginning. These are broken
-/// up.
+/// some lines for commands: `##[` and `##vso[` anywhere in a line, and `::` at its beginning. These are
+/// broken up.
 pub fn printable(bytes: impl AsRef<[u8]>) -> String {
     let text = escape_where(bytes.as_ref(), is_unprintable);
     let text = if text.contains("##") { text.replace("##", "#\\x23") } else { text };

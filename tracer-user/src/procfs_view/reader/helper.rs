@@ -1,8 +1,8 @@
 //! The helper process: cloned from this one, without an exec, so that a library has it, too.
 //!
-//! It closes every descriptor but its socket, makes only system calls, and allocates nothing: other threads of
-//! its parent may have held any lock when it was cloned. It is no child that `wait` without `__WCLONE` returns,
-//! and its end sends no signal. It ends when its parent does.
+//! It closes every descriptor but its socket, makes only system calls, and allocates nothing: other threads
+//! of its parent may have held any lock when it was cloned. It is no child that `wait` without `__WCLONE`
+//! returns, and its end sends no signal. It ends when its parent does.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -183,7 +183,8 @@ struct OpenHow {
 /// # Safety
 /// Only in a child that shares no memory with its parent. Makes only system calls.
 unsafe fn serve(socket: RawFd, question: &mut [u8], answer: &mut [u8]) -> ! {
-    // SAFETY: the calls take numbers, and pointers to the buffers and to values on the stack, with their sizes.
+    // SAFETY: the calls take numbers, and pointers to the buffers and to values on the stack, with their
+    // sizes.
     unsafe {
         let mut all = MaybeUninit::<libc::sigset_t>::uninit();
         libc::sigfillset(all.as_mut_ptr());

@@ -3,12 +3,12 @@
 //! The memory of another process may lie on a file system that a program serves (FUSE), and so may every path
 //! that starts at its directories. If that program does not answer, the kernel lets a reader wait where not
 //! even SIGKILL ends it: `__access_remote_vm` faults without `FAULT_FLAG_KILLABLE` (mm/memory.c), and
-//! `request_wait_answer` waits uninterruptibly once the server has taken the request (fs/fuse/dev.c). A reader
-//! of `/proc/PID/mem` then holds the lock of that memory, for which the readers of `cmdline`, `environ` and
-//! `maps` may have to wait, too. A thread of this process that waits there would keep all of the process from
-//! ending. So these reads are made by a helper process with a deadline. A helper that misses it is left behind
-//! and replaced, and what it was asked about is not read again for a while. The answer without it names what
-//! was not read.
+//! `request_wait_answer` waits uninterruptibly once the server has taken the request (fs/fuse/dev.c). A
+//! reader of `/proc/PID/mem` then holds the lock of that memory, for which the readers of `cmdline`,
+//! `environ` and `maps` may have to wait, too. A thread of this process that waits there would keep all of
+//! the process from ending. So these reads are made by a helper process with a deadline. A helper that misses
+//! it is left behind and replaced, and what it was asked about is not read again for a while. The answer
+//! without it names what was not read.
 
 mod helper;
 
