@@ -13,5 +13,6 @@ mod field;
 mod pytest_recipe;
 mod recorded;
 mod runner;
+mod stacks;
 #[path = "../support/mod.rs"]
 mod support;

@@ -242,7 +242,7 @@ fn evidence_and_every_report_of_it() {
         let Ok(evidence) = serde_json::from_slice::<Evidence>(input) else { return };
         let diagnosis = diagnose(&evidence);
         let _ = report::text(&diagnosis, report::TextStyle::default());
-        let _ = (report::markdown(&diagnosis), report::html(&diagnosis), report::junit(&diagnosis));
+        let _ = (report::markdown(&diagnosis), report::html(&diagnosis, None), report::junit(&diagnosis));
         let _ = (report::dot(&diagnosis.graph), report::mermaid(&diagnosis.graph));
         let json = report::json(&diagnosis).expect("a diagnosis is JSON");
         serde_json::from_str::<serde_json::Value>(&json).expect("well-formed");

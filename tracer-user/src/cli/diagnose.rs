@@ -23,6 +23,9 @@ pub struct Args {
     /// Time between the two readings; a thread that did nothing in between counts as blocked
     #[arg(long, value_name = "DURATION", default_value = "400ms", value_parser = value::positive_duration)]
     quiet_window: Duration,
+    /// Do not read the stacks of the threads that wait
+    #[arg(long)]
+    no_stacks: bool,
     /// The format on standard output
     #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
     format: DiagnoseFormat,
@@ -67,7 +70,7 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
             "--relieve: recorded evidence is of another moment: use --pid, --session or --all",
         ));
     }
-    let config = DiagnoseOptions { scope, quiet_window: args.quiet_window };
+    let config = DiagnoseOptions { scope, quiet_window: args.quiet_window, stacks: !args.no_stacks };
     report::check(&args.reports, "diagnosis").context("diagnose")?;
     let mut answer = diagnose::diagnose(&config).context("diagnose")?;
     let name = name(&answer.diagnosis.scope);

@@ -45,6 +45,9 @@ pub struct WatchArgs {
     /// How long to wait after each of SIGINT, SIGTERM and SIGKILL
     #[arg(long, value_name = "DURATION", value_parser = value::duration, default_value = "3s")]
     grace: Duration,
+    /// Do not read the stacks of the threads that wait
+    #[arg(long)]
+    no_stacks: bool,
     /// Maximum size of a trace; past it the oldest snapshots are removed
     #[arg(long, value_name = "SIZE", value_parser = value::size, default_value = "64MiB", help_heading = "Files")]
     trace_max_bytes: u64,
@@ -70,6 +73,7 @@ impl WatchArgs {
             hang_after: self.hang_after,
             on_hang: self.on_hang.into(),
             grace: self.grace,
+            stacks: !self.no_stacks,
         }
     }
 

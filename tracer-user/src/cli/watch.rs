@@ -48,7 +48,7 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
         None => DiagnoseScope::Session { id: args.session.unwrap_or_default(), trace_dir: args.trace_dir },
     };
     let quiet_window = Duration::from_millis(400).min(args.every / 2);
-    let options = DiagnoseOptions { scope, quiet_window };
+    let options = DiagnoseOptions { scope, quiet_window, stacks: false };
     let first = diagnose::diagnose(&options).context("watch")?.diagnosis;
     if args.once || !std::io::stdout().is_terminal() {
         output.text(&text(&first, usize::MAX, usize::MAX))?;

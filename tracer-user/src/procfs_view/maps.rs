@@ -10,6 +10,8 @@ pub(crate) struct Mapping {
     pub start: u64,
     /// Its last address, plus one.
     pub end: u64,
+    /// Its memory can be executed.
+    pub executable: bool,
     /// MAP_SHARED, not MAP_PRIVATE.
     pub shared: bool,
     /// Where it starts in the file, bytes.
@@ -38,6 +40,7 @@ fn line(text: &[u8]) -> Option<Mapping> {
     Some(Mapping {
         start: u64::from_str_radix(start, 16).ok()?,
         end: u64::from_str_radix(end, 16).ok()?,
+        executable: mode.as_bytes().get(2) == Some(&b'x'),
         shared: mode.as_bytes().get(3) == Some(&b's'),
         offset,
         file: FileId { dev, ino },

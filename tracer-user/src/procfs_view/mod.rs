@@ -22,6 +22,8 @@ mod proc_dir;
 mod reader;
 mod resources;
 pub mod snapshot;
+#[cfg(feature = "stacks")]
+mod stacks;
 mod stat;
 mod sys;
 pub mod table;
@@ -35,6 +37,8 @@ use proc_dir::OpenRoot;
 pub use evidence::{Ask, CollectError, KernelReader, Request, collect};
 pub use file_id::FileId;
 pub use net::connector;
+#[cfg(feature = "stacks")]
+pub use stacks::add_stacks;
 pub use sys::is_written;
 
 /// Where `/proc` is. Tests use a directory of their own.

@@ -40,6 +40,9 @@ pub enum DiagnoseScope {
 /// Recorded evidence is read up to this size, bytes.
 const MOST_RECORDED: u64 = 256 << 20;
 
+/// How long stacks may take to read.
+const STACKS_WITHIN: Duration = Duration::from_secs(3);
+
 /// The options of `diagnose`.
 #[derive(Clone, Debug)]
 pub struct DiagnoseOptions {
@@ -47,6 +50,8 @@ pub struct DiagnoseOptions {
     pub scope: DiagnoseScope,
     /// Time between the two readings of every thread.
     pub quiet_window: Duration,
+    /// Read the user-space stacks of the threads that the diagnosis names.
+    pub stacks: bool,
 }
 
 /// Evidence and the diagnosis of it.
@@ -68,7 +73,11 @@ pub fn diagnose(config: &DiagnoseOptions) -> anyhow::Result<DiagnoseResult> {
         let quiet_window = Duration::from_nanos(ns) + config.quiet_window;
         evidence = self::evidence(&DiagnoseOptions { quiet_window, ..config.clone() })?;
     }
-    let diagnosis = diagnosis::diagnose(&evidence);
+    let mut diagnosis = diagnosis::diagnose(&evidence);
+    if config.stacks && !matches!(config.scope, DiagnoseScope::Recorded(_)) {
+        look::add_stacks(&mut evidence, &diagnosis, STACKS_WITHIN);
+        diagnosis = diagnosis::diagnose(&evidence);
+    }
     Ok(DiagnoseResult { evidence, diagnosis })
 }
 

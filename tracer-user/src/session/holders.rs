@@ -43,7 +43,7 @@ pub fn find_holders(options: &HoldersOptions) -> anyhow::Result<HoldersReport> {
         HoldersOptions::Path(path) => of_path(path).with_context(|| format!("{}", path.display()))?,
         HoldersOptions::Port(port) => HolderQuery::Port(*port),
     };
-    let config = DiagnoseOptions { scope: DiagnoseScope::Machine, quiet_window: QUIET_WINDOW };
+    let config = DiagnoseOptions { scope: DiagnoseScope::Machine, quiet_window: QUIET_WINDOW, stacks: false };
     Ok(holders(&diagnose::evidence(&config)?, &query)?)
 }
 

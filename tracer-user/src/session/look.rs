@@ -4,8 +4,11 @@
 //! apart. So the thread that takes it has a higher priority meanwhile, where that is allowed: on a machine
 //! with twenty runnable tasks a look would otherwise take seconds.
 
+use std::time::Duration;
+
 use rustix::process::{getpriority_process, setpriority_process};
 
+use crate::core::diagnosis::{self, Diagnosis};
 use crate::core::evidence::Evidence;
 use crate::kernel;
 use crate::procfs_view::{self, CollectError, ProcRoot, Request};
@@ -27,6 +30,12 @@ pub fn collect(request: &Request, with_kernel: bool) -> Result<Evidence, Collect
             with_kernel.then(|| procfs_view::table::own_namespaces(&ProcRoot::system())),
         ),
     )
+}
+
+/// Adds the stacks of the threads that a first diagnosis of this evidence names.
+pub fn add_stacks(evidence: &mut Evidence, first: &Diagnosis, within: Duration) {
+    let named = diagnosis::named_threads(evidence, first);
+    procfs_view::add_stacks(evidence, &ProcRoot::system(), &named, within);
 }
 
 /// Gives the thread its own priority back when it is dropped.

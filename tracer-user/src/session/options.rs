@@ -31,6 +31,8 @@ pub struct Watch {
     pub on_hang: OnHang,
     /// How long each step of an escalation is waited for.
     pub grace: Duration,
+    /// Read the user-space stacks of the threads that a diagnosis names.
+    pub stacks: bool,
 }
 
 /// How a session is recorded.

@@ -35,6 +35,7 @@ pub fn party(view: &View<'_>, role: Role, key: ThreadKey) -> Party {
         comm: process.comm.printable(),
         cmdline: process.cmdline.as_deref().map(redact::argv).unwrap_or_default(),
         waits_in: thread.and_then(|_| view.waits_in(key)),
+        at: thread.and_then(|thread| super::code::place(process, thread)),
         test: view.test(key.process).map(str::to_owned),
         session: match &view.evidence().scope {
             Scope::Session(id) if process.in_scope => Some(id.clone()),

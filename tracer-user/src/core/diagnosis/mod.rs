@@ -13,11 +13,13 @@ pub mod case;
 mod cases;
 mod class;
 mod classes;
+mod code;
 mod deaths;
 mod findings;
 mod ignored_pipe;
 mod judge;
 mod model;
+mod named;
 mod relieve;
 mod rest;
 mod ruled_out;
@@ -33,10 +35,12 @@ mod tests;
 
 pub use class::Class;
 pub use model::{
-    ChildDeath, Confidence, Diagnosis, Edge, End, Finding, Graph, Halted, Holder, HostInfo, Node, NodeKind,
-    NodeState, Party, ProcessWaits, Progressing, RelieveStep, Resource, ResourceKind, ResourceRef, Role,
-    RuledOut, SCHEMA, ScopeInfo, ThreadActivity, ThreadWaits, Verdict, WaitTree,
+    ChildDeath, CodePlace, Confidence, Diagnosis, Edge, End, Finding, Frame, Graph, Halted,
+    Holder, HostInfo, Node, NodeKind, NodeState, Party, ProcessWaits, Progressing, RelieveStep, Resource,
+    ResourceKind, ResourceRef, Role, RuledOut, SCHEMA, ScopeInfo, ThreadActivity, ThreadWaits, Verdict,
+    WaitTree,
 };
+pub use named::{NamedThread, named_threads};
 pub use short_waits::decided_after;
 
 use case::Case;
@@ -58,6 +62,7 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
         findings.extend(rest::look(&view));
     }
     let gravest = findings.iter().map(|f| f.verdict).max().unwrap_or_default();
+    let waits = wait_tree::wait_tree(&view);
     let host = &evidence.host;
     Diagnosis {
         schema: SCHEMA.to_owned(),
@@ -82,7 +87,7 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
             .take(MOST_PROGRESS)
             .map(|at| Progressing { pid: view.process(*at).id.tgid, title: view::title(view.process(*at)) })
             .collect(),
-        waits: wait_tree::wait_tree(&view),
+        waits,
         relieve: relieve::plan(&view, hung.iter().map(|at| &cases[*at])),
         ruled_out: ruled_out::all(&view, &findings),
         problems: problems(evidence),

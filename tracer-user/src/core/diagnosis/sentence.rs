@@ -21,9 +21,11 @@ pub fn of(view: &View<'_>, case: &Case, judgement: &Judgement) -> String {
     let observer = observer(view, case);
     let opening = match observer {
         Some(up) => {
-            format!("{} waits for {}, which {blocked}", view.label(up), the_end_of(view, up, &waiter))
+            let observer = with_place(view, view.face(up), &view.label(up));
+            let which = with_place(view, case.waiter, "which");
+            format!("{observer} waits for {}, {which} {blocked}", the_end_of(view, up, &waiter))
         }
-        None => format!("{waiter} {blocked}"),
+        None => format!("{} {blocked}", with_place(view, case.waiter, &waiter)),
     };
     let state = alternative.object.as_ref().and_then(|id| state_of(view, id, alternative.op));
     let because = judgement.because.clone().unwrap_or_else(|| because(view, case, observer));
@@ -57,6 +59,14 @@ fn reaches(alternative: &Alternative, process: usize) -> bool {
 fn the_end_of(view: &View<'_>, up: usize, waiter: &str) -> String {
     let traced = view.process(up).threads.iter().any(|t| matches!(t.wait, Wait::WaitChild { .. }));
     if traced { format!("the exit of {waiter}") } else { waiter.to_owned() }
+}
+
+/// The name of a thread's process, with the place in its own code at which the thread waits where that is known.
+fn with_place(view: &View<'_>, key: ThreadKey, name: &str) -> String {
+    match super::code::place(view.process(key.process), view.thread(key)) {
+        Some(place) => format!("{name}, at {},", place.text),
+        None => name.to_owned(),
+    }
 }
 
 /// What the waiter does, to follow "is blocked".

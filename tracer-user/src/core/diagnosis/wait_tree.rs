@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::code;
 use super::deaths::{Death, deaths_of_line};
 use super::findings::resource_ref;
 use super::model::{ChildDeath, Holder, ProcessWaits, ThreadActivity, ThreadWaits, WaitTree};
@@ -90,7 +91,9 @@ fn threads(view: &View<'_>, at: usize) -> (Vec<ThreadWaits>, usize) {
         let leader = facts.tid == process.id.tgid;
         let waits = thread_waits(view, key);
         let in_memory = matches!(facts.wait, Wait::Futex { .. });
-        let same = |other: &ThreadWaits| other.doing == waits.doing && other.activity == waits.activity;
+        let same = |other: &ThreadWaits| {
+            other.doing == waits.doing && other.activity == waits.activity && other.at == waits.at
+        };
         if !leader
             && (runtime::is_housekeeping(process, facts)
                 || in_memory && out.iter().any(same)
@@ -134,6 +137,8 @@ fn thread_waits(view: &View<'_>, key: ThreadKey) -> ThreadWaits {
             Activity::Tick(tick) => tick.period_ns.map(|ns| (ns / 1_000_000).max(1)),
             _ => None,
         },
+        at: code::place(process, thread),
+        stack: code::frames(thread),
     }
 }
 

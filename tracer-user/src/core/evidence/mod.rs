@@ -16,6 +16,7 @@ mod call_count;
 mod history;
 mod object;
 mod process;
+mod stack;
 mod thread;
 
 pub use crate::core::text::ByteString;
@@ -26,6 +27,7 @@ pub use object::{
     PtySide, SocketAddress, TcpState, UnixFacts, UnixKind, UnixState,
 };
 pub use process::{Access, Fd, FdLock, IoCounters, Limits, Process, Ptraced, Terminal, Unread};
+pub use stack::{FrameKind, StackFrame};
 pub use thread::{
     ChildTarget, FutexOp, FutexShared, PollFd, Progress, Syscall, Thread, ThreadState, Timeout, Wait, events,
 };

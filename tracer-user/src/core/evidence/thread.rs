@@ -4,7 +4,7 @@ use crate::core::signal::SignalSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ByteString, CallCount, LockKind, ObjectId};
+use super::{ByteString, CallCount, LockKind, ObjectId, StackFrame};
 
 /// A thread of a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -24,6 +24,9 @@ pub struct Thread {
     pub wchan: Option<String>,
     /// Kernel stack, innermost first, names only.
     pub stack: Option<Vec<String>>,
+    /// User-space stack, innermost first; `None` when it was not read, or the thread woke meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frames: Option<Vec<StackFrame>>,
     /// Whether anything changed between the two samples: switches, CPU time or the blocking call. `None`
     /// without two samples.
     pub moved: Option<bool>,

@@ -6,7 +6,7 @@
 use super::escape::html as plain;
 use super::lanes::Lanes;
 use super::{headline, judged, lists, ruled_out, svg, tests_of, waits, who};
-use crate::core::diagnosis::{Diagnosis, Finding, ProcessWaits};
+use crate::core::diagnosis::{Diagnosis, Finding, Party, ProcessWaits};
 
 /// The style sheet of what is not a picture.
 const STYLE: &str = include_str!("page.css");
@@ -41,6 +41,13 @@ pub fn html(diagnosis: &Diagnosis, session: Option<&Lanes>) -> String {
     tree(&mut out, diagnosis);
     for (at, finding) in diagnosis.findings.iter().enumerate() {
         one(&mut out, at, finding);
+    }
+    for (thread, frames) in waits::stacks(&diagnosis.waits) {
+        out.push_str(&format!("<details><summary>Stack of {}</summary>\n<ol>\n", plain(&thread)));
+        for frame in frames {
+            out.push_str(&format!("<li><code>{}</code></li>\n", plain(&frame)));
+        }
+        out.push_str("</ol></details>\n");
     }
     folded(&mut out, "Ruled out", &ruled_out(diagnosis));
     folded(&mut out, "Could not be read", &diagnosis.problems);
@@ -158,7 +165,7 @@ fn one(out: &mut String, at: usize, finding: &Finding) {
             "<tr><td>{}</td><td><code>{}</code></td><td><code>{}</code></td></tr>\n",
             party.role.id(),
             plain(&who(party)),
-            plain(party.waits_in.as_deref().unwrap_or(""))
+            plain(&waits_in(party))
         ));
     }
     out.push_str("</table>\n");
@@ -181,6 +188,15 @@ fn footer(out: &mut String, diagnosis: &Diagnosis) {
         diagnosis.quiet_window_ms,
         if diagnosis.kernel_events { "yes" } else { "no" }
     ));
+}
+
+/// `write(fd 1) at tests/test_io.py:41 in test_chatty`
+fn waits_in(party: &Party) -> String {
+    let call = party.waits_in.clone().unwrap_or_default();
+    match &party.at {
+        Some(place) => format!("{call} at {}", place.text),
+        None => call,
+    }
 }
 
 fn list(out: &mut String, name: &str, lines: &[String]) {

@@ -121,6 +121,9 @@ fn within(diagnosis: &Diagnosis, style: TextStyle, budget: Budget) -> Vec<String
         out.section(0, "who waits for what", &waits::lines(&diagnosis.waits, tree));
     }
     if style.verbose {
+        for (thread, frames) in waits::stacks(&diagnosis.waits) {
+            out.section(0, &format!("stack of {}", escape::terminal(&thread)), &frames);
+        }
         out.section(0, "ruled out", &ruled_out(diagnosis));
     }
     if style.verbose || problems_follow {
@@ -225,7 +228,8 @@ fn parties(finding: &Finding) -> Vec<String> {
             None => {
                 at.insert(party.pid, rows.len());
                 let call = party.waits_in.as_ref().map(|call| format!("  [{call}]")).unwrap_or_default();
-                rows.push((party.pid, vec![party.role], format!("{}{call}", who(party))));
+                let place = party.at.as_ref().map(|at| format!("  at {}", at.text)).unwrap_or_default();
+                rows.push((party.pid, vec![party.role], format!("{}{call}{place}", who(party))));
             }
         }
     }

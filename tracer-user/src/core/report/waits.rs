@@ -1,12 +1,13 @@
 //! The wait tree as text: one line for each process, indented below its parent.
 
-use crate::core::diagnosis::{ProcessWaits, ThreadActivity, ThreadWaits, WaitTree};
+use crate::core::diagnosis::{Frame, ProcessWaits, ThreadActivity, ThreadWaits, WaitTree};
 use crate::core::text::duration;
 
 /// The most lines of a tree in a brief report.
 pub const MOST: usize = 25;
 
-/// The tree, at most `most` lines: the processes that wait for something before those that are simply asleep.
+/// The tree, at most `most` lines: the processes that wait for something before those that are simply
+/// asleep.
 pub fn lines(tree: &WaitTree, most: usize) -> Vec<String> {
     let line = |process: &ProcessWaits| format!("{}{}", "  ".repeat(process.depth.min(12)), words(process));
     let mut out: Vec<String> = tree.processes.iter().take(most).map(line).collect();
@@ -15,6 +16,34 @@ pub fn lines(tree: &WaitTree, most: usize) -> Vec<String> {
         out.push(format!("… and {left} more"));
     }
     out
+}
+
+/// The stacks of the tree: the heading of each thread and its frames, innermost first.
+pub fn stacks(tree: &WaitTree) -> Vec<(String, Vec<String>)> {
+    let mut out = Vec::new();
+    for process in &tree.processes {
+        for thread in &process.threads {
+            let Some(stack) = thread.stack.as_deref().filter(|stack| !stack.is_empty()) else { continue };
+            let title = format!("{} (pid {}, thread {})", process.title, process.pid, thread.tid);
+            out.push((title, stack.iter().map(frame).collect()));
+        }
+    }
+    out
+}
+
+/// `read at /usr/lib/libc.so.6+0x11478c`, `test_chatty at /job/tests/test_io.py:41`
+fn frame(frame: &Frame) -> String {
+    let function = frame.function.as_deref().unwrap_or("?");
+    match (&frame.file, &frame.module) {
+        (Some(file), _) => {
+            format!("{function} at {file}{}", frame.line.map_or_else(String::new, |line| format!(":{line}")))
+        }
+        (None, Some(module)) => {
+            let address = frame.address.as_ref().map_or_else(String::new, |address| format!("+{address}"));
+            format!("{function} at {module}{address}")
+        }
+        (None, None) => function.to_owned(),
+    }
 }
 
 /// A process and what it waits for, in a line.
@@ -29,14 +58,14 @@ pub fn words(process: &ProcessWaits) -> String {
         out.push_str(&format!(": {}", halted.id()));
     } else if let Some((first, rest)) = process.threads.split_first() {
         out.push_str(&format!(": {}", thread(first)));
-        for other in rest.iter().filter(|other| other.doing != first.doing).take(3) {
+        for other in rest.iter().filter(|other| !is_like(other, first)).take(3) {
             let name = other
                 .name
                 .as_ref()
                 .map_or_else(|| other.tid.to_string(), |name| format!("{name} {}", other.tid));
             out.push_str(&format!("; thread {name}: {}", thread(other)));
         }
-        let others = rest.iter().filter(|other| other.doing == first.doing).count() + process.idle_threads;
+        let others = rest.iter().filter(|other| is_like(other, first)).count() + process.idle_threads;
         if others > 0 {
             out.push_str(&format!("; {others} idle thread{}", if others == 1 { "" } else { "s" }));
         }
@@ -50,6 +79,11 @@ pub fn words(process: &ProcessWaits) -> String {
         out.push_str(&format!("; test {test}"));
     }
     out
+}
+
+/// Both wait in the same way, at the same place in the code.
+fn is_like(one: &ThreadWaits, other: &ThreadWaits) -> bool {
+    one.doing == other.doing && one.at == other.at
 }
 
 fn thread(thread: &ThreadWaits) -> String {
@@ -74,6 +108,14 @@ fn thread(thread: &ThreadWaits) -> String {
         }
         (ThreadActivity::Progress, _) => out.push_str(", in progress"),
         _ => {}
+    }
+    if let Some(place) = &thread.at {
+        out.push_str(&format!(", at {}", place.text));
+        if place.depth > 0
+            && let Some(stack) = &thread.stack
+        {
+            out.push_str(&format!(" (frame {} of {})", place.depth + 1, stack.len()));
+        }
     }
     if let Some(ms) = thread.waited_ms {
         out.push_str(&format!(", for {}", duration(ms * 1_000_000)));

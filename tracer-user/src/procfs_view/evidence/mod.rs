@@ -32,4 +32,6 @@ mod unix_peers;
 mod wait_targets;
 
 pub use collect::collect;
+#[cfg(feature = "stacks")]
+pub(crate) use memory::Memory;
 pub use request::{Ask, CollectError, KernelReader, Request};

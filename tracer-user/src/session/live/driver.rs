@@ -57,6 +57,8 @@ const EVIDENCE_WITHIN: Duration = Duration::from_secs(2);
 const EVIDENCE_AT_LEISURE_WITHIN: Duration = Duration::from_secs(20);
 /// A sample is never taken sooner than this after the last one.
 const SAMPLES_APART: Duration = Duration::from_millis(50);
+/// How long the stacks of a diagnosis may take.
+const STACKS_WITHIN: Duration = Duration::from_millis(800);
 /// How long the session's processes may take to end after the root before they count as leaked.
 const SETTLE_WITHIN: Duration = Duration::from_millis(200);
 /// Between two checks whether they have ended.
@@ -102,6 +104,7 @@ pub struct SessionDriver<'o> {
     /// When the session had last worked, as of the last time that the limit was reached.
     idle_since_boot_ns: Option<u64>,
     evidence: Option<PendingEvidence>,
+    stacks: bool,
     escalation: Option<Escalation>,
     /// The living processes, for the escalation.
     living: Rc<RefCell<Vec<ProcessId>>>,
@@ -138,6 +141,7 @@ impl<'o> SessionDriver<'o> {
             max_idle: limits.max_idle,
             idle_since_boot_ns: None,
             evidence: None,
+            stacks: watch.stacks,
             escalation: None,
             living: Rc::default(),
             grace: watch.grace,
@@ -333,8 +337,15 @@ impl<'o> SessionDriver<'o> {
         let id = self.recorder.id().to_string();
         let request = Request { ask: Ask::Session { id, members: self.recorder.alive() }, quiet_window };
         // What the kernel reported of pipes whose fds cannot be borrowed is added to the evidence afterwards.
-        let with_kernel = self.sources.has_kernel();
-        let evidence = tokio::task::spawn_blocking(move || look::collect(&request, with_kernel));
+        let (with_kernel, stacks) = (self.sources.has_kernel(), self.stacks);
+        let evidence = tokio::task::spawn_blocking(move || {
+            let mut evidence = look::collect(&request, with_kernel)?;
+            if stacks {
+                let first = diagnosis::diagnose(&evidence);
+                look::add_stacks(&mut evidence, &first, STACKS_WITHIN);
+            }
+            Ok(evidence)
+        });
         self.evidence = Some(PendingEvidence { trigger, deadline, evidence, fallback });
     }
 

@@ -265,6 +265,7 @@ fn header(
     let uname = rustix::system::uname();
     let config = BTreeMap::from([
         ("on_hang".to_owned(), watch.on_hang.name().into()),
+        ("stacks".to_owned(), watch.stacks.into()),
         ("hang_after_ms".to_owned(), millis(watch.hang_after).into()),
         ("timeout_ms".to_owned(), setup.limits.timeout.map(millis).into()),
         ("max_idle_ms".to_owned(), setup.limits.max_idle.map(millis).into()),

@@ -154,6 +154,7 @@ fn watch_of(recorder: &SessionRecorder<'_>) -> Watch {
         // The job is not this process's to end: an owner that would have interrupted it is not imitated.
         on_hang: if on_hang == Some(OnHang::Relieve.name()) { OnHang::Relieve } else { OnHang::Report },
         grace: Duration::ZERO,
+        stacks: header.and_then(|header| header.config.get("stacks")?.as_bool()).unwrap_or(true),
     }
 }
 

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::code::CodePlace;
 use super::graph::{Edge, Resource};
 use super::verdict::{Confidence, Verdict};
 use crate::core::diagnosis::class::Class;
@@ -105,6 +106,9 @@ pub struct Party {
     pub cmdline: Vec<String>,
     /// What it waits in: `write(fd 1)`, `wait4(845)`; null when it runs or is stopped.
     pub waits_in: Option<String>,
+    /// Where in the user's own code it waits; null when its stack was not read, or shows none.
+    #[serde(default)]
+    pub at: Option<CodePlace>,
     /// The test that it belongs to.
     pub test: Option<String>,
     /// The id of the session that it belongs to.

@@ -3,6 +3,7 @@
 //! Text in these types is printable (control bytes and bidirectional marks are `\xNN`) and redacted. A sink
 //! that needs more escaping does it itself.
 
+mod code;
 mod finding;
 mod graph;
 mod relieve;
@@ -13,6 +14,7 @@ mod wait_tree;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use code::{CodePlace, Frame};
 pub use finding::{Finding, Halted, Party, Role};
 pub use graph::{Edge, End, Graph, Node, NodeKind, NodeState, Resource, ResourceKind, ResourceRef};
 pub use relieve::RelieveStep;

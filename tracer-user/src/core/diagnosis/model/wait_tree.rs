@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::code::{CodePlace, Frame};
 use super::finding::Halted;
 use super::graph::ResourceRef;
 
@@ -89,6 +90,12 @@ pub struct ThreadWaits {
     pub ends_at: Option<String>,
     /// Time from one wake-up to the next, after which it is back in the same wait, milliseconds.
     pub wakes_every_ms: Option<u64>,
+    /// Where in the user's own code it waits; null when its stack was not read, or shows none.
+    #[serde(default)]
+    pub at: Option<CodePlace>,
+    /// Its user-space stack, innermost first; null when it was not read.
+    #[serde(default)]
+    pub stack: Option<Vec<Frame>>,
 }
 
 /// What a thread did in the quiet window.
