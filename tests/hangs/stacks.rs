@@ -320,3 +320,48 @@ fn sleeps(job: &TestChild) -> Vec<String> {
     };
     children.split_ascii_whitespace().map(switches).collect()
 }
+
+#[test]
+fn two_runs_of_one_hang_are_one_row_of_the_listing() {
+    let place = tempfile::tempdir().unwrap();
+    std::fs::write(place.path().join("lock.py"), "import threading\nlock = threading.Lock()\ndef twice():\n    lock.acquire()\n    lock.acquire()\ntwice()\n").unwrap();
+    std::fs::write(place.path().join("fine.py"), "pass\n").unwrap();
+    let log = place.path().join("log");
+    let traces = place.path().join("traces");
+    for program in ["lock.py", "fine.py", "lock.py"] {
+        let mut command = Command::new(TRACER);
+        command.args([
+            "run",
+            "--quiet",
+            "--no-kernel",
+            "--interval",
+            "100ms",
+            "--grace",
+            "1s",
+            "--label",
+            "job=test",
+        ]);
+        command.args(["--hang-after", "500ms", "--on-hang", "interrupt"]);
+        command.arg("--log-dir").arg(&log).arg("--trace-dir").arg(&traces);
+        command.args(["--", "python3", program]).current_dir(place.path()).stdin(Stdio::null());
+        output(&mut command);
+    }
+    let mut list = Command::new(TRACER);
+    list.args(["sessions", "list", "--hangs", "--format", "json", "--log-dir"]).arg(&log);
+    let hangs: Value = serde_json::from_slice(&output(&mut list).stdout).unwrap();
+    assert_eq!(hangs.as_array().map(Vec::len), Some(1), "{hangs:#}");
+    let hang = &hangs[0];
+    assert_eq!((&hang["count"], &hang["of"]), (&2.into(), &3.into()), "{hang:#}");
+    assert!(hang["functions"].to_string().contains("in twice"), "{hang:#}");
+    assert!(
+        hang["labels"][0] == "job=test" && hang["first_seen"].as_str() < hang["last_seen"].as_str(),
+        "{hang:#}"
+    );
+    let mut list = Command::new(TRACER);
+    let text = output(list.args(["sessions", "list", "--hangs", "--log-dir"]).arg(&log)).stdout;
+    assert!(
+        String::from_utf8_lossy(&text).starts_with("2 of 3 sessions: "),
+        "{}",
+        String::from_utf8_lossy(&text)
+    );
+}

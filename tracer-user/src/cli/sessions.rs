@@ -20,7 +20,7 @@ use crate::core::text::ByteString;
 use crate::core::text::printable;
 use crate::session::autoskillit_log;
 use crate::session::session_name::resolve;
-use crate::session::sessions::{self, SessionFilter, StoredTrace};
+use crate::session::sessions::{self, HangGroup, SessionFilter, SessionListing, StoredTrace};
 
 /// Arguments of the verb.
 #[derive(clap::Args, Debug)]
@@ -79,6 +79,9 @@ struct ListArgs {
     /// Only sessions with this outcome; failed means all that did not succeed
     #[arg(long, value_name = "OUTCOME", value_parser = PossibleValuesParser::new(SUBTYPES))]
     outcome: Option<String>,
+    /// Group the sessions by the hang they had: how often, first and last seen, tests and labels
+    #[arg(long)]
+    hangs: bool,
     /// Include sessions from before the last `sessions clear`
     #[arg(long)]
     all: bool,
@@ -287,7 +290,23 @@ fn list(args: &ListArgs, output: &mut Output) -> Result<(), Failure> {
         include_cleared: args.all,
         limit: args.limit,
     };
+    if args.hangs {
+        let listing = listed(&filter, &args.log, args.layout.layout)?;
+        let hangs = sessions::hangs(&listing.sessions);
+        return match args.format.format {
+            Format::Json => output.json(&hangs),
+            Format::Text => output.text(&hang_list(&hangs)),
+        };
+    }
     list_filtered(&filter, &args.log, args.layout.layout, args.format.format, output)
+}
+
+fn listed(filter: &SessionFilter, log: &LogArgs, layout: LayoutArg) -> Result<SessionListing, Failure> {
+    let log_dir = log.log_dir.clone();
+    Ok(match layout {
+        LayoutArg::Tracer => sessions::list(&sessions::log(log_dir), filter)?,
+        LayoutArg::Autoskillit => autoskillit_log::list(&autoskillit_log::path(log_dir)?, filter)?,
+    })
 }
 
 fn list_filtered(
@@ -297,11 +316,7 @@ fn list_filtered(
     format: Format,
     output: &mut Output,
 ) -> Result<(), Failure> {
-    let log_dir = log.log_dir.clone();
-    let listing = match layout {
-        LayoutArg::Tracer => sessions::list(&sessions::log(log_dir), filter)?,
-        LayoutArg::Autoskillit => autoskillit_log::list(&autoskillit_log::path(log_dir)?, filter)?,
-    };
+    let listing = listed(filter, log, layout)?;
     match format {
         Format::Json => output.json(&listing),
         Format::Text => {
@@ -318,6 +333,39 @@ fn list_filtered(
             Ok(())
         }
     }
+}
+
+/// A paragraph a hang: how often, what, where, when, in which tests.
+fn hang_list(hangs: &[HangGroup]) -> String {
+    if hangs.is_empty() {
+        return "no session had a hang that was diagnosed\n".to_owned();
+    }
+    let day = |time: &str| time.get(..19).unwrap_or(time).replace('T', " ");
+    let mut out = String::new();
+    for hang in hangs {
+        let mut lines = vec![
+            format!("{} of {} sessions: {}", hang.count, hang.of, hang.title),
+            format!(
+                "  first seen {}, last seen {} in {}",
+                day(&hang.first_seen),
+                day(&hang.last_seen),
+                hang.last_session
+            ),
+        ];
+        let listed = |name: &str, values: &mut dyn Iterator<Item = &String>| {
+            let values: Vec<&str> = values.take(6).map(String::as_str).collect();
+            (!values.is_empty()).then(|| format!("  {name} {}", values.join(", ")))
+        };
+        lines.extend(listed("at", &mut hang.functions.iter()));
+        lines.extend(listed("tests", &mut hang.tests.iter()));
+        lines.extend(listed("labels", &mut hang.labels.iter()));
+        lines.push(format!("  site {}, shape {}", hang.site, hang.shape));
+        for line in lines {
+            out.push_str(&printable(&line));
+            out.push('\n');
+        }
+    }
+    out
 }
 
 fn prune(args: &PruneArgs, output: &mut Output) -> Result<(), Failure> {

@@ -13,6 +13,7 @@ use crate::store::{Layout, LogConfig, SessionLog, session_files};
 use anyhow::{Context, anyhow, bail};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -56,6 +57,65 @@ pub struct SessionListing {
     pub cleared_at: Option<String>,
     /// Rows that are not understood, one line each.
     pub problems: Problems,
+}
+
+/// One hang, in all sessions that had it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HangGroup {
+    /// Version and hash of its wait graph with the functions in which its threads wait.
+    pub site: String,
+    /// Version and hash of its wait graph alone.
+    pub shape: String,
+    /// The hang in a few words.
+    pub title: String,
+    /// The functions, with their programs.
+    pub functions: Vec<String>,
+    /// Sessions that had it.
+    pub count: usize,
+    /// Sessions that were looked at.
+    pub of: usize,
+    /// When the first of them began, RFC 3339.
+    pub first_seen: String,
+    /// When the last of them began, RFC 3339.
+    pub last_seen: String,
+    /// The name of the last of them.
+    pub last_session: String,
+    /// Their tests.
+    pub tests: BTreeSet<String>,
+    /// Their labels, as `key=value`.
+    pub labels: BTreeSet<String>,
+}
+
+/// The hangs of the sessions of a listing, the most frequent first, and of those the last seen.
+pub fn hangs(sessions: &[IndexRow]) -> Vec<HangGroup> {
+    let mut groups: Vec<HangGroup> = Vec::new();
+    for row in sessions {
+        let Some(hang) = &row.hang else { continue };
+        let at = groups.iter().position(|group| group.site == hang.site).unwrap_or_else(|| {
+            groups.push(HangGroup {
+                site: hang.site.clone(),
+                shape: hang.shape.clone(),
+                title: hang.title.clone(),
+                functions: hang.functions.clone(),
+                count: 0,
+                of: sessions.len(),
+                first_seen: row.timestamp.clone(),
+                last_seen: String::new(),
+                last_session: String::new(),
+                tests: BTreeSet::new(),
+                labels: BTreeSet::new(),
+            });
+            groups.len() - 1
+        });
+        let group = &mut groups[at];
+        group.count += 1;
+        group.last_seen.clone_from(&row.timestamp);
+        group.last_session.clone_from(&row.dir_name);
+        group.tests.extend(hang.tests.iter().cloned());
+        group.labels.extend(row.labels.iter().map(|(key, value)| format!("{key}={value}")));
+    }
+    groups.sort_by(|a, b| (b.count, &b.last_seen).cmp(&(a.count, &a.last_seen)));
+    groups
 }
 
 /// Lists sessions.

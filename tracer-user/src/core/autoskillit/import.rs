@@ -108,6 +108,7 @@ pub fn index_row(bytes: &[u8]) -> serde_json::Result<IndexRow> {
     let labels = row.labels();
     let column = |name: &str| labels.get(name).cloned();
     Ok(IndexRow {
+        hang: None,
         v: SUMMARY_VERSION,
         timestamp: row.began(),
         cwd: known(&row.cwd),
@@ -251,6 +252,7 @@ fn anomaly(bytes: &[u8]) -> Result<(Timestamp, Body), super::SnapshotError> {
 fn summary_of(fields: Known, more: More) -> Summary {
     let end = more.end_ts.filter(|end| !end.is_empty());
     Summary {
+        hang: None,
         v: SUMMARY_VERSION,
         pid: more.pid,
         starttime_ticks: None,

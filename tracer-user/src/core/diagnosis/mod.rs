@@ -16,6 +16,7 @@ mod classes;
 mod code;
 mod deaths;
 mod findings;
+mod fingerprint;
 mod ignored_pipe;
 mod judge;
 mod model;
@@ -35,7 +36,7 @@ mod tests;
 
 pub use class::Class;
 pub use model::{
-    ChildDeath, CodePlace, Confidence, Diagnosis, Edge, End, Finding, Frame, Graph, Halted,
+    ChildDeath, CodePlace, Confidence, Diagnosis, Edge, End, Finding, Fingerprint, Frame, Graph, Halted,
     Holder, HostInfo, Node, NodeKind, NodeState, Party, ProcessWaits, Progressing, RelieveStep, Resource,
     ResourceKind, ResourceRef, Role, RuledOut, SCHEMA, ScopeInfo, ThreadActivity, ThreadWaits, Verdict,
     WaitTree,
@@ -63,6 +64,7 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
     }
     let gravest = findings.iter().map(|f| f.verdict).max().unwrap_or_default();
     let waits = wait_tree::wait_tree(&view);
+    let hang = findings.iter().find(|finding| finding.verdict == gravest && gravest.is_hang());
     let host = &evidence.host;
     Diagnosis {
         schema: SCHEMA.to_owned(),
@@ -87,6 +89,7 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
             .take(MOST_PROGRESS)
             .map(|at| Progressing { pid: view.process(*at).id.tgid, title: view::title(view.process(*at)) })
             .collect(),
+        fingerprint: hang.map(|finding| fingerprint::fingerprint(finding, &waits)),
         waits,
         relieve: relieve::plan(&view, hung.iter().map(|at| &cases[*at])),
         ruled_out: ruled_out::all(&view, &findings),

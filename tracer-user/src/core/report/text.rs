@@ -131,6 +131,12 @@ fn within(diagnosis: &Diagnosis, style: TextStyle, budget: Budget) -> Vec<String
         let problems: Vec<String> = diagnosis.problems.iter().take(most).cloned().collect();
         out.section(0, "could not be read", &problems);
     }
+    if style.verbose
+        && let Some(fingerprint) = &diagnosis.fingerprint
+    {
+        let words = format!("fingerprint: site {}, shape {}", fingerprint.site, fingerprint.shape);
+        out.push(0, &escape::terminal(&words));
+    }
     let events = if diagnosis.kernel_events { "with kernel events" } else { "without kernel events" };
     let counted = if diagnosis.calls_counted { "" } else { ", system calls not counted" };
     out.push(

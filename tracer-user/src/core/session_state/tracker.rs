@@ -90,6 +90,8 @@ pub struct Tracker {
     pub(super) work_boot_ns: u64,
     pub(super) no_progress: bool,
     pub(super) totals: Totals,
+    /// The fingerprint in the last diagnosis that found a hang.
+    hang: Option<serde_json::Value>,
 }
 
 impl Tracker {
@@ -108,7 +110,11 @@ impl Tracker {
             Body::Sample(sample) => self.sample_taken(boot_ns, sample, &mut raised),
             Body::Lost(lost) => self.totals.add_lost(lost),
             Body::Footer(footer) => self.finished(boot_ns, footer, &mut raised),
-            Body::Signal(_) | Body::Diagnosis(_) | Body::Note(_) | Body::Anomaly(_) => {}
+            Body::Diagnosis(line) => {
+                let found = line.diagnosis.get("fingerprint").filter(|fingerprint| !fingerprint.is_null());
+                self.hang = found.cloned().or(self.hang.take());
+            }
+            Body::Signal(_) | Body::Note(_) | Body::Anomaly(_) => {}
         }
         for anomaly in raised.iter().filter(|anomaly| anomaly.phase != Phase::End) {
             *self.totals.anomalies.entry(anomaly.kind).or_default() += 1;
@@ -257,6 +263,11 @@ impl Tracker {
 
     pub(super) fn thresholds(&self) -> Thresholds {
         self.header.as_ref().map(|header| header.thresholds).unwrap_or_default()
+    }
+
+    /// The fingerprint of the last hang that was found, as its diagnosis has it.
+    pub fn hang(&self) -> Option<&serde_json::Value> {
+        self.hang.as_ref()
     }
 
     /// The header; `None` when the trace has none.

@@ -139,8 +139,28 @@ pub struct Summary {
     pub kernel_events: Option<bool>,
     /// Labels of the session.
     pub labels: BTreeMap<String, String>,
+    /// The last hang that was diagnosed; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hang: Option<HangSummary>,
     /// Version of the tracer that finished it.
     pub tracer_version: String,
+}
+
+/// What identifies a hang from session to session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HangSummary {
+    /// Version and hash of its wait graph.
+    pub shape: String,
+    /// Version and hash of the graph with the functions in which its threads wait.
+    pub site: String,
+    /// The hang in a few words.
+    pub title: String,
+    /// The functions, with their programs.
+    #[serde(default)]
+    pub functions: Vec<String>,
+    /// The tests that its processes belong to.
+    #[serde(default)]
+    pub tests: Vec<String>,
 }
 
 /// A row of `sessions.jsonl`.
@@ -198,6 +218,9 @@ pub struct IndexRow {
     pub tracked_comm: Option<ByteString>,
     /// The root's name changed although no program was executed.
     pub tracked_comm_drift: bool,
+    /// The last hang that was diagnosed; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hang: Option<HangSummary>,
 }
 
 /// Every outcome in a word: what `subtype` of a summary and of a row can be.
@@ -247,6 +270,7 @@ impl Summary {
             peak_oom_score: self.peak_oom_score,
             tracked_comm: self.tracked_comm.clone(),
             tracked_comm_drift: self.tracked_comm_drift,
+            hang: self.hang.clone(),
         }
     }
 }

@@ -101,6 +101,8 @@ pub fn summarize(
         cpu_seconds: tracker.cpu_ns() as f64 / 1_000_000_000.0,
         kernel_events: tracker.header().map(|header| header.kernel_events),
         labels: enrollment.labels.clone(),
+        // A trace of another version may have another shape of it.
+        hang: tracker.hang().and_then(|hang| serde_json::from_value(hang.clone()).ok()),
         tracer_version: ending.tracer_version.to_owned(),
     }
 }

@@ -1,4 +1,4 @@
-//! Stacks and the place in them that is the user's own code.
+//! Stacks, the place in them that is the user's own code, and what identifies a hang by them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -30,4 +30,21 @@ pub struct CodePlace {
     pub function: Option<String>,
     /// Its position in the stack; 0 is the innermost frame.
     pub depth: usize,
+}
+
+/// What makes two hangs the same hang.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Fingerprint {
+    /// Version and hash of the wait graph.
+    pub shape: String,
+    /// Version and hash of the wait graph with the functions in which its threads wait.
+    pub site: String,
+    /// The hang in a few words.
+    pub title: String,
+    /// What `shape` is the hash of.
+    pub shape_text: String,
+    /// The functions, with their programs.
+    pub functions: Vec<String>,
+    /// The tests that the processes belong to, at most eight. They are no part of the hashes.
+    pub tests: Vec<String>,
 }

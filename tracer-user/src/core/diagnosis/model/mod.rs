@@ -14,7 +14,7 @@ mod wait_tree;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use code::{CodePlace, Frame};
+pub use code::{CodePlace, Fingerprint, Frame};
 pub use finding::{Finding, Halted, Party, Role};
 pub use graph::{Edge, End, Graph, Node, NodeKind, NodeState, Resource, ResourceKind, ResourceRef};
 pub use relieve::RelieveStep;
@@ -50,6 +50,9 @@ pub struct Diagnosis {
     pub progress: Vec<Progressing>,
     /// The findings, gravest first.
     pub findings: Vec<Finding>,
+    /// What identifies the gravest hang among the findings, in other runs too; null without a hang.
+    #[serde(default)]
+    pub fingerprint: Option<Fingerprint>,
     /// The wait-for graph of the scope.
     pub graph: Graph,
     /// The processes of the scope as a tree, and what each of their threads waits for: facts, whatever the
