@@ -11,6 +11,7 @@ mod measure;
 mod quiet_jobs;
 mod recovery;
 mod rows;
+mod stacks;
 pub mod workload;
 
 use std::fs;

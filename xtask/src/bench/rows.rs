@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::context::{Background, Bench, traced};
 use super::measure::{contenders, lines, paired};
-use super::{hangs, hook, quiet_jobs, recovery};
+use super::{hangs, hook, quiet_jobs, recovery, stacks};
 
 /// A row of the table. To add one, add it to [`ROWS`].
 pub struct Row {
@@ -79,6 +79,11 @@ pub const ROWS: &[Row] = &[
         name: "diagnose",
         about: "`diagnose` of 1 000 processes with 20 000 fds; goal: 1.5 s",
         measure: hangs::diagnose,
+    },
+    Row {
+        name: "stacks",
+        about: "time that stacks add to a look; goal: 30 ms for 20 threads",
+        measure: stacks::stacks,
     },
     Row {
         name: "verdict",
