@@ -61,7 +61,8 @@ fn the_end_of(view: &View<'_>, up: usize, waiter: &str) -> String {
     if traced { format!("the exit of {waiter}") } else { waiter.to_owned() }
 }
 
-/// The name of a thread's process, with the place in its own code at which the thread waits where that is known.
+/// The name of a thread's process, with the place in its own code at which the thread waits where that is
+/// known.
 fn with_place(view: &View<'_>, key: ThreadKey, name: &str) -> String {
     match super::code::place(view.process(key.process), view.thread(key)) {
         Some(place) => format!("{name}, at {},", place.text),
