@@ -26,7 +26,7 @@ def test_has_a_session_of_its_own(isolated_tracing_config, number):
     assert [row["dir_name"] for row in listed["sessions"]] == [f"s{number}"]
 
 def test_does_not_reach_real_sessions(isolated_tracing_config):
-    refused = tracer("run", "--trace-dir", "/dev/shm/.", "--", "true")
+    refused = tracer("run", "--require-tracing", "--trace-dir", "/dev/shm/.", "--", "true")
     assert refused.returncode == 125 and "PYTEST_CURRENT_TEST is set" in refused.stderr, refused.stderr
 "#;
 

@@ -20,7 +20,19 @@ fn is_reported(preparation: &str, around: &str, why: &str) {
     let place = tempfile::tempdir_in("/dev/shm").expect("a directory in memory");
     let at = |name: &str| place.path().join(name).to_str().expect("text").to_owned();
     let (traces, log) = (at("traces"), at("log"));
-    let job = ["run", "--quiet", "--trace-dir", &traces, "--log-dir", &log, "--", "sh", "-c", "exit 7"];
+    let job = [
+        "run",
+        "--quiet",
+        "--require-tracing",
+        "--trace-dir",
+        &traces,
+        "--log-dir",
+        &log,
+        "--",
+        "sh",
+        "-c",
+        "exit 7",
+    ];
     let output = on_machine(preparation, around, &job);
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(7), "{text}");
@@ -102,7 +114,15 @@ fn a_trace_directory_of_another_user_is_refused() {
     }
     let place = tempfile::tempdir_in("/dev/shm").expect("a directory in memory");
     std::os::unix::fs::chown(place.path(), Some(65534), Some(65534)).expect("given away");
-    let job = ["run", "--quiet", "--trace-dir", place.path().to_str().expect("text"), "--", "true"];
+    let job = [
+        "run",
+        "--quiet",
+        "--require-tracing",
+        "--trace-dir",
+        place.path().to_str().expect("text"),
+        "--",
+        "true",
+    ];
     let output = output(Command::new(TRACER).args(job));
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!((output.status.code(), text.lines().count()), (Some(125), 1), "{text}");

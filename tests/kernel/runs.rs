@@ -131,9 +131,9 @@ fn a_refused_command_leaves_nothing_behind() {
         (run(&["--trace-dir", &live, "--stall-threshold", "soon", "--", "true"]), 125),
         (run(&["--trace-dir", &live, "--trace-max-bytes", "lots", "--", "true"]), 125),
         (run(&["--trace-dir", &live, "--session-id", "../up", "--", "true"]), 125),
-        (run(&["--trace-dir", &plain, "--", "true"]), 125),
-        (run(&["--trace-dir", &format!("{plain}/below"), "--", "true"]), 125),
-        (run(&["--trace-dir", &at("link"), "--", "/no/such/program"]), 125),
+        (run(&["--require-tracing", "--trace-dir", &plain, "--", "true"]), 125),
+        (run(&["--require-tracing", "--trace-dir", &format!("{plain}/below"), "--", "true"]), 125),
+        (run(&["--require-tracing", "--trace-dir", &at("link"), "--", "/no/such/program"]), 125),
         (attach(&missing), 125),
         // A kernel thread on every machine.
         (attach("2"), 125),

@@ -13,7 +13,6 @@ use super::{
     version,
     about,
     subcommand_required = true,
-    disable_help_subcommand = true,
     arg_required_else_help = true,
     after_help = "Every option can also be set in the environment, as TRACER_ and its name: TRACER_TRACE_DIR for --trace-dir. Only what `reap` ends and removes is given on the command line alone."
 )]

@@ -93,7 +93,7 @@ fn with_completer(arg: Arg) -> Arg {
     match arg.get_id().as_str() {
         "session" | "sessions" => arg.add(ArgValueCompleter::new(session_names)),
         "pid" | "pids" => arg.add(ArgValueCompleter::new(pids)),
-        "reports" => arg.add(ArgValueCompleter::new(report_formats)),
+        "targets" => arg.add(ArgValueCompleter::new(report_formats)),
         "command" => arg.value_hint(ValueHint::CommandWithArguments),
         _ => match arg.get_value_names().and_then(|names| names.first()).map(|name| name.as_str()) {
             Some("DIR") => arg.value_hint(ValueHint::DirPath),

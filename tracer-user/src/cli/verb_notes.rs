@@ -120,6 +120,14 @@ pub const VERB_NOTES: &[VerbNotes] = &[
         examples: &[("tracer-user doctor", "Check this machine.")],
     },
     VerbNotes {
+        verb: "watch",
+        exit: PLAIN,
+        examples: &[
+            ("tracer-user watch 4711", "Draw once a second what each process of a tree waits for."),
+            ("tracer-user watch --once 4711", "Print it once."),
+        ],
+    },
+    VerbNotes {
         verb: "recover",
         exit: &[
             ("0", "Every session that could be finished was finished."),
@@ -162,6 +170,18 @@ pub const VERB_NOTES: &[VerbNotes] = &[
         verb: "sessions export",
         exit: PLAIN,
         examples: &[("tracer-user sessions export last", "The newest session as one JSON document.")],
+    },
+    VerbNotes {
+        verb: "sessions attach",
+        exit: &[
+            ("0", "The files are attached."),
+            ("2", "The command line is invalid."),
+            ("125", "A file could not be attached, or the tool failed."),
+        ],
+        examples: &[(
+            "tracer-user sessions attach last junit.xml",
+            "Keep a file of the run with its session.",
+        )],
     },
     VerbNotes {
         verb: "sessions protect",

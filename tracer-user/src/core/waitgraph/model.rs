@@ -127,9 +127,6 @@ pub fn propagate(op: Op, claim: Claim, liveness: Liveness) -> Liveness {
     match liveness {
         Liveness::Stuck => Liveness::Stuck,
         _ if claim == Claim::Daemon => Liveness::Orphaned,
-        // A lock's holder that naps between two looks may be working with it. A process that naps beside a
-        // full pipe does not read it.
-        Liveness::Ticking if claim != Claim::Accident && matches!(op, Op::Lock | Op::Semaphore) => liveness,
         Liveness::Idle | Liveness::Ticking if claim == Claim::Accident || op.is_owed() => Liveness::Orphaned,
         // A person is at the terminal. Programs at rest between the person and the reader pass the keys on.
         Liveness::Idle | Liveness::Ticking if op == Op::ReadTerminal => Liveness::External,

@@ -4,7 +4,7 @@ use super::activity::{Tick, is_own_wake_up};
 use super::index::{Index, ThreadKey};
 use super::model::{Alternative, Claim, Liveness, Op, Releaser, SeedReason, WaitNode, propagate};
 use super::waits::{self, node};
-use crate::core::evidence::{Evidence, ObjectId};
+use crate::core::evidence::{Evidence, ObjectId, Thread, Wait};
 use crate::core::runtime;
 
 /// The graph: each thread's alternatives, and its liveness.
@@ -122,7 +122,23 @@ impl<'e> WaitGraph<'e> {
             Releaser::Process { claim, .. } => *claim,
             _ => Claim::Purpose,
         };
-        propagate(op, claim, self.releaser(releaser))
+        let liveness = self.releaser(releaser);
+        // A lock's holder that sleeps between two steps may be working with it. An event loop that wakes up
+        // finds nothing to do.
+        let may_work = liveness == Liveness::Ticking
+            && claim == Claim::Purpose
+            && matches!(op, Op::Lock | Op::Semaphore)
+            && matches!(releaser, Releaser::Process { process, .. } if self.sleeps_between_steps(*process));
+        if may_work { liveness } else { propagate(op, claim, liveness) }
+    }
+
+    fn sleeps_between_steps(&self, process: usize) -> bool {
+        let threads = &self.index.process(process).threads;
+        let ticks = |(thread, found): (usize, &Thread)| {
+            self.node(ThreadKey { process, thread }).tick.is_some()
+                && matches!(found.wait, Wait::Sleep { .. })
+        };
+        threads.iter().enumerate().any(ticks)
     }
 
     /// The liveness of a releaser itself.
