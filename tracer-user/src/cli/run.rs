@@ -112,6 +112,8 @@ pub fn execute(args: Args, output: &mut Output) -> Result<Exit, Failure> {
     if !args.enabled {
         if output.verbosity() > 0 {
             output.note("run: not traced: --enabled is false");
+            // The exec ends the thread that writes.
+            super::stderr::settle(Duration::from_millis(200));
         }
         let program = args.command.first().cloned().unwrap_or_default();
         let failure = execute_bare(&args.command).context("run")?;
