@@ -4,7 +4,7 @@ use super::activity::{Tick, is_own_wake_up};
 use super::index::{Index, ThreadKey};
 use super::model::{Alternative, Claim, Liveness, Op, Releaser, SeedReason, WaitNode, propagate};
 use super::waits::{self, node};
-use crate::core::evidence::{Evidence, ObjectId, Thread, Wait};
+use crate::core::evidence::{Evidence, ObjectId, Wait};
 use crate::core::runtime;
 
 /// The graph: each thread's alternatives, and its liveness.
@@ -132,13 +132,14 @@ impl<'e> WaitGraph<'e> {
         if may_work { liveness } else { propagate(op, claim, liveness) }
     }
 
+    /// The first thread of the process sleeps, wakes and sleeps again. Further threads do so in many servers.
     fn sleeps_between_steps(&self, process: usize) -> bool {
-        let threads = &self.index.process(process).threads;
-        let ticks = |(thread, found): (usize, &Thread)| {
-            self.node(ThreadKey { process, thread }).tick.is_some()
-                && matches!(found.wait, Wait::Sleep { .. })
-        };
-        threads.iter().enumerate().any(ticks)
+        let found = self.index.process(process);
+        let first = found.threads.iter().position(|thread| thread.tid == found.id.tgid);
+        first.is_some_and(|thread| {
+            let ticks = self.node(ThreadKey { process, thread }).tick.is_some();
+            ticks && matches!(found.threads[thread].wait, Wait::Sleep { .. })
+        })
     }
 
     /// The liveness of a releaser itself.
