@@ -50,7 +50,8 @@ fn a_job_is_followed_across_its_steps_until_a_signal_comes() {
     }
     let report = std::fs::read_to_string(place.path().join("hang.json")).expect("a report");
     assert!(report.contains("fifo-open"), "{report}");
-    watcher.signal(Signal::INT);
+    // Not SIGINT: a shell that runs the tests in the background has it ignored.
+    watcher.signal(Signal::TERM);
     assert_eq!(watcher.wait_within(PATIENCE).and_then(|status| status.code()), Some(0));
     second.kill();
     second.wait();

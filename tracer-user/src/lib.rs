@@ -15,7 +15,7 @@
 //! let evidence = collect(&request)?;
 //! let diagnosis = diagnose(&evidence);
 //! assert!(!diagnosis.verdict.is_hang());
-//! println!("{}", report::text(&diagnosis, false));
+//! println!("{}", report::text(&diagnosis, report::TextStyle::default()));
 //!
 //! drop(cat.stdin.take());
 //! cat.wait()?;

@@ -238,7 +238,7 @@ mod tests {
             let source = Source { path: "tracer-user/src/procfs_view/sys.rs".into(), text };
             unsafe_counts(&rust_file::read(std::slice::from_ref(&source)).unwrap()).len()
         };
-        assert_eq!((blocks(7), blocks(8)), (0, 1));
+        assert_eq!((blocks(15), blocks(16)), (0, 1));
     }
 
     #[test]
